@@ -1,0 +1,38 @@
+"""How a gradient leaves a rule: with the dtype, shape and placement of its primal."""
+
+import jax
+from jax import Array, lax
+from jax.sharding import NamedSharding, PartitionSpec
+
+
+def placement(V: Array, dZ: Array) -> NamedSharding:
+    """Return the sharding in which the gradient of `V` must be, on the mesh of `dZ`.
+
+    A `V` that was never placed on a mesh (a constant of the traced function) counts as replicated.
+    """
+    sharding = jax.typeof(V).sharding
+    if sharding.mesh.empty:
+        return NamedSharding(jax.typeof(dZ).sharding.mesh, PartitionSpec(*[None] * V.ndim))
+    return sharding
+
+
+def cotangent_of(V: Array, dV: Array) -> Array:
+    """Return `dV` as JAX expects the cotangent of `V`.
+
+    Three things can differ from `V` after the formula was evaluated:
+
+    - Inside `shard_map`, each device along a mesh axis may hold one term of a sum while `V` is the
+      same on all of them (a weight and the shards of a batch). The derivative of a replicated
+      value is the sum over its uses, so those axes are summed. With `check_vma=False` JAX tracks
+      no axes, the set is empty, and the boundary of `shard_map` does the sum.
+    - With explicit axis types the sharding is part of the type.
+    - The sum may have been accumulated in a wider dtype.
+    """
+    primal, gradient = jax.typeof(V), jax.typeof(dV)
+    extra = gradient.manual_axis_type.varying - primal.manual_axis_type.varying
+    if extra:
+        dV = lax.psum(dV, tuple(sorted(extra)))
+    target = placement(V, dV)
+    if gradient.sharding.spec != target.spec:
+        dV = jax.sharding.reshard(dV, target)
+    return dV.astype(primal.dtype)

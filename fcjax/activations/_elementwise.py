@@ -1,0 +1,119 @@
+"""How an elementwise function and its derivative become a rule: `dZ = dA ⊙ g'(Z)`.
+
+Every activation that acts on each number by itself has the same differential, `Ȧ = g'(Z) ⊙ Ż`,
+hence `⟨dA, Ȧ⟩ = ⟨dA ⊙ g'(Z), Ż⟩` and `dZ = dA ⊙ g'(Z)`. What differs is g', which is derived
+beside each function, and whether it can be read from the output `A`. Where it can, the rule keeps
+A, which the next layer keeps anyway as its input, and Z is never stored.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from .._arguments import floating, is_number
+from .._cotangent import cotangent_of
+from .._rule import Rule, register
+
+Function = Callable[..., Array]
+
+
+def elementwise(
+    derivative: Function, *, keep: Literal["output", "input"]
+) -> Callable[[Function], Function]:
+    """Decorate `g(z)` with the rule whose backward half is `dA * derivative(kept)`."""
+
+    def decorate(g: Function) -> Function:
+        def fwd(Z: Array) -> tuple[Array, Array]:
+            A = g(Z)
+            return A, A if keep == "output" else Z
+
+        def pull(kept: Array, dA: Array) -> Array:
+            return dA * derivative(kept)
+
+        def bwd(kept: Array, dA: Array) -> tuple[Array]:
+            return (pull(kept, dA),)
+
+        rule = _rule(g, fwd, bwd)
+
+        @functools.wraps(g)
+        def activation(z: Any) -> Array:
+            return rule(floating("z", z))
+
+        register(activation, Rule(fwd, pull))
+        return activation
+
+    return decorate
+
+
+def parametric(
+    *, from_output: Function, from_input: Function, wrt_parameter: Function
+) -> Callable[[Function], Function]:
+    """Decorate `g(z, p)`, whose derivative also depends on a parameter p.
+
+    A positive Python number p is a constant: A then tells on which side of the kink Z was, and is
+    all that is kept. An array p may have either sign and gets its own gradient,
+    `dp = Σ dA ⊙ ∂g/∂p`, from the kept Z.
+    """
+
+    def decorate(g: Function) -> Function:
+        def constant_fwd(Z: Array, p: float) -> tuple[Array, Array]:
+            A = g(Z, p)
+            return A, A
+
+        def constant_bwd(p: float, A: Array, dA: Array) -> tuple[Array]:
+            return (_pull_constant(from_output, p, A, dA),)
+
+        def fwd(Z: Array, p: Array) -> tuple[Array, tuple[Array, Array]]:
+            return g(Z, p), (Z, p)
+
+        def bwd(kept: tuple[Array, Array], dA: Array) -> tuple[Array, Array]:
+            Z, p = kept
+            dZ = dA * from_input(Z, p)
+            dp = _sum_over_uses(p, dA * wrt_parameter(Z, p))
+            return cotangent_of(Z, _sum_over_uses(Z, dZ)), cotangent_of(p, dp)
+
+        constant = _rule(g, constant_fwd, constant_bwd, nondiff_argnums=(1,))
+        free = _rule(g, fwd, bwd)
+        signature = inspect.signature(g)
+        _, (name, parameter) = signature.parameters.items()
+        default = parameter.default
+
+        @functools.wraps(g)
+        def activation(*args: Any, **kwargs: Any) -> Array:
+            bound = signature.bind(*args, **kwargs)
+            bound.apply_defaults()
+            z, p = bound.arguments.values()
+            z = floating("z", z)
+            if is_number(p) and p > 0:
+                return constant(z, float(p))
+            return free(z, jnp.asarray(p, z.dtype) if is_number(p) else floating(name, p))
+
+        pull = functools.partial(_pull_constant, from_output, default)
+        register(activation, Rule(lambda Z: constant_fwd(Z, default), pull))
+        return activation
+
+    return decorate
+
+
+def _pull_constant(from_output: Function, p: float, A: Array, dA: Array) -> Array:
+    return dA * from_output(A, p)
+
+
+def _sum_over_uses(p: Array, dp: Array) -> Array:
+    """Sum `dp` over the dimensions along which `p` was broadcast."""
+    new = dp.ndim - p.ndim
+    axes = (i for i in range(dp.ndim) if i < new or p.shape[i - new] == 1)
+    return jnp.sum(dp, tuple(axes)).reshape(p.shape)
+
+
+def _rule(g: Function, fwd: Function, bwd: Callable, **kwargs: Any) -> Any:
+    """Make the custom_vjp of `g`; a stack trace names the halves after the activation."""
+    fwd.__name__, bwd.__name__ = f"{g.__name__}_fwd", f"{g.__name__}_bwd"
+    rule = jax.custom_vjp(g, **kwargs)
+    rule.defvjp(fwd, bwd)
+    return rule

@@ -1,0 +1,227 @@
+"""Activations that multiply the input by a gate: `a = z · gate(z)`.
+
+None of them is monotone, so two inputs can have the same output: g' cannot be read from the output
+and the input is kept.
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+from jaxtyping import ArrayLike, Float
+
+from .._arguments import describe, floating
+from .._rule import Rule, register, rule_of
+from ._elementwise import elementwise
+
+
+def _silu_derivative(z: Array) -> Array:
+    # a = z s with s = sigmoid(z) and ds = s(1 − s) dz, so da = (s + z s(1 − s)) dz.
+    s = lax.logistic(z)
+    return s * (1 + z * (1 - s))
+
+
+@elementwise(_silu_derivative, keep="input")
+def silu(z: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
+    """Sigmoid-weighted unit, also named swish: `a = z s`, `s = sigmoid(z)`.
+
+    `g'(z) = s (1 + z (1 − s))`.
+
+    Args:
+        z: any shape and floating dtype; `a` has the same.
+
+    Raises:
+        TypeError: `z` is not floating-point.
+
+    Source: Elfwing, Uchibe & Doya, Sigmoid-weighted linear units, Neural Networks 107 (2018).
+
+    >>> silu(jnp.array([-1e4, 0.0, 1e4]))
+    Array([   -0.,     0., 10000.], dtype=float32)
+    """
+    z = jnp.asarray(z)
+    return z * lax.logistic(z)
+
+
+swish = silu
+
+
+def _hard_silu_derivative(z: Array) -> Array:
+    # a = z h with h = min(max(z + 3, 0), 6)/6 and dh = dz/6 for |z| < 3, else 0:
+    # da = (h + z/6) dz inside, h dz outside.
+    h = jnp.clip(z + 3, 0, 6) / 6
+    return jnp.where(jnp.abs(z) < 3, h + z / 6, h)
+
+
+@elementwise(_hard_silu_derivative, keep="input")
+def hard_silu(z: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
+    """Piecewise quadratic swish, also named hard_swish: `a = z · hard_sigmoid(z)`.
+
+    `g'(z) = 0` for z ≤ −3, `z/3 + 1/2` for |z| < 3, `1` for z ≥ 3; the kinks take the outer side,
+    as in `jax.nn.hard_silu`.
+
+    Args:
+        z: any shape and floating dtype; `a` has the same.
+
+    Raises:
+        TypeError: `z` is not floating-point.
+
+    Source: Howard et al., Searching for MobileNetV3, ICCV 2019, section 5.2.
+
+    >>> hard_silu(jnp.array([-4.0, 1.0, 4.0]))
+    Array([-0.       ,  0.6666667,  4.       ], dtype=float32)
+    """
+    z = jnp.asarray(z)
+    # where rather than clip, so that plain autodiff also takes the outer side at the kinks
+    return z * jnp.where(z <= -3, 0, jnp.where(z >= 3, 1, (z + 3) / 6))
+
+
+hard_swish = hard_silu
+
+
+def _mish_derivative(z: Array) -> Array:
+    # a = z t with t = tanh p, p = log(1 + eᶻ): dp = sigmoid(z) dz and dt = (1 − t²) dp, so
+    # da = (t + z (1 − t²) sigmoid(z)) dz.
+    t = jnp.tanh(jnp.logaddexp(z, 0))
+    return t + z * ((1 - t) * (1 + t) * lax.logistic(z))
+
+
+@elementwise(_mish_derivative, keep="input")
+def mish(z: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
+    """Self-regularized unit, `a = z t`, `t = tanh(softplus(z))`.
+
+    `g'(z) = t + z (1 − t²) sigmoid(z)`.
+
+    Args:
+        z: any shape and floating dtype; `a` has the same.
+
+    Raises:
+        TypeError: `z` is not floating-point.
+
+    Source: Misra, Mish: a self regularized non-monotonic activation function, BMVC 2020.
+
+    >>> mish(jnp.array([-1e4, 0.0, 1e4]))
+    Array([   -0.,     0., 10000.], dtype=float32)
+    """
+    z = jnp.asarray(z)
+    return z * jnp.tanh(jnp.logaddexp(z, 0))
+
+
+_SQRT_2_OVER_PI = 0.7978845608028654
+_SQRT_HALF = 0.7071067811865476
+_SQRT_HALF_OVER_PI = 0.3989422804014327
+_CUBIC = 0.044715
+# Beyond ±30 the gate is 0 or 1 to the last bit of float64, and g' with it. Taking g' at the
+# clipped input keeps the cube of a large z from overflowing into 0 · ∞.
+_SATURATED = 30.0
+
+
+def _gelu_tanh_derivative(z: Array) -> Array:
+    # a = z h, h = (1 + t)/2, t = tanh u, u = c(z + k z³) with c = √(2/π), k = 0.044715:
+    # dt = (1 − t²) du and du = c(1 + 3k z²) dz, so da = (h + z (1 − t²) c (1 + 3k z²)/2) dz.
+    z = jnp.clip(z, -_SATURATED, _SATURATED)
+    t = jnp.tanh(_SQRT_2_OVER_PI * (z + _CUBIC * z**3))
+    du = _SQRT_2_OVER_PI * (1 + 3 * _CUBIC * jnp.square(z))
+    return 0.5 * (1 + t) + 0.5 * z * ((1 - t) * (1 + t) * du)
+
+
+@elementwise(_gelu_tanh_derivative, keep="input")
+def _gelu_tanh(z: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
+    z = jnp.asarray(z)
+    return z * (0.5 * (1 + jnp.tanh(_SQRT_2_OVER_PI * (z + _CUBIC * z**3))))
+
+
+def _gelu_erf_derivative(z: Array) -> Array:
+    # a = z Φ, the normal distribution function, with dΦ = φ dz, φ = e^(−z²/2)/√(2π), so
+    # da = (Φ + z φ) dz. Φ is written with erfc, which keeps its digits in the lower tail.
+    z = jnp.clip(z, -_SATURATED, _SATURATED)
+    phi = _SQRT_HALF_OVER_PI * jnp.exp(-0.5 * jnp.square(z))
+    return 0.5 * lax.erfc(-z * _SQRT_HALF) + z * phi
+
+
+@elementwise(_gelu_erf_derivative, keep="input")
+def _gelu_erf(z: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
+    z = jnp.asarray(z)
+    return 0.5 * z * lax.erfc(-z * _SQRT_HALF)
+
+
+def gelu(z: Float[ArrayLike, "..."], approximate: bool = True) -> Float[Array, "..."]:
+    """Gaussian error linear unit, `a = z Φ(z)` with Φ the normal distribution function.
+
+    Exactly, `g'(z) = Φ(z) + z φ(z)`. The approximation replaces Φ by `h = (1 + tanh u)/2`,
+    `u = √(2/π) (z + 0.044715 z³)`, and its own derivative is used:
+    `g'(z) = h + z h'(z)`, never the exact one.
+
+    Args:
+        z: any shape and floating dtype; `a` has the same.
+        approximate: True for the tanh form (the default, as in `jax.nn.gelu`), False for erf.
+
+    Raises:
+        TypeError: `z` is not floating-point.
+
+    Source: Hendrycks & Gimpel, Gaussian error linear units, arXiv:1606.08415.
+
+    >>> z = jnp.array([-1e4, 0.0, 1.0])
+    >>> gelu(z).round(4), gelu(z, approximate=False).round(4)
+    (Array([-0.    ,  0.    ,  0.8412], dtype=float32),
+     Array([-0.    ,  0.    ,  0.8413], dtype=float32))
+    """
+    return _gelu_tanh(z) if approximate else _gelu_erf(z)
+
+
+def _gate(axis: int, Z: Array) -> Array:
+    linear, gate = jnp.split(Z, 2, axis)
+    return linear * lax.logistic(gate)
+
+
+_glu = jax.custom_vjp(_gate, nondiff_argnums=(0,))
+
+
+def _glu_fwd(axis: int, Z: Array) -> tuple[Array, Array]:
+    return _gate(axis, Z), Z
+
+
+def _glu_pull(axis: int, Z: Array, dA: Array) -> Array:
+    # A = U ⊙ S with Z = [U V], S = sigmoid(V): Ȧ = U̇ ⊙ S + U ⊙ S(1 − S) ⊙ V̇.
+    # ⟨dA, Ȧ⟩ = ⟨dA ⊙ S, U̇⟩ + ⟨dA ⊙ U ⊙ S(1 − S), V̇⟩.
+    U, V = jnp.split(Z, 2, axis)
+    S = lax.logistic(V)
+    dU = dA * S
+    dV = dA * U * S * (1 - S)
+    return jnp.concatenate([dU, dV], axis)
+
+
+def _glu_bwd(axis: int, Z: Array, dA: Array) -> tuple[Array]:
+    return (_glu_pull(axis, Z, dA),)
+
+
+_glu.defvjp(_glu_fwd, _glu_bwd)
+
+
+def glu(z: Float[ArrayLike, "..."], axis: int = -1) -> Float[Array, "..."]:
+    """Gated linear unit: halves `z = [u v]` along `axis` and returns `u · sigmoid(v)`.
+
+    `du = da · sigmoid(v)` and `dv = da · u · sigmoid(v) (1 − sigmoid(v))`.
+
+    Args:
+        z: floating, of even size along `axis`; the result has half of it.
+        axis: the axis to halve.
+
+    Raises:
+        TypeError: `z` is not floating-point.
+        ValueError: `z` has no such axis, or an odd size along it.
+
+    Source: Dauphin et al., Language modeling with gated convolutional networks, ICML 2017.
+
+    >>> glu(jnp.array([[1.0, 2.0, 0.0, 1e4]]))
+    Array([[0.5, 2. ]], dtype=float32)
+    """
+    z = floating("z", z)
+    if not -z.ndim <= axis < z.ndim or z.shape[axis] % 2:
+        raise ValueError(f"z must have an even size along axis {axis}, got {describe(z)}")
+    return _glu(axis, z)
+
+
+# in a network, called with their defaults
+register(gelu, rule_of(_gelu_tanh))
+register(glu, Rule(partial(_glu_fwd, -1), partial(_glu_pull, -1)))

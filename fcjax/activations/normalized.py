@@ -1,0 +1,136 @@
+"""Activations that couple the numbers along an axis: softmax and its logarithm."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import ArrayLike, Bool, Float
+
+from .._arguments import describe, floating
+from .._rule import Rule, register
+
+_Axis = int | tuple[int, ...]
+
+
+def _softmax_value(axis: _Axis, Z: Array, where: Array | None) -> Array:
+    return jax.nn.softmax(Z, axis, where)
+
+
+_softmax = jax.custom_vjp(_softmax_value, nondiff_argnums=(0,))
+
+
+def _softmax_fwd(axis: _Axis, Z: Array, where: Array | None) -> tuple[Array, Array]:
+    P = _softmax_value(axis, Z, where)
+    return P, P
+
+
+def _softmax_pull(axis: _Axis, P: Array, dP: Array) -> Array:
+    # P = eᶻ/σ with σ = Σ eᶻ along the axis: Ṗ = P ⊙ Ż − P σ̇/σ and σ̇/σ = Σ P ⊙ Ż, so
+    # ⟨dP, Ṗ⟩ = ⟨P ⊙ dP, Ż⟩ − Σ(dP ⊙ P) ⟨P, Ż⟩ = ⟨P ⊙ (dP − Σ P ⊙ dP), Ż⟩.
+    # A masked entry has P = 0 and so dZ = 0.
+    return P * (dP - jnp.sum(P * dP, axis, keepdims=True))
+
+
+def _softmax_bwd(axis: _Axis, P: Array, dP: Array) -> tuple[Array, None]:
+    return _softmax_pull(axis, P, dP), None
+
+
+_softmax.defvjp(_softmax_fwd, _softmax_bwd)
+
+
+def softmax(
+    z: Float[ArrayLike, "..."],
+    axis: _Axis = -1,
+    where: Bool[ArrayLike, "..."] | None = None,
+) -> Float[Array, "..."]:
+    """Normalized exponential, `p = eᶻ / Σ eᶻ` along `axis`, with `dz = p (dp − Σ p dp)`.
+
+    The maximum is subtracted first, so that no input overflows.
+
+    Args:
+        z: floating, with at least one dimension; `p` has its shape and dtype.
+        axis: the axis, or axes, along which the result sums to 1.
+        where: mask that broadcasts against `z`; entries where it is False get p = 0.
+
+    Raises:
+        TypeError: `z` is not floating-point, or `where` is not boolean.
+
+    Source: Bridle, Probabilistic interpretation of feedforward classification network outputs
+    (1990); Bishop, Pattern Recognition and Machine Learning (2006), eq. 4.106.
+
+    >>> softmax(jnp.array([1e4, 1e4, 0.0]))
+    Array([0.5, 0.5, 0. ], dtype=float32)
+    """
+    return _softmax(axis, floating("z", z), _mask(where))
+
+
+def _log_softmax_value(axis: _Axis, Z: Array, where: Array | None) -> Array:
+    return jax.nn.log_softmax(Z, axis, where)
+
+
+_log_softmax = jax.custom_vjp(_log_softmax_value, nondiff_argnums=(0,))
+
+
+def _log_softmax_fwd(
+    axis: _Axis, Z: Array, where: Array | None
+) -> tuple[Array, tuple[Array, Array | None]]:
+    A = _log_softmax_value(axis, Z, where)
+    return A, (A, where)
+
+
+def _log_softmax_pull(axis: _Axis, kept: tuple[Array, Array | None], dA: Array) -> Array:
+    # A = Z − log Σ eᶻ, and the differential of the last term is Σ P ⊙ Ż with P = eᴬ:
+    # ⟨dA, Ȧ⟩ = ⟨dA, Ż⟩ − Σ dA ⟨P, Ż⟩ = ⟨dA − P Σ dA, Ż⟩.
+    # A masked entry is the constant −∞: it takes no part in the sums and has dZ = 0.
+    A, where = kept
+    dA = dA if where is None else jnp.where(where, dA, 0)
+    return dA - jnp.exp(A) * jnp.sum(dA, axis, keepdims=True)
+
+
+def _log_softmax_bwd(
+    axis: _Axis, kept: tuple[Array, Array | None], dA: Array
+) -> tuple[Array, None]:
+    return _log_softmax_pull(axis, kept, dA), None
+
+
+_log_softmax.defvjp(_log_softmax_fwd, _log_softmax_bwd)
+
+
+def log_softmax(
+    z: Float[ArrayLike, "..."],
+    axis: _Axis = -1,
+    where: Bool[ArrayLike, "..."] | None = None,
+) -> Float[Array, "..."]:
+    """Logarithm of `softmax`, `a = z − log Σ eᶻ` along `axis`, with `dz = da − eᵃ Σ da`.
+
+    Args:
+        z: floating, with at least one dimension; `a` has its shape and dtype.
+        axis: the axis, or axes, along which the exponential of the result sums to 1.
+        where: mask that broadcasts against `z`; entries where it is False get a = −∞.
+
+    Raises:
+        TypeError: `z` is not floating-point, or `where` is not boolean.
+
+    Source: Bishop, Pattern Recognition and Machine Learning (2006), section 4.3.4.
+
+    >>> log_softmax(jnp.array([1e4, 1e4])).round(4)
+    Array([-0.6931, -0.6931], dtype=float32)
+    """
+    return _log_softmax(axis, floating("z", z), _mask(where))
+
+
+def _mask(where: Bool[ArrayLike, "..."] | None) -> Array | None:
+    if where is None:
+        return None
+    where = jnp.asarray(where)
+    if where.dtype != jnp.bool_:
+        raise TypeError(f"where must be a boolean array, got {describe(where)}")
+    return where
+
+
+# in a network, called with their defaults
+register(softmax, Rule(partial(_softmax_fwd, -1, where=None), partial(_softmax_pull, -1)))
+register(
+    log_softmax, Rule(partial(_log_softmax_fwd, -1, where=None), partial(_log_softmax_pull, -1))
+)

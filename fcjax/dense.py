@@ -1,0 +1,126 @@
+"""The dense layer `Z = X W + b` and its three gradients."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+from jaxtyping import ArrayLike, Float
+
+from ._arguments import floating, matrix_product
+from ._cotangent import cotangent_of, placement
+
+
+def dense(
+    x: Float[ArrayLike, "*batch n_in"],
+    w: Float[ArrayLike, "n_in n_out"],
+    b: Float[ArrayLike, " n_out"] | None = None,
+    *,
+    compute_dtype: Any = None,
+) -> Float[Array, "*batch n_out"]:
+    r"""Affine map of a batch: `Z = X W + b`.
+
+    The gradients, with `dZ` the gradient of the loss with respect to `Z`, are
+
+        dX = dZ Wᵀ        dW = Xᵀ dZ        db = Σᵢ dZᵢ
+
+    where `Xᵀ dZ` and `Σᵢ` run over all leading batch dimensions. The 1/m of a mean belongs to the
+    loss, never to the layer.
+
+    Args:
+        x: inputs X, shape `(..., n_in)`, any number of leading batch dimensions.
+        w: weights W, shape `(n_in, n_out)`.
+        b: bias, shape `(n_out,)`, or None for a linear map.
+        compute_dtype: dtype to which the operands of the three products are rounded (for example
+            `jnp.bfloat16`); None keeps their own. Sums are accumulated in float32 at least.
+
+    Returns:
+        Z, shape `(..., n_out)`, in the dtype to which `x`, `w` and `b` promote. Each gradient has
+        the dtype of its argument and was never rounded through `compute_dtype`.
+
+    Raises:
+        TypeError: an argument is not floating-point.
+        ValueError: the shapes do not match (nothing is broadcast), or the batch is empty.
+
+    Source: Rumelhart, Hinton & Williams, Learning representations by back-propagating errors,
+    Nature 323 (1986), eqs. 1, 6 and 7.
+
+    >>> x = jnp.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+    >>> w = jnp.array([[1.0, 0.0, -1.0], [0.0, 2.0, 1.0]])
+    >>> dense(x, w, jnp.zeros(3))
+    Array([[ 1.,  4.,  1.],
+           [ 3.,  8.,  1.],
+           [ 5., 12.,  1.]], dtype=float32)
+    """
+    x, w = floating("x", x), floating("w", w)
+    b = None if b is None else floating("b", b)
+    matrix_product(x, w, b)
+    return _dense(compute_dtype_of(compute_dtype), x, w, b)
+
+
+def compute_dtype_of(compute_dtype: Any) -> jnp.dtype | None:
+    """Return the dtype that a caller asked for, or raise TypeError unless it is floating."""
+    if compute_dtype is None:
+        return None
+    dtype = jnp.dtype(compute_dtype)
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise TypeError(f"compute_dtype must be a floating-point dtype or None, got {dtype}")
+    return dtype
+
+
+def _product(
+    left: Array, right: Array, axes: tuple, compute_dtype: Any, out_sharding: Any = None
+) -> Array:
+    """Contract `left` with `right` over `axes`; the sum is held in float32 or wider."""
+    operand = compute_dtype or jnp.promote_types(left.dtype, right.dtype)
+    return lax.dot_general(
+        left.astype(operand),
+        right.astype(operand),
+        (axes, ((), ())),
+        preferred_element_type=jnp.promote_types(operand, jnp.float32),
+        out_sharding=out_sharding,
+    )
+
+
+def _affine(compute_dtype: Any, x: Array, w: Array, b: Array | None) -> Array:
+    Z = _product(x, w, ((x.ndim - 1,), (0,)), compute_dtype)
+    if b is not None:
+        Z = Z + b
+    return Z.astype(jnp.result_type(*(v for v in (x, w, b) if v is not None)))
+
+
+_dense = jax.custom_vjp(_affine, nondiff_argnums=(0,))
+
+
+def dense_fwd(
+    compute_dtype: Any, x: Array, w: Array, b: Array | None
+) -> tuple[Array, tuple[Array, Array, Array | None]]:
+    """Z, and what the gradients need: X for dW, W for dX, b for the type of db."""
+    return _affine(compute_dtype, x, w, b), (x, w, b)
+
+
+def dense_bwd(
+    compute_dtype: Any, kept: tuple[Array, Array, Array | None], dZ: Array
+) -> tuple[Array, Array, Array | None]:
+    """Read the three gradients off the differential of `Z = X W + b`.
+
+    Dots are derivatives along one direction, ⟨A, B⟩ = Σ A ⊙ B:
+
+        Ż = Ẋ W + X Ẇ + 1 ḃᵀ
+        ⟨dZ, Ż⟩ = ⟨dZ, Ẋ W⟩   + ⟨dZ, X Ẇ⟩   + ⟨dZ, 1 ḃᵀ⟩
+                = ⟨dZ Wᵀ, Ẋ⟩  + ⟨Xᵀ dZ, Ẇ⟩  + ⟨dZᵀ 1, ḃ⟩
+
+    The factor that meets Ẋ, Ẇ and ḃ is dX, dW and db; `dZᵀ 1` is the sum over examples, because
+    one bias is added to each of them.
+    """
+    X, W, b = kept
+    examples = tuple(range(X.ndim - 1))
+    dX = _product(dZ, W, ((dZ.ndim - 1,), (1,)), compute_dtype, placement(X, dZ))
+    dW = _product(X, dZ, (examples, examples), compute_dtype, placement(W, dZ))
+    if b is None:
+        return cotangent_of(X, dX), cotangent_of(W, dW), None
+    db = jnp.sum(dZ, axis=examples, dtype=jnp.promote_types(dZ.dtype, jnp.float32))
+    return cotangent_of(X, dX), cotangent_of(W, dW), cotangent_of(b, db)
+
+
+_dense.defvjp(dense_fwd, dense_bwd)

@@ -1,0 +1,63 @@
+"""Dropout, whose mask is drawn again in the backward pass and never stored."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import ArrayLike, Float
+
+from ._arguments import describe, floating, is_key, is_number
+
+
+def dropout(x: Float[ArrayLike, "..."], rate: float, key: Any) -> Float[Array, "..."]:
+    """Zero each number with probability `rate`, and divide the others by `1 − rate`.
+
+    `y = m ⊙ x` with `m = 1/(1 − rate)` where the number is kept, else 0, so that the mean of y over
+    the masks is x. The map is linear, hence `dx = m ⊙ dy` with the same mask. Only the key is kept
+    for it.
+
+    Args:
+        x: any shape and floating dtype; `y` has the same.
+        rate: probability of zero, a number with 0 ≤ rate < 1; a rate of 0 returns `x`.
+        key: PRNG key; equal keys draw equal masks. Inside `shard_map`, fold the axis index into
+            it to draw different masks on the shards.
+
+    Raises:
+        TypeError: `x` is not floating-point, or `key` is not a single PRNG key.
+        ValueError: `rate` is not a number from 0 up to but not including 1.
+
+    Source: Srivastava et al., Dropout: a simple way to prevent neural networks from overfitting,
+    JMLR 15 (2014), section 10 (the scaled form).
+
+    >>> y = dropout(jnp.ones(1000), 0.25, jax.random.key(0))
+    >>> sorted(set(y.tolist()))
+    [0.0, 1.3333333730697632]
+    """
+    x = floating("x", x)
+    if not is_number(rate) or not 0 <= rate < 1:
+        raise ValueError(f"rate must be a number with 0 <= rate < 1, got {describe(rate)}")
+    if not is_key(key):
+        raise TypeError(f"key must be one PRNG key, e.g. jax.random.key(0), got {describe(key)}")
+    return _dropout(float(rate), x, key)
+
+
+def _masked(rate: float, V: Array, key: Array) -> Array:
+    kept = jax.random.bernoulli(key, 1 - rate, V.shape)
+    return jnp.where(kept, V / (1 - rate), 0)
+
+
+_dropout = jax.custom_vjp(_masked, nondiff_argnums=(0,))
+
+
+def _dropout_fwd(rate: float, x: Array, key: Array) -> tuple[Array, Array]:
+    return _masked(rate, x, key), key
+
+
+def _dropout_bwd(rate: float, key: Array, dy: Array) -> tuple[Array, None]:
+    # ẏ = m ⊙ ẋ, so ⟨dy, ẏ⟩ = ⟨m ⊙ dy, ẋ⟩: the same linear map, drawn from the same key.
+    dx = _masked(rate, dy, key)
+    return dx, None
+
+
+_dropout.defvjp(_dropout_fwd, _dropout_bwd)

@@ -1,0 +1,84 @@
+"""How a loss that compares each prediction with its own target becomes a rule.
+
+Such a loss is `ℓᵢ = Σⱼ f(pᵢⱼ, tᵢⱼ)` for example i, with the sum over its features j. Then
+
+    ℓ̇ᵢ = Σⱼ ∂f/∂p ṗᵢⱼ + ∂f/∂t ṫᵢⱼ        dpᵢⱼ = dℓᵢ ∂f/∂p        dtᵢⱼ = dℓᵢ ∂f/∂t
+
+so that each loss has to supply f and its two partial derivatives only.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from .._arguments import describe, floating, not_empty, same_shape
+from .._cotangent import cotangent_of
+
+Elementwise = Callable[..., Array]
+Partials = Callable[..., tuple[Array, Array]]
+
+
+def pairwise(f: Elementwise, partials: Partials) -> Callable[..., Array]:
+    """Return the rule `(P, T, *options) -> ℓ`; f and partials take the same arguments.
+
+    P and T are computed with in float32 at least, and so is ℓ. A vector P holds one number per
+    example; otherwise its last axis holds the features.
+    """
+
+    def value(options: tuple, P: Array, T: Array) -> Array:
+        return jnp.sum(f(*_wide(P, T), *options), axis=_features(P))
+
+    @partial(jax.custom_vjp, nondiff_argnums=(0,))
+    def rule(options: tuple, P: Array, T: Array) -> Array:
+        return value(options, P, T)
+
+    def fwd(options: tuple, P: Array, T: Array) -> tuple[Array, tuple[Array, Array]]:
+        return value(options, P, T), (P, T)
+
+    def bwd(options: tuple, kept: tuple[Array, Array], dl: Array) -> tuple[Array, Array]:
+        P, T = kept
+        df_dp, df_dt = partials(*_wide(P, T), *options)
+        dl = jnp.expand_dims(dl, _features(P))
+        dP = dl * df_dp
+        dT = dl * df_dt
+        return cotangent_of(P, dP), cotangent_of(T, dT)
+
+    name = f.__name__.strip("_")
+    rule.__name__, fwd.__name__, bwd.__name__ = name, f"{name}_fwd", f"{name}_bwd"
+    rule.defvjp(fwd, bwd)
+    return lambda P, T, *options: rule(options, P, T)
+
+
+def pair(
+    pred: Any, target: Any, *, pred_name: str = "pred", labels: bool = False
+) -> tuple[Array, Array]:
+    """Check predictions against targets: floating, of one shape, at least one example.
+
+    `labels` are targets that are counts or classes by nature: integers and booleans are taken for
+    the numbers that they are.
+    """
+    P = floating(pred_name, pred)
+    T = jnp.asarray(target)
+    if labels and (jnp.issubdtype(T.dtype, jnp.integer) or T.dtype == jnp.bool_):
+        T = T.astype(P.dtype)
+    T = floating("target", T)
+    if P.ndim == 0:
+        raise ValueError(
+            f"{pred_name} must have shape (m,) or (..., features), got {describe(P)}"
+        )
+    same_shape("target", T, pred_name, P)
+    not_empty(pred_name, P)
+    return P, T
+
+
+def _features(P: Array) -> tuple[int, ...]:
+    return () if P.ndim == 1 else (-1,)
+
+
+def _wide(P: Array, T: Array) -> tuple[Array, Array]:
+    dtype = jnp.promote_types(jnp.promote_types(P.dtype, T.dtype), jnp.float32)
+    return P.astype(dtype), T.astype(dtype)
