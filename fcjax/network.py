@@ -1,5 +1,6 @@
 """Fully connected networks: parameters, the composed rules, and the textbook passes."""
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +17,9 @@ from .activations import activation_named
 from .dense import compute_dtype_of, dense, dense_bwd, dense_fwd
 
 Activation = str | Callable[[Array], Array]
+
+
+_HE_NORMAL = jax.nn.initializers.he_normal()
 
 
 class Layer(NamedTuple):
@@ -37,7 +41,7 @@ def init(
     sizes: Sequence[int],
     *,
     bias: bool = True,
-    w_init: Callable[..., Array] = jax.nn.initializers.he_normal(),
+    w_init: Callable[..., Array] = _HE_NORMAL,
     b_init: Callable[..., Array] = jax.nn.initializers.zeros,
     dtype: Any = jnp.float32,
 ) -> Params:
@@ -70,7 +74,7 @@ def init(
     if not jnp.issubdtype(dtype, jnp.floating):
         raise TypeError(f"dtype must be a floating-point dtype, got {dtype}")
     layers = []
-    for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True):
+    for n_in, n_out in itertools.pairwise(sizes):
         key, w_key, b_key = jax.random.split(key, 3)
         b = b_init(b_key, (n_out,), dtype) if bias else None
         layers.append(Layer(w_init(w_key, (n_in, n_out), dtype), b))
@@ -200,7 +204,8 @@ def forward(
 def backward(params: Params, cache: Cache, dA: Array) -> tuple[Params, Array]:
     """Run the textbook backward pass: the four formulas, from the last layer to the first.
 
-        dZ_l = dA_l ⊙ g_l'(Z_l)     dW_l = A_{l−1}ᵀ dZ_l     db_l = Σᵢ (dZ_l)ᵢ     dA_{l−1} = dZ_l W_lᵀ
+        dZ_l = dA_l ⊙ g_l'(Z_l)        dW_l = A_{l−1}ᵀ dZ_l
+        db_l = Σᵢ (dZ_l)ᵢ              dA_{l−1} = dZ_l W_lᵀ
 
     The recursion starts with `dA_L`, the gradient of the loss with respect to the network's output.
     These are the backward halves of the same rules that `jax.grad` runs through `mlp`, called one
@@ -227,10 +232,8 @@ def backward(params: Params, cache: Cache, dA: Array) -> tuple[Params, Array]:
     >>> dparams[1].b
     Array([5., 5., 5.], dtype=float32)
     """
-    dparams = []
-    for _, dlayer, dA in _backward_steps(params, cache, dA):  # noqa: B007 - the last dA is dX
-        dparams.append(dlayer)
-    return tuple(reversed(dparams)), dA
+    _, dlayers, dAs = zip(*_backward_steps(params, cache, dA), strict=True)
+    return tuple(reversed(dlayers)), dAs[-1]
 
 
 def deltas(params: Params, cache: Cache, dA: Array) -> tuple[Array, ...]:

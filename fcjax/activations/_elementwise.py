@@ -111,7 +111,7 @@ def _sum_over_uses(p: Array, dp: Array) -> Array:
     return jnp.sum(dp, tuple(axes)).reshape(p.shape)
 
 
-def _rule(g: Function, fwd: Function, bwd: Callable, **kwargs: Any) -> Any:
+def _rule(g: Function, fwd: Callable[..., Any], bwd: Callable[..., Any], **kwargs: Any) -> Any:
     """Make the custom_vjp of `g`; a stack trace names the halves after the activation."""
     fwd.__name__, bwd.__name__ = f"{g.__name__}_fwd", f"{g.__name__}_bwd"
     rule = jax.custom_vjp(g, **kwargs)

@@ -8,7 +8,6 @@ so that each loss has to supply f and its two partial derivatives only.
 """
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import jax
@@ -32,10 +31,6 @@ def pairwise(f: Elementwise, partials: Partials) -> Callable[..., Array]:
     def value(options: tuple, P: Array, T: Array) -> Array:
         return jnp.sum(f(*_wide(P, T), *options), axis=_features(P))
 
-    @partial(jax.custom_vjp, nondiff_argnums=(0,))
-    def rule(options: tuple, P: Array, T: Array) -> Array:
-        return value(options, P, T)
-
     def fwd(options: tuple, P: Array, T: Array) -> tuple[Array, tuple[Array, Array]]:
         return value(options, P, T), (P, T)
 
@@ -47,8 +42,9 @@ def pairwise(f: Elementwise, partials: Partials) -> Callable[..., Array]:
         dT = dl * df_dt
         return cotangent_of(P, dP), cotangent_of(T, dT)
 
-    name = f.__name__.strip("_")
-    rule.__name__, fwd.__name__, bwd.__name__ = name, f"{name}_fwd", f"{name}_bwd"
+    name = f.__name__
+    value.__name__, fwd.__name__, bwd.__name__ = name, f"{name}_fwd", f"{name}_bwd"
+    rule = jax.custom_vjp(value, nondiff_argnums=(0,))
     rule.defvjp(fwd, bwd)
     return lambda P, T, *options: rule(options, P, T)
 
@@ -67,9 +63,7 @@ def pair(
         T = T.astype(P.dtype)
     T = floating("target", T)
     if P.ndim == 0:
-        raise ValueError(
-            f"{pred_name} must have shape (m,) or (..., features), got {describe(P)}"
-        )
+        raise ValueError(f"{pred_name} must have shape (m,) or (..., features), got {describe(P)}")
     same_shape("target", T, pred_name, P)
     not_empty(pred_name, P)
     return P, T

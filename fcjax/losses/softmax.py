@@ -1,4 +1,4 @@
-"""Softmax cross-entropy: integer labels or distributions, smoothing, class weights, ignored labels."""
+"""Softmax cross-entropy, with smoothing, class weights and ignored labels."""
 
 from typing import Any, NamedTuple
 
@@ -32,9 +32,9 @@ def softmax_cross_entropy(
 
     which for an integer label without options is the well-known `dz = p − y`.
 
-    "mean" divides by the number of examples, as for every loss here. Where weights, class weights or
-    an ignored label make examples count differently, it divides by the sum of what they count: the
-    example's weight, times the class weight of an integer label, and 0 for an ignored one (as
+    "mean" divides by the number of examples, as for every loss here. Where weights, class weights
+    or an ignored label make examples count differently, it divides by the sum of what they count:
+    the example's weight, times the class weight of an integer label, and 0 for an ignored one (as
     PyTorch does). dc includes this divisor. If nothing counts, the mean is NaN.
 
     Args:
@@ -43,7 +43,8 @@ def softmax_cross_entropy(
             `logits`, which are a differentiable argument. An integer outside the classes makes its
             loss, and its row of dz, NaN; no class is put in its place.
         label_smoothing: ε, a number from 0 up to but not including 1.
-        ignore_index: integer label whose examples count for nothing; it may lie outside the classes.
+        ignore_index: integer label whose examples count for nothing; it may lie outside the
+            classes.
         class_weights: c, shape `(K,)`.
         weights: one weight per example, shape `(...)`.
         reduction: "mean", "sum" or "none".

@@ -1,0 +1,263 @@
+"""The training loop that most users need, around the compiled epoch."""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from tqdm.auto import tqdm
+
+from .. import checkpoint
+from .._arguments import describe
+from .epoch import check_batch_size, count_examples, make_train_epoch
+from .loop import ArrayEpochs, BatchEpochs, EpochEnd, Metrics, evaluate
+from .state import TrainState, init_state
+from .step import LossFn, step_function, with_key
+
+History = dict[str, list[float]]
+
+
+class FitResult(NamedTuple):
+    """The parameters to use, the state to go on from, and one figure per epoch.
+
+    `params` are those after the last epoch, or, with `patience`, those of the best one. `history`
+    maps "loss" (the mean over the epoch, while the parameters changed), "val_loss" and the metrics
+    to lists.
+    """
+
+    params: Any
+    state: TrainState
+    history: History
+
+
+def fit(
+    params: Any,
+    data: Any,
+    *,
+    loss: LossFn,
+    optimizer: optax.GradientTransformation,
+    epochs: int,
+    batch_size: int | None = None,
+    validation_data: Any = None,
+    metrics: Metrics | None = None,
+    seed: int = 0,
+    shuffle: bool = True,
+    patience: int | None = None,
+    accumulate: int = 1,
+    callbacks: Sequence[Callable[[EpochEnd], Any]] = (),
+    checkpoint_dir: str | Path | None = None,
+    checkpoint_every: int = 1,
+    progress: bool | None = None,
+) -> FitResult:
+    """Train for a number of epochs.
+
+    Equal arguments give equal results, bit for bit, on one machine; so does a run that was stopped
+    and resumed from its checkpoints.
+
+    Args:
+        params: where to start, a pytree of floating-point arrays; it is not changed.
+        data: a tuple (or dict) of arrays with one first dimension, such as `(X, Y)`: each epoch is
+            then one compiled call. Or any other iterable of batches, gone through once per epoch.
+        loss: `loss(params, batch)` or `loss(params, batch, key)`, the mean over the batch. For
+            validation the key is None: draw nothing then.
+        optimizer: any Optax optimizer.
+        epochs: number of passes over the data, in all: a resumed run counts those done before.
+        batch_size: examples per step, for arrays; the last batch of an epoch may be smaller.
+        validation_data: arrays, or a re-iterable of batches, on which loss and metrics are
+            evaluated after each epoch.
+        metrics: functions `(params, batch) -> number`, by name, evaluated on the validation data,
+            or on the training data without one. Means over the batch, as the loss.
+        seed: of the shuffling and of the loss's key.
+        shuffle: whether arrays are visited in a new random order in each epoch.
+        patience: stop when the validation loss (the training loss without validation data) has not
+            improved for this many epochs, and return the best parameters.
+        accumulate: average the gradients of this many batches before each update. Over arrays, an
+            epoch's last update averages what is left, so that no gradient is dropped.
+        callbacks: called with an `EpochEnd` after each epoch; one that returns True stops training.
+        checkpoint_dir: folder to save to after each `checkpoint_every` epochs, and to resume from
+            if it holds a checkpoint. Needs the extra `fcjax[checkpoint]`.
+        checkpoint_every: epochs between checkpoints; the last epoch is saved in any case.
+        progress: True or False; None shows a progress bar on a terminal and nothing otherwise.
+
+    Raises:
+        TypeError, ValueError: an argument is of the wrong kind or out of its range.
+        NonFiniteLossError: a loss was infinite or NaN; the exception holds the step and the last
+            good state.
+
+    Source: Goodfellow, Bengio & Courville, Deep Learning (2016), algorithms 7.1 (early stopping)
+    and 8.1 (stochastic gradient descent).
+
+    >>> import fcjax
+    >>> X = jnp.linspace(-1.0, 1.0, 50)[:, None]
+    >>> def loss(params, batch):
+    ...     return fcjax.half_squared_error(fcjax.mlp(params, batch[0]), batch[1])
+    >>> params = fcjax.init(jax.random.key(0), (1, 1))
+    >>> result = fit(params, (X, 3 * X + 1), loss=loss, optimizer=optax.sgd(0.5), epochs=20,
+    ...              batch_size=16)
+    >>> result.params[0].w.round(2), result.params[0].b.round(2)
+    (Array([[3.]], dtype=float32), Array([1.], dtype=float32))
+    """
+    _check_counts(
+        epochs=epochs, patience=patience, accumulate=accumulate, checkpoint_every=checkpoint_every
+    )
+    optimizer = _accumulating(optimizer, accumulate, data, batch_size)
+    run = _Run(init_state(params, optimizer, key=jax.random.key(seed)), params, {})
+    train = _epochs(loss, optimizer, data, batch_size, shuffle)
+    score = _scoring(loss, metrics or {}, data, validation_data)
+    store = _Store(checkpoint_dir)
+    run = store.restore(run)
+    with tqdm(total=epochs, initial=run.epochs, unit="epoch", disable=_hidden(progress)) as bar:
+        while run.epochs < epochs and not run.out_of_patience(patience):
+            state, mean_loss = train.run(run.state)
+            run = run.after_epoch(state, {"loss": mean_loss} | score(state.params))
+            bar.set_postfix(run.last_figures())
+            bar.update()
+            stop = [call(EpochEnd(run.epochs, state, run.last_figures())) for call in callbacks]
+            last = run.epochs == epochs or run.out_of_patience(patience) or True in stop
+            if last or run.epochs % checkpoint_every == 0:
+                store.save(run)
+            if True in stop:
+                break
+    return FitResult(run.best if patience else run.state.params, run.state, run.history)
+
+
+class _Run(NamedTuple):
+    """How far training has come."""
+
+    state: TrainState
+    best: Any
+    history: History
+
+    @property
+    def epochs(self) -> int:
+        return len(self.history.get("loss", ()))
+
+    def last_figures(self) -> dict[str, float]:
+        return {name: values[-1] for name, values in self.history.items()}
+
+    def after_epoch(self, state: TrainState, figures: dict[str, float]) -> "_Run":
+        history = {name: [*self.history.get(name, ()), value] for name, value in figures.items()}
+        improved = _since_best(history) == 0
+        return _Run(state, state.params if improved else self.best, history)
+
+    def out_of_patience(self, patience: int | None) -> bool:
+        return patience is not None and self.epochs > 0 and _since_best(self.history) >= patience
+
+
+def _since_best(history: History) -> int:
+    """Epochs since the monitored loss was last lower than ever before."""
+    losses = history.get("val_loss", history["loss"])
+    return len(losses) - 1 - int(np.nanargmin(losses))
+
+
+class _Store:
+    """The checkpoints of a run, or nothing if no folder was given."""
+
+    def __init__(self, directory: str | Path | None):
+        self._directory = directory
+
+    def save(self, run: _Run) -> None:
+        if self._directory is not None:
+            tree = {"state": run.state, "best": run.best}
+            metadata = {"history": run.history}
+            checkpoint.save(self._directory, tree, step=int(run.state.step), metadata=metadata)
+
+    def restore(self, run: _Run) -> _Run:
+        if self._directory is None:
+            return run
+        if checkpoint.latest(self._directory) is None:
+            return run
+        tree = checkpoint.restore(self._directory, {"state": run.state, "best": run.best})
+        history = checkpoint.metadata(self._directory)["history"]
+        return _Run(tree["state"], tree["best"], history)
+
+
+def _hidden(progress: bool | None) -> bool | None:
+    """Return tqdm's `disable`, for which None means: unless on a terminal."""
+    return None if progress is None else not progress
+
+
+def _check_counts(**counts: Any) -> None:
+    for name, count in counts.items():
+        if count is None:
+            continue
+        if not isinstance(count, int) or isinstance(count, bool):
+            raise TypeError(f"{name} must be an integer, got {describe(count)}")
+        if count < 1:
+            raise ValueError(f"{name} must be positive, got {count}")
+
+
+def _is_arrays(data: Any) -> bool:
+    """Whether `data` is arrays rather than an iterable of batches (a list, a loader)."""
+    return isinstance(data, tuple | dict) or hasattr(data, "shape")
+
+
+def _epochs(
+    loss: LossFn,
+    optimizer: optax.GradientTransformation,
+    data: Any,
+    batch_size: int | None,
+    shuffle: bool,
+) -> ArrayEpochs | BatchEpochs:
+    step = jax.jit(step_function(loss, optimizer, has_aux=False, grad_norm=False))
+    if not _is_arrays(data):
+        if not isinstance(data, Iterable):
+            raise TypeError(
+                "data must be a tuple or dict of arrays, or an iterable of batches, "
+                f"got {describe(data)}"
+            )
+        if batch_size is not None:
+            raise ValueError(
+                f"batch_size is for arrays; data yields its own batches, got {batch_size}"
+            )
+        return BatchEpochs(step, data)
+    if batch_size is None:
+        raise ValueError(
+            "batch_size must be given for arrays; to pass batches, use a list or a loader"
+        )
+    check_batch_size(batch_size)
+    count_examples(data)
+    train_epoch = make_train_epoch(loss, optimizer, batch_size=batch_size, shuffle=shuffle)
+    return ArrayEpochs(train_epoch, step, jax.tree.map(jnp.asarray, data), batch_size, shuffle)
+
+
+def _accumulating(
+    optimizer: optax.GradientTransformation, every: int, data: Any, batch_size: int | None
+) -> optax.GradientTransformation:
+    """Let `optimizer` update once per `every` batches, and at the end of an epoch over arrays."""
+    if every == 1:
+        return optimizer
+    if not _is_arrays(data) or batch_size is None:
+        return optax.MultiSteps(optimizer, every).gradient_transformation()
+    batches = -(-count_examples(data) // batch_size)
+    updates = -(-batches // every)
+    rest = batches - (updates - 1) * every
+
+    def batches_in(update: Any) -> Any:
+        return jnp.where((update + 1) % updates == 0, rest, every)
+
+    return optax.MultiSteps(optimizer, batches_in).gradient_transformation()
+
+
+def _scoring(
+    loss: LossFn, metrics: Metrics, data: Any, validation_data: Any
+) -> Callable[[Any], dict[str, float]]:
+    """Return the figures of an epoch's end as a function of the parameters."""
+    score = evaluate(with_key(loss, has_aux=False), metrics)
+    if validation_data is not None:
+        batches = _as_batches(validation_data)
+        return lambda params: {f"val_{n}": v for n, v in score(params, batches).items()}
+    if not metrics:
+        return lambda params: {}
+    batches = _as_batches(data)
+    return lambda params: {n: v for n, v in score(params, batches).items() if n != "loss"}
+
+
+def _as_batches(data: Any) -> Iterable[Any]:
+    if not _is_arrays(data):
+        return data
+    count_examples(data)
+    return [jax.tree.map(jnp.asarray, data)]

@@ -1,0 +1,92 @@
+"""What training carries from step to step."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+
+from .._arguments import describe, is_key
+
+
+class TrainState(NamedTuple):
+    """Everything that one step reads and writes.
+
+    `step` counts the steps done, `params` is any pytree, `opt_state` belongs to the optimizer, and
+    `key` is the root of all randomness: shuffling and the loss draw from it and from `step`.
+    """
+
+    step: Array
+    params: Any
+    opt_state: Any
+    key: Array
+
+
+class StepInfo(NamedTuple):
+    """What one step reports: the loss before the update, the global gradient norm, and aux.
+
+    `grad_norm` is None unless asked for, `aux` is None unless the loss returns one.
+    """
+
+    loss: Array
+    grad_norm: Array | None
+    aux: Any
+
+
+def init_state(
+    params: Any, optimizer: optax.GradientTransformation, *, key: Array | None = None
+) -> TrainState:
+    """Return the state before the first step.
+
+    A training step overwrites the arrays of the state that it is given. Hence every array here is a
+    copy: `params` stays the caller's own, and no array stands twice in the state.
+
+    Args:
+        params: a pytree of floating-point arrays, for example from `fcjax.init`.
+        optimizer: any Optax optimizer.
+        key: PRNG key, `jax.random.key(0)` by default.
+
+    Raises:
+        TypeError: `params` holds anything but floating-point arrays, `optimizer` is no Optax
+            optimizer, or `key` is not a PRNG key.
+
+    Source: the `init` of Optax's `GradientTransformation`.
+
+    >>> state = init_state({"w": jnp.ones((2, 3))}, optax.sgd(0.1))
+    >>> int(state.step), state.params["w"].shape
+    (0, (2, 3))
+    """
+    key = jax.random.key(0) if key is None else key
+    if not is_key(key):
+        raise TypeError(f"key must be one PRNG key, e.g. jax.random.key(0), got {describe(key)}")
+    check_optimizer(optimizer)
+    _check_params(params)
+    state = TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params), key)
+    return copy_arrays(state)
+
+
+def check_optimizer(optimizer: Any) -> None:
+    """Raise TypeError unless `optimizer` is an Optax gradient transformation."""
+    if not isinstance(optimizer, optax.GradientTransformation):
+        hint = "; call it first" if callable(optimizer) else ""
+        raise TypeError(
+            "optimizer must be an Optax GradientTransformation such as optax.adam(1e-3), "
+            f"got {describe(optimizer)}{hint}"
+        )
+
+
+def copy_arrays(tree: Any) -> Any:
+    """Copy every array, so that no two leaves share memory and none is shared with the caller."""
+    return jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), tree)
+
+
+def _check_params(params: Any) -> None:
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    if not leaves:
+        raise TypeError(f"params must hold at least one array, got {describe(params)}")
+    for path, leaf in leaves:
+        dtype = getattr(leaf, "dtype", None)
+        if dtype is None or not jnp.issubdtype(dtype, jnp.floating):
+            name = "params" + jax.tree_util.keystr(path)
+            raise TypeError(f"{name} must be a floating-point array, got {describe(leaf)}")

@@ -1,0 +1,159 @@
+"""One training step: loss, gradients, update; compiled, with the state overwritten in place."""
+
+import inspect
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+
+from .._arguments import describe
+from .state import StepInfo, TrainState, check_optimizer
+
+LossFn = Callable[..., Any]
+TrainStep = Callable[[TrainState, Any], tuple[TrainState, StepInfo]]
+
+
+def make_train_step(
+    loss_fn: LossFn,
+    optimizer: optax.GradientTransformation,
+    *,
+    has_aux: bool = False,
+    grad_norm: bool = False,
+) -> TrainStep:
+    """Return `train_step(state, batch) -> (state, StepInfo)`, compiled as one program.
+
+    The step overwrites the arrays of the state it is given: go on with the one it returns.
+
+    Args:
+        loss_fn: `loss_fn(params, batch)`, or `loss_fn(params, batch, key)` for a loss that draws
+            random numbers, with a fresh key at each step. Returns a scalar, or `(scalar, aux)`.
+        optimizer: any Optax optimizer. One with extra arguments gets what it asks for: the loss
+            (`value`), the gradient (`grad`), the loss and its gradient as functions of the
+            parameters (`value_fn` and `obj_fn`, `grad_fn`).
+        has_aux: whether `loss_fn` returns `(scalar, aux)`; aux is returned in `StepInfo.aux`.
+        grad_norm: whether to return the gradient's global 2-norm. It keeps XLA from updating the
+            parameters while the gradients are still being computed.
+
+    Raises:
+        TypeError: `loss_fn` or `optimizer` is of the wrong kind; at the first step, the loss is not
+            a floating-point scalar or aux is missing.
+
+    Source: Bottou, Curtis & Nocedal, Optimization methods for large-scale machine learning, SIAM
+    Review 60 (2018), algorithm 4.1.
+
+    >>> def loss_fn(params, batch):
+    ...     return jnp.sum((params - batch) ** 2)
+    >>> from fcjax import init_state
+    >>> optimizer = optax.sgd(0.25)
+    >>> train_step = make_train_step(loss_fn, optimizer)
+    >>> state, info = train_step(init_state(jnp.zeros(2), optimizer), jnp.ones(2))
+    >>> state.params, info.loss
+    (Array([0.5, 0.5], dtype=float32), Array(2., dtype=float32))
+    """
+    step = step_function(loss_fn, optimizer, has_aux=has_aux, grad_norm=grad_norm)
+    return jax.jit(step, donate_argnums=0)
+
+
+def step_function(
+    loss_fn: LossFn,
+    optimizer: optax.GradientTransformation,
+    *,
+    has_aux: bool,
+    grad_norm: bool,
+) -> TrainStep:
+    """Return the step as a plain function, for `jax.jit` and `lax.scan`."""
+    check_optimizer(optimizer)
+    scalar_loss = with_key(loss_fn, has_aux)
+
+    def step(state: TrainState, batch: Any) -> tuple[TrainState, StepInfo]:
+        key = stream(state, "loss")
+        value_and_aux = partial(scalar_loss, batch=batch, key=key)
+        (loss, aux), grads = jax.value_and_grad(value_and_aux, has_aux=True)(state.params)
+        updates, opt_state = optimizer.update(
+            grads, state.opt_state, state.params, **_extras(optimizer, value_and_aux, loss, grads)
+        )
+        params = optax.apply_updates(state.params, updates)
+        norm = optax.tree.norm(grads) if grad_norm else None
+        return TrainState(state.step + 1, params, opt_state, state.key), StepInfo(loss, norm, aux)
+
+    return step
+
+
+def stream(state: TrainState, purpose: str) -> Array:
+    """Return the key of this step for one purpose; the streams of different purposes differ."""
+    root = jax.random.fold_in(state.key, {"loss": 0, "shuffle": 1}[purpose])
+    return jax.random.fold_in(root, state.step)
+
+
+def with_key(loss_fn: LossFn, has_aux: bool) -> Callable[..., tuple[Array, Any]]:
+    """Return `f(params, batch, key) -> (loss, aux)` whatever form the caller's loss has."""
+    if not callable(loss_fn):
+        raise TypeError(f"loss_fn must be a function, got {describe(loss_fn)}")
+    takes_key = _takes_key(loss_fn)
+
+    def loss(params: Any, batch: Any, key: Array | None) -> tuple[Array, Any]:
+        result = loss_fn(params, batch, key) if takes_key else loss_fn(params, batch)
+        value, aux = _split(result) if has_aux else (result, None)
+        if isinstance(value, tuple):
+            raise TypeError("loss_fn returned a tuple; pass has_aux=True if it is (loss, aux)")
+        value = jnp.asarray(value)
+        if value.ndim or not jnp.issubdtype(value.dtype, jnp.floating):
+            raise TypeError(
+                f"loss_fn must return one floating-point number, got {describe(value)}; "
+                'a loss with reduction="none" has to be averaged'
+            )
+        return value, aux
+
+    return loss
+
+
+def _split(result: Any) -> tuple[Any, Any]:
+    if not isinstance(result, tuple) or len(result) != 2:
+        raise TypeError(f"with has_aux=True loss_fn must return (loss, aux), got {result!r}")
+    return result
+
+
+def _takes_key(loss_fn: LossFn) -> bool:
+    """Whether the loss has a third required argument, or one named key."""
+    parameters = list(inspect.signature(loss_fn).parameters.values())
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    required = [p for p in positional if p.default is p.empty]
+    takes_key = len(required) == 3 or (len(positional) > 2 and positional[2].name == "key")
+    variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+    if len(required) > 3 or (len(positional) < 2 and not variadic):
+        names = ", ".join(p.name for p in positional)
+        raise TypeError(
+            f"loss_fn must be called as (params, batch) or (params, batch, key), got ({names})"
+        )
+    return takes_key
+
+
+def _extras(
+    optimizer: optax.GradientTransformation,
+    value_and_aux: Callable[[Any], tuple[Array, Any]],
+    loss: Array,
+    grads: Any,
+) -> dict[str, Any]:
+    """Return the extra arguments that the optimizer's `update` accepts."""
+
+    def value_fn(params: Any) -> Array:
+        return value_and_aux(params)[0]
+
+    def grad_fn(params: Any, _: Any = None) -> Any:
+        return jax.grad(value_fn)(params)
+
+    offered = {
+        "value": loss,
+        "grad": grads,
+        "value_fn": value_fn,
+        "obj_fn": value_fn,
+        "grad_fn": grad_fn,
+    }
+    accepted = inspect.signature(optimizer.update).parameters.values()
+    if any(p.kind is p.VAR_KEYWORD for p in accepted):
+        return offered
+    return {p.name: offered[p.name] for p in accepted if p.name in offered}

@@ -1,0 +1,158 @@
+"""One checker for every rule: `check_gradients` and `check_transformations` of a `Case`."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import reference
+
+# Errors that are allowed, in units of the dtype's eps and of the largest entry. In float32 and
+# float64, rounding errors of sums add up; in the narrow types only inputs, outputs and a few
+# factors are rounded, for sums are accumulated in float32.
+MULTIPLES_OF_EPS = {"float64": 64, "float32": 64, "bfloat16": 4, "float16": 8}
+# What finite differences in float64 can resolve.
+DIFFERENCES = 1e-9
+
+
+class Case(NamedTuple):
+    """A rule at a point, and two independent programs for the same function.
+
+    All three are called with `args`, each of them differentiable; `args` are NumPy float64.
+    """
+
+    name: str
+    rule: Callable
+    plain: Callable
+    program: Callable
+    args: tuple
+
+
+def names(cases):
+    """Ids for `pytest.mark.parametrize`."""
+    return [case.name for case in cases]
+
+
+def normal(seed, *shape):
+    return np.random.default_rng(seed).standard_normal(shape)
+
+
+def uniform(seed, *shape, low=0.0, high=1.0):
+    return np.random.default_rng(seed).uniform(low, high, shape)
+
+
+def tolerance(dtype):
+    return MULTIPLES_OF_EPS[jnp.dtype(dtype).name] * float(jnp.finfo(dtype).eps)
+
+
+def assert_close(got, want, allowed, what=""):
+    """Compare within `allowed` times the largest entry of `want`; NaN and ∞ must be the same."""
+    got, want = np.asarray(got, np.float64), np.asarray(want, np.float64)
+    assert got.shape == want.shape, f"{what}: shape {got.shape}, not {want.shape}"
+    size = np.max(np.abs(want), initial=0.0, where=np.isfinite(want))
+    np.testing.assert_allclose(got, want, rtol=0, atol=allowed * size + 1e-300, err_msg=what)
+
+
+def assert_trees_close(got, want, allowed, what=""):
+    assert jax.tree.structure(got) == jax.tree.structure(want), what
+    for path, leaf in jax.tree.leaves_with_path(got):
+        other = dict(jax.tree.leaves_with_path(want))[path]
+        assert_close(leaf, other, allowed, f"{what}{jax.tree_util.keystr(path)}")
+
+
+def assert_same_bits(got, want):
+    jax.tree.map(np.testing.assert_array_equal, got, want)
+
+
+def cast(args, *dtypes):
+    """As JAX arrays, of one dtype or of one dtype each."""
+    dtypes = dtypes * len(args) if len(dtypes) == 1 else dtypes
+    return tuple(jnp.asarray(arg, dtype) for arg, dtype in zip(args, dtypes, strict=True))
+
+
+def exactly(arrays):
+    """The values that arrays of any dtype hold, as NumPy float64."""
+    return tuple(np.asarray(array).astype(np.float64) for array in arrays)
+
+
+def random_like(array, seed=99):
+    """A cotangent whose entries all differ: uniform ones hide a wrong sum."""
+    return jnp.asarray(normal(seed, *array.shape), array.dtype)
+
+
+def check_gradients(case, *dtypes):
+    """Value and gradient by each argument, against autodiff and finite differences.
+
+    The oracles are computed in float32 at least, from the same rounded arguments.
+    """
+    args = cast(case.args, *dtypes)
+    y, pull = jax.vjp(case.rule, *args)
+    dy = random_like(y)
+    gradients = pull(dy)
+    wide = jnp.promote_types(jnp.result_type(*args), jnp.float32)
+    # the coarsest rounding anywhere decides
+    allowed = max(tolerance(a.dtype) for a in (*args, y))
+    plain_y, plain_pull = jax.vjp(case.plain, *cast(exactly(args), wide))
+    plain_gradients = plain_pull(dy.astype(plain_y.dtype))
+    differences = reference.numerical_vjp(case.program, exactly(args), exactly([dy])[0])
+    assert_close(y, case.program(*exactly(args)), allowed, "value")
+    for i, arg in enumerate(args):
+        got = gradients[i]
+        assert got.dtype == arg.dtype, f"argument {i}: {got.dtype} for {arg.dtype}"
+        assert got.shape == arg.shape, f"argument {i}: {got.shape} for {arg.shape}"
+        assert_close(got, plain_gradients[i], allowed, f"argument {i}, autodiff")
+        assert_close(got, differences[i], max(allowed, DIFFERENCES), f"argument {i}, differences")
+
+
+def check_transformations(case, dtype):
+    """`jit`, `vmap` over each argument, second derivatives of each kind, and `scan`."""
+    args = cast(case.args, dtype)
+    y = jax.eval_shape(case.rule, *args)
+    dy = random_like(y)
+    transformed = jax.jit(_transformed, static_argnums=0)
+    got = transformed(case.rule, args, dy)
+    want = transformed(case.plain, args, dy)
+    # second derivatives lose more digits than first ones
+    assert_trees_close(got, want, 16 * tolerance(dtype))
+    # ∂²/∂x∂y of one gradient, forward over reverse and reverse over reverse
+    assert_trees_close(got["hessian"], got["reverse over reverse"], 16 * tolerance(dtype))
+
+
+def _transformed(f, args, dy):
+    argnums = tuple(range(len(args)))
+
+    def loss(*args):
+        # not linear in f, so that the second derivatives of f meet a varying cotangent
+        y = f(*args)
+        return jnp.sum(dy * y) + 0.5 * jnp.sum(y * y)
+
+    gradient = jax.grad(loss, argnums)
+    directions = tuple(random_like(arg, seed) for seed, arg in enumerate(args))
+    return {
+        "gradient": gradient(*args),
+        "vmap": [_mapped(gradient, args, i) for i in argnums],
+        "hessian": jax.hessian(loss, argnums)(*args),
+        "reverse over reverse": jax.jacrev(gradient, argnums)(*args),
+        "jvp of grad": jax.jvp(gradient, args, directions),
+        "scan": jax.grad(_scanned(loss), argnums)(*args),
+    }
+
+
+def _mapped(gradient, args, argument):
+    """Gradients of three examples that differ in one argument."""
+    factors = jnp.asarray([1.0, 0.9, 1.1], args[argument].dtype)
+    stack = jax.vmap(lambda factor: args[argument] * factor)(factors)
+    in_axes = [0 if i == argument else None for i in range(len(args))]
+    return jax.vmap(gradient, in_axes)(*args[:argument], stack, *args[argument + 1 :])
+
+
+def _scanned(loss):
+    def total(x, *others):
+        def step(carry, factor):
+            return carry + loss(x * factor, *others), None
+
+        start = jnp.zeros((), jnp.result_type(loss(x, *others)))
+        return jax.lax.scan(step, start, jnp.asarray([1.0, 0.9, 1.1], x.dtype))[0]
+
+    return total
