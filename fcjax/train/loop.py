@@ -53,14 +53,12 @@ class ArrayEpochs(NamedTuple):
         end, infos = self.train_epoch(copy_arrays(state), self.data)
         losses = np.asarray(infos.loss)
         if not np.isfinite(losses).all():
-            order = epoch_order(state, self.data, self.shuffle)
-            run_steps(self.step, state, (take(self.data, r) for r in self._rows(order)))
+            rows = batch_rows(epoch_order(state, self.data, self.shuffle), self.batch_size)
+            run_steps(self.step, state, (take(self.data, r) for r in rows))
             raise NonFiniteLossError(int(state.step), float(losses[~np.isfinite(losses)][0]), state)
-        sizes = [len(rows) for rows in self._rows(np.arange(count_examples(self.data)))]
+        sizes = np.full(len(losses), self.batch_size)
+        sizes[-1] = count_examples(self.data) - sizes[:-1].sum()
         return end, float(np.average(losses, weights=sizes))
-
-    def _rows(self, order: Any) -> list[Any]:
-        return batch_rows(order, self.batch_size)
 
 
 class BatchEpochs(NamedTuple):

@@ -140,7 +140,9 @@ def _extras(
 ) -> dict[str, Any]:
     """Return the extra arguments that the optimizer's `update` accepts."""
 
-    def value_fn(params: Any) -> Array:
+    # Optax's line searches hand the other extra arguments on to value_fn, which has to take them.
+    def value_fn(params: Any, obj_fn: Any = None, grad_fn: Any = None) -> Array:
+        del obj_fn, grad_fn
         return value_and_aux(params)[0]
 
     def grad_fn(params: Any, _: Any = None) -> Any:

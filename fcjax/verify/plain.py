@@ -69,7 +69,8 @@ def take_out_rules(jaxpr: Any) -> Any:
         return jaxpr.replace(jaxpr=take_out_rules(jaxpr.jaxpr))
     names: dict[Any, Any] = {}  # of variables that stand for another one
     equations = [new for old in jaxpr.eqns for new in _rewrite(old, names)]
-    return jaxpr.replace(eqns=equations, outvars=_renamed(jaxpr.outvars, names))
+    changed: dict[str, Any] = {"eqns": equations, "outvars": _renamed(jaxpr.outvars, names)}
+    return jaxpr.replace(**changed)
 
 
 def _rewrite(equation: Any, names: dict[Any, Any]) -> list[Any]:

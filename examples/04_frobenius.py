@@ -1,0 +1,96 @@
+"""f = ‖max(X W, 0) − Y‖²_F: its three gradients, with the right signs.
+
+    Z = X W      S = max(Z, 0)      f = Σ (S − Y)²
+
+The differential is df = Σ 2 (S − Y) ⊙ (dS − dY): S enters with a plus, Y with a minus. Hence
+
+    ∂f/∂S = 2 (S − Y)         ∂f/∂Y = −2 (S − Y)         ∂f/∂Z = ∂f/∂S ⊙ [Z > 0]
+    ∂f/∂W = Xᵀ ∂f/∂Z          ∂f/∂X = ∂f/∂Z Wᵀ
+
+Two mistakes stand in tutorials: ∂f/∂Y = 2 (S − Y), and ∂f/∂S = 2 (Y − S), which turns the sign of
+∂f/∂W and ∂f/∂X as well. Each table has a gradient entry by entry: by fcjax, by JAX's automatic
+differentiation of the plain formula, by finite differences (f (θ+h) − f (θ−h)) / 2h, and as the
+mistake has it. Finite differences know no calculus: they decide.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import fcjax
+
+X = np.array([[1.0, -2.0, 0.5], [0.3, 0.8, -1.0]])
+W = np.array([[0.6, -0.4], [0.2, 0.9], [-0.7, 1.1]])
+Y = np.array([[0.5, -1.0], [2.0, 0.1]])
+
+
+def f(W, X, Y):
+    S = fcjax.relu(fcjax.dense(X, W))
+    return fcjax.squared_error(S, Y, reduction="sum")
+
+
+def f_of_S(S, Y):
+    return fcjax.squared_error(S, Y, reduction="sum")
+
+
+def plain_f(W, X, Y):
+    """No rule of fcjax: an independent answer for JAX to differentiate."""
+    return jnp.sum((jnp.maximum(X @ W, 0) - Y) ** 2)
+
+
+def plain_f_of_S(S, Y):
+    return jnp.sum((S - Y) ** 2)
+
+
+def finite_differences(function, args, argument, h=1e-4):
+    """The gradient by one argument, entry by entry. f is quadratic, so that h need not be tiny."""
+    gradient = np.zeros(args[argument].shape)
+    for index in np.ndindex(gradient.shape):
+        step = np.zeros(gradient.shape)
+        step[index] = h
+        above, below = ([*args] for _ in range(2))
+        above[argument] = args[argument] + step
+        below[argument] = args[argument] - step
+        gradient[index] = (function(*above) - function(*below)) / (2 * h)
+    return gradient
+
+
+def mistaken(W, X, Y):
+    """What follows from ∂f/∂S = 2 (Y − S) for S, W and X, and the wrong sign of ∂f/∂Y itself."""
+    Z = X @ W
+    S = np.maximum(Z, 0)
+    dS = 2 * (Y - S)
+    dZ = dS * (Z > 0)
+    return {"W": X.T @ dZ, "X": dZ @ W.T, "Y": 2 * (S - Y), "S": dS}
+
+
+def gradients(W, X, Y):
+    """By name, each gradient in three right ways and one wrong one."""
+    S = np.maximum(X @ W, 0)
+    wrong = mistaken(W, X, Y)
+    right = {}
+    for name, rules, plain, args, i in (
+        ("W", f, plain_f, (W, X, Y), 0),
+        ("X", f, plain_f, (W, X, Y), 1),
+        ("Y", f, plain_f, (W, X, Y), 2),
+        ("S", f_of_S, plain_f_of_S, (S, Y), 0),
+    ):
+        ways = (jax.grad(rules, i)(*args), jax.grad(plain, i)(*args))
+        right[name] = (*ways, finite_differences(plain, args, i), wrong[name])
+    return right
+
+
+def main() -> None:
+    jax.config.update("jax_enable_x64", True)  # finite differences need the digits
+    for name, ways in gradients(W, X, Y).items():
+        print(f"{'∂f/∂' + name:10}{'fcjax':>12}{'autodiff':>12}{'differences':>13}{'mistake':>12}")
+        for index in np.ndindex(ways[0].shape):
+            one, two, three, four = (way[index] for way in ways)
+            print(f"{list(index)!s:10}{one:12.6f}{two:12.6f}{three:13.6f}{four:12.6f}")
+        one, two, three, four = ways
+        apart = [np.max(np.abs(way - three)) for way in (one, two, four)]
+        print(f"{'off by':10}{apart[0]:12.1e}{apart[1]:12.1e}{'':13}{apart[2]:12.1e}\n")
+
+
+if __name__ == "__main__":
+    main()

