@@ -16,10 +16,8 @@ import optax
 
 import fcjax
 
-SIZES = (1000, 100, 10)
-SAMPLES = 64
-LEARNING_RATE = 1e-6
-ITERATIONS = 501
+SAMPLES, SIZES = 64, (1000, 100, 10)
+OPTIMIZER, ITERATIONS = optax.sgd(1e-6), 501
 
 
 def problem(dtype=jnp.float32):
@@ -38,16 +36,14 @@ def loss_fn(params, batch):
 
 def train(params, X, Y, iterations=ITERATIONS):
     """Return the trained weights, the loss before each update, and the seconds per iteration."""
-    optimizer = optax.sgd(LEARNING_RATE)
-    train_step = fcjax.make_train_step(loss_fn, optimizer)
-    train_step(fcjax.init_state(params, optimizer), (X, Y))  # compiles; its result is not used
-
-    state, losses = fcjax.init_state(params, optimizer), []
+    train_step = fcjax.make_train_step(loss_fn, OPTIMIZER)
+    train_step(fcjax.init_state(params, OPTIMIZER), (X, Y))  # compiles; its result is not used
+    state, losses = fcjax.init_state(params, OPTIMIZER), []
     start = time.perf_counter()
     for _ in range(iterations):
         state, info = train_step(state, (X, Y))
         losses.append(info.loss)
-    losses = np.array(jax.device_get(losses))
+    losses = np.array(jax.device_get(losses))  # waits for the last one
     return state.params, losses, (time.perf_counter() - start) / iterations
 
 

@@ -80,7 +80,7 @@ def title(losses, step):
 
 
 def save_gif(path, x, y, losses, fits):
-    """One frame per redrawn fit; the last one stays for three seconds."""
+    """One frame per redrawn fit; two in a second, the last for two and a half."""
     figure = Figure(figsize=(6, 4.5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = data_axes(figure, 111, x, y)
@@ -93,8 +93,8 @@ def save_gif(path, x, y, losses, fits):
         return (line,)
 
     steps = range(0, len(fits), REDRAW)
-    frames = [*steps, *[steps[-1]] * 9]
-    FuncAnimation(figure, draw, frames=frames).save(path, writer=PillowWriter(fps=3))
+    frames = [*steps, *[steps[-1]] * 4]
+    FuncAnimation(figure, draw, frames=frames).save(path, writer=PillowWriter(fps=2))
 
 
 def save_png(path, x, y, losses, fits):
@@ -111,7 +111,9 @@ def save_png(path, x, y, losses, fits):
 
     curve = figure.add_subplot(122)
     curve.semilogy(losses, color="tab:red", label="loss")
-    curve.axhline(0.2**2 / 12, color="black", linestyle="--", linewidth=1, label="variance of noise")
+    curve.axhline(
+        0.2**2 / 12, color="black", linestyle="--", linewidth=1, label="variance of noise"
+    )
     curve.set(xlabel="step", ylabel="mean squared error", title="loss before each update")
     curve.legend()
     figure.savefig(path, dpi=120)

@@ -1,6 +1,7 @@
 """One checker for every rule: `check_gradients` and `check_transformations` of a `Case`."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -70,7 +71,12 @@ def assert_same_bits(got, want):
 def cast(args, *dtypes):
     """As JAX arrays, of one dtype or of one dtype each."""
     dtypes = dtypes * len(args) if len(dtypes) == 1 else dtypes
-    return tuple(jnp.asarray(arg, dtype) for arg, dtype in zip(args, dtypes, strict=True))
+    return tuple(_array(arg, dtype) for arg, dtype in zip(args, dtypes, strict=True))
+
+
+def _array(values, dtype):
+    # converted by NumPy: each conversion by JAX is one more program to compile
+    return jnp.asarray(np.asarray(values, jnp.dtype(dtype)))
 
 
 def exactly(arrays):
@@ -80,23 +86,24 @@ def exactly(arrays):
 
 def random_like(array, seed=99):
     """A cotangent whose entries all differ: uniform ones hide a wrong sum."""
-    return jnp.asarray(normal(seed, *array.shape), array.dtype)
+    return _array(normal(seed, *array.shape), array.dtype)
 
 
-def check_gradients(case, *dtypes):
+def check_gradients(case, *dtypes, jit=True):
     """Value and gradient by each argument, against autodiff and finite differences.
 
-    The oracles are computed in float32 at least, from the same rounded arguments.
+    The oracles are computed in float32 at least, from the same rounded arguments. `jit` compiles
+    one program instead of one per operation: quicker, unless many cases share their operations.
     """
+    pullback = partial(_compiled, _pullback) if jit else _pullback
     args = cast(case.args, *dtypes)
-    y, pull = jax.vjp(case.rule, *args)
-    dy = random_like(y)
-    gradients = pull(dy)
+    dy = random_like(jax.eval_shape(case.rule, *args))
+    y, gradients = pullback(case.rule, args, dy)
     wide = jnp.promote_types(jnp.result_type(*args), jnp.float32)
     # the coarsest rounding anywhere decides
     allowed = max(tolerance(a.dtype) for a in (*args, y))
-    plain_y, plain_pull = jax.vjp(case.plain, *cast(exactly(args), wide))
-    plain_gradients = plain_pull(dy.astype(plain_y.dtype))
+    plain_args, (plain_dy,) = cast(exactly(args), wide), cast(exactly([dy]), wide)
+    _, plain_gradients = pullback(case.plain, plain_args, plain_dy)
     differences = reference.numerical_vjp(case.program, exactly(args), exactly([dy])[0])
     assert_close(y, case.program(*exactly(args)), allowed, "value")
     for i, arg in enumerate(args):
@@ -107,13 +114,27 @@ def check_gradients(case, *dtypes):
         assert_close(got, differences[i], max(allowed, DIFFERENCES), f"argument {i}, differences")
 
 
+def pointwise(f, z):
+    """Value and derivative of an elementwise function at each point."""
+    a, (da,) = _compiled(_pullback, f, (z,), jnp.ones_like(z))
+    return a, da
+
+
+def _pullback(f, args, dy):
+    y, pull = jax.vjp(f, *args)
+    return y, pull(dy)
+
+
 def check_transformations(case, dtype):
     """`jit`, `vmap` over each argument, second derivatives of each kind, and `scan`."""
     args = cast(case.args, dtype)
     dy = random_like(jax.eval_shape(case.rule, *args))
     got, want = (_compiled(_transformed, f, args, dy) for f in (case.rule, case.plain))
     # second derivatives lose more digits than first ones
-    assert_trees_close(got, want, 16 * tolerance(dtype))
+    allowed = 16 * tolerance(dtype)
+    assert_trees_close(got, want, allowed)
+    again = _compiled(_reverse_over_reverse, case.rule, args, dy)
+    assert_trees_close(again, want["hessian"], allowed, "reverse over reverse")
 
 
 def _compiled(function, f, args, dy):
@@ -124,24 +145,31 @@ def _compiled(function, f, args, dy):
     return lowered.compile(compiler_options=options)(args, dy)
 
 
-def _transformed(f, args, dy):
-    argnums = tuple(range(len(args)))
-
+def _loss(f, dy):
     def loss(*args):
         # not linear in f, so that the second derivatives of f meet a varying cotangent
         y = f(*args)
         return jnp.sum(dy * y) + 0.5 * jnp.sum(y * y)
 
+    return loss
+
+
+def _transformed(f, args, dy):
+    argnums = tuple(range(len(args)))
+    loss = _loss(f, dy)
     gradient = jax.grad(loss, argnums)
     directions = tuple(random_like(arg, seed) for seed, arg in enumerate(args))
     return {
-        "gradient": gradient(*args),
         "vmap": [_mapped(gradient, args, i) for i in argnums],
         "hessian": jax.hessian(loss, argnums)(*args),
-        "reverse over reverse": jax.jacrev(gradient, argnums)(*args),
-        "jvp of grad": jax.jvp(gradient, args, directions),
+        "gradient, jvp of grad": jax.jvp(gradient, args, directions),
         "scan": jax.grad(_scanned(loss), argnums)(*args),
     }
+
+
+def _reverse_over_reverse(f, args, dy):
+    argnums = tuple(range(len(args)))
+    return jax.jacrev(jax.grad(_loss(f, dy), argnums), argnums)(*args)
 
 
 def _mapped(gradient, args, argument):

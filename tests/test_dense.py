@@ -84,15 +84,15 @@ def test_numpy_arguments_are_accepted():
 class TestComputeDtype:
     """The products take rounded operands; nothing else is rounded."""
 
-    x, w, b, dZ = normal(3, 64, 11), normal(4, 11, 5), normal(5, 5), normal(6, 64, 5)
+    x, w, b, dz = normal(3, 64, 11), normal(4, 11, 5), normal(5, 5), normal(6, 64, 5)
 
     def pullback(self):
         args = (jnp.asarray(arg, jnp.float32) for arg in (self.x, self.w, self.b))
         z, pull = jax.vjp(lambda *a: fcjax.dense(*a, compute_dtype=jnp.bfloat16), *args)
-        return z, pull(jnp.asarray(self.dZ, jnp.float32))
+        return z, pull(jnp.asarray(self.dz, jnp.float32))
 
     def rounded(self):
-        return exactly(jnp.asarray(v, jnp.bfloat16) for v in (self.x, self.w, self.dZ))
+        return exactly(jnp.asarray(v, jnp.bfloat16) for v in (self.x, self.w, self.dz))
 
     def test_value_is_that_of_rounded_operands_and_an_exact_bias(self):
         x, w, _ = self.rounded()
@@ -106,7 +106,7 @@ class TestComputeDtype:
         assert {dx.dtype, dw.dtype, db.dtype} == {jnp.dtype(jnp.float32)}
         assert_close(dx, dZ @ w.T, 1e-6, "dX")
         np.testing.assert_allclose(dw, x.T @ dZ, rtol=1e-5, err_msg="dW")
-        assert_close(db, np.float32(self.dZ).sum(0), 1e-6, "db")
+        assert_close(db, np.float32(self.dz).sum(0), 1e-6, "db")
 
     def test_gradient_of_the_weights_has_more_digits_than_bfloat16(self):
         _, (_, dw, _) = self.pullback()
@@ -116,7 +116,7 @@ class TestComputeDtype:
         z, (_, dw, _) = self.pullback()
         exact = self.x @ self.w + self.b
         assert np.max(np.abs(z - exact)) > 1e-4
-        assert np.max(np.abs(dw - self.x.T @ self.dZ)) > 1e-4
+        assert np.max(np.abs(dw - self.x.T @ self.dz)) > 1e-4
 
     def test_parameters_in_bfloat16_get_gradients_in_bfloat16(self):
         x, w = jnp.asarray(self.x, jnp.float32), jnp.asarray(self.w, jnp.bfloat16)

@@ -68,6 +68,9 @@ def optimizer_named(name: str, lr: float | None = None) -> optax.GradientTransfo
     make = optimizers()[name]
     rate = _rate(make)
     assert rate is not None
-    if lr is None and rate.default is not rate.empty:
+    # Without a rate Optax leaves out the last step, and with it the sign of the update; only a
+    # line search finds its own.
+    has_default = rate.default is not rate.empty and rate.default is not None
+    if lr is None and (has_default or "linesearch" in inspect.signature(make).parameters):
         return make()
     return make(**{rate.name: _DEFAULT_LEARNING_RATE if lr is None else lr})
