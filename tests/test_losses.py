@@ -117,9 +117,7 @@ SHAPES = {
 }
 
 
-@pytest.mark.parametrize(
-    "name", ["mean_squared_error", "huber", "poisson", "binary_cross_entropy"]
-)
+@pytest.mark.parametrize("name", ["mean_squared_error", "huber", "poisson", "binary_cross_entropy"])
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
 def test_pairwise_shapes(name, shape, x64):
     for weighted in (False, True):

@@ -87,7 +87,9 @@ def test_state_needs_no_memory_of_its_own_in_the_step():
     if memory is None:
         pytest.skip("this backend reports no memory")
     state_bytes = sum(
-        leaf.nbytes for leaf in jax.tree.leaves(state) if not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        leaf.nbytes
+        for leaf in jax.tree.leaves(state)
+        if not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
     )
     assert memory.alias_size_in_bytes >= state_bytes
 
@@ -142,7 +144,9 @@ def test_an_epoch_in_order_is_the_loop_over_its_batches(batch_size, x64):
     end, infos = epoch(fcjax.init_state(make_params(x64), optimizer), (X, Y))
     tolerance = 1e-12 if x64 == jnp.float64 else 1e-5
     np.testing.assert_allclose(infos.loss, losses, rtol=tolerance)
-    for ours, theirs in zip(jax.tree.leaves(end.params), jax.tree.leaves(state.params), strict=True):
+    for ours, theirs in zip(
+        jax.tree.leaves(end.params), jax.tree.leaves(state.params), strict=True
+    ):
         np.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=tolerance)
 
 

@@ -77,8 +77,17 @@ def check_optimizer(optimizer: Any) -> None:
 
 
 def copy_arrays(tree: Any) -> Any:
-    """Copy every array, so that no two leaves share memory and none is shared with the caller."""
-    return jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), tree)
+    """Copy every array, so that no two leaves share memory and none is shared with the caller.
+
+    The copies are of definite dtype: a Python number's weak one would become definite in the first
+    step, and the second step would be compiled anew.
+    """
+
+    def copy(leaf: Any) -> Array:
+        leaf = jnp.asarray(leaf)
+        return jnp.array(leaf, dtype=leaf.dtype, copy=True)
+
+    return jax.tree.map(copy, tree)
 
 
 def _check_params(params: Any) -> None:

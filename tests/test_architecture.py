@@ -1,0 +1,86 @@
+"""Imports run one way: rules ← network ← train ← command; each outside library has one home."""
+
+import ast
+from pathlib import Path
+
+import fcjax
+import pytest
+
+PACKAGE = Path(fcjax.__file__).parent
+RULES = {"dense", "activations", "losses", "norms", "dropout"}
+SHARED = {"_arguments", "_cotangent", "_rule"}
+
+ALLOWED = {
+    **{rule: SHARED for rule in RULES},
+    **{shared: SHARED for shared in SHARED},
+    "network": SHARED | {"dense", "activations"},
+    "checkpoint": {"_arguments"},
+    "plot": set(),
+    "verify": set(),
+    "datasets": {"_arguments"},
+    "train": {"_arguments", "checkpoint"},
+    "cli": {
+        "_arguments",
+        "activations",
+        "losses",
+        "network",
+        "train",
+        "verify",
+        "datasets",
+        "plot",
+    },
+    "__main__": {"cli"},
+}
+
+HOMES = {
+    "optax": {"train", "estimators", "cli"},
+    "matplotlib": {"plot"},
+    "sklearn": {"datasets", "estimators"},
+    "orbax": {"checkpoint"},
+    "tyro": {"cli"},
+    "rich": {"cli", "verify"},
+    "tqdm": {"train"},
+}
+
+
+def imports(path):
+    """Yield (parts of fcjax, outside libraries) that a file imports at any level."""
+    depth = len(path.relative_to(PACKAGE).parts)
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from ((None, alias.name.split(".")[0]) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield None, node.module.split(".")[0]
+        elif isinstance(node, ast.ImportFrom) and node.level == depth:
+            names = [node.module] if node.module else [alias.name for alias in node.names]
+            yield from ((name.split(".")[0], None) for name in names)
+
+
+FILES = [p for p in PACKAGE.rglob("*.py") if p.parent != PACKAGE or p.stem != "__init__"]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_run_one_way(path):
+    part = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    for inner, outer in imports(path):
+        assert inner is None or inner in ALLOWED[part] | {part}, f"{part} must not import {inner}"
+        assert part in HOMES.get(outer, {part}), f"only {HOMES[outer]} know {outer}"
+
+
+@pytest.mark.parametrize("path", PACKAGE.rglob("__init__.py"), ids=lambda p: p.parent.name)
+def test_an_init_only_re_exports(path):
+    statements = ast.parse(path.read_text()).body[1:]  # after the docstring
+    assert all(isinstance(statement, ast.ImportFrom) for statement in statements)
+
+
+def public_functions():
+    for name, value in vars(fcjax).items():
+        if callable(value) and not name.startswith("_") and not isinstance(value, type):
+            yield pytest.param(value, id=name)
+
+
+@pytest.mark.parametrize("function", public_functions())
+def test_a_public_function_has_an_example_and_a_source(function):
+    text = function.__doc__
+    assert ">>>" in text
+    assert "Source:" in text
