@@ -69,12 +69,12 @@ def vectorised(W, b, X, Y):
     return J, X.T @ dZ / m, dZ.sum(axis=0) / m
 
 
-def loss(params, batch):
+def loss_fn(params, batch):
     X, Y = batch
     return fcjax.sigmoid_binary_cross_entropy(fcjax.mlp(params, X), Y)
 
 
-def loss_in_two_rules(params, batch):
+def loss_fn_in_two_rules(params, batch):
     X, Y = batch
     return fcjax.binary_cross_entropy(fcjax.mlp(params, X, output_activation="sigmoid"), Y)
 
@@ -102,8 +102,8 @@ def gradients(params, X, Y):
     return {
         "loop over the samples": loop_over_samples(W, b, X_, Y_),
         "dZ = A − Y, dW = XᵀdZ/m, db = ΣdZ/m": vectorised(W, b, X_, Y_),
-        "fcjax, sigmoid and loss in one rule": through_jax(loss),
-        "fcjax, one rule for each": through_jax(loss_in_two_rules),
+        "fcjax, sigmoid and loss in one rule": through_jax(loss_fn),
+        "fcjax, one rule for each": through_jax(loss_fn_in_two_rules),
         "autodiff of the plain formula": through_jax(plain_loss),
     }
 
@@ -113,7 +113,7 @@ def train(params, data, test_data, *, alpha=0.003, steps=100):
     return fcjax.fit(
         params,
         data,
-        loss=loss,
+        loss=loss_fn,
         optimizer=optax.sgd(alpha),
         epochs=steps,
         batch_size=len(data[0]),
@@ -145,7 +145,9 @@ def main() -> None:
     for step in (0, 10, 30, 99):
         print(f"{step:5}{result.history['loss'][step]:14.6f}")
     print(f"accuracy after {len(result.history['loss'])} steps: ", end="")
-    print(f"train {accuracy(result.params, data):.3f}, test {accuracy(result.params, test_data):.3f}")
+    print(
+        f"train {accuracy(result.params, data):.3f}, test {accuracy(result.params, test_data):.3f}"
+    )
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ def gradients(params, X, T):
     return dparams
 
 
-def loss(params, batch):
+def loss_fn(params, batch):
     X, T = batch
     Y = fcjax.mlp(params, X, activations="sigmoid", output_activation="sigmoid")
     return fcjax.half_squared_error(Y, T)
@@ -60,7 +60,7 @@ def by_name(params):
 def train(params, X, T, *, alpha=8.0, steps=3000):
     """Gradient descent on the whole batch; returns the parameters and the loss before each step."""
     optimizer = optax.sgd(alpha)
-    train_step = fcjax.make_train_step(loss, optimizer)
+    train_step = fcjax.make_train_step(loss_fn, optimizer)
     state = fcjax.init_state(params, optimizer)
     losses = []
     for _ in range(steps):
@@ -73,7 +73,10 @@ def print_gradients(params, X, T):
     samples = {"one sample": (X[:1], T[:1]), f"batch of {len(X)}": (X, T)}
     columns = []
     for batch in samples.values():
-        columns += [by_name(gradients(params, *batch)), by_name(jax.grad(plain_loss)(params, batch))]
+        columns += [
+            by_name(gradients(params, *batch)),
+            by_name(jax.grad(plain_loss)(params, batch)),
+        ]
     print(f"{'gradient':10}" + "".join(f"{name:>15}{'autodiff':>15}" for name in samples))
     for name in columns[0]:
         print(f"{name:10}" + "".join(f"{column[name]:15.10f}" for column in columns))

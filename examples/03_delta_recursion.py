@@ -67,7 +67,7 @@ def plain_deltas(params, X, Y):
 def least_squares(X, Y):
     """The optimal loss, and (w, b) that has it."""
     ones = np.ones((len(X), 1))
-    coefficients, *_ = np.linalg.lstsq(np.hstack([X, ones]), Y)
+    coefficients, *_ = np.linalg.lstsq(np.hstack([X, ones]), Y, rcond=None)
     w, b = coefficients[:-1], coefficients[-1]
     return np.sum((X @ w + b - Y) ** 2) / (2 * len(Y)), w, b
 
@@ -93,7 +93,7 @@ def main() -> None:
     print("\n10-8-4-1   shape         norm   δ of the first patient …            from autodiff")
     _, deltas, _ = gradients(params, X, Y)
     for l, (delta, plain) in enumerate(zip(deltas, plain_deltas(params, X, Y), strict=True), 1):
-        values = " ".join(f"{value:10.6f}" for value in delta[0, :3])
+        values = " ".join(f"{value:10.2e}" for value in delta[0, :3])
         print(f"δ_{l}        {delta.shape!s:10}{np.linalg.norm(delta):9.6f}", end="")
         print(f" {values:33}{np.max(np.abs(delta - plain)):15.1e}")
     trained, losses = descend(params, X, Y, alpha=0.1, steps=2000)

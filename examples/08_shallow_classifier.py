@@ -38,7 +38,7 @@ def flower(rng, m=400):
     return np.stack([radius * np.sin(angle), radius * np.cos(angle)], axis=1), y[:, None]
 
 
-def loss(params, batch):
+def loss_fn(params, batch):
     X, Y = batch
     # Sigmoid and cross-entropy in one rule: dZ₂ = (A₂ − Y) / m, which cannot overflow.
     return fcjax.sigmoid_binary_cross_entropy(fcjax.mlp(params, X, activations="tanh"), Y)
@@ -55,7 +55,7 @@ def accuracy(params, X, Y):
 def train(params, X, Y, *, alpha=1.0, steps=4000):
     """Gradient descent on all samples; returns the parameters and the loss before each step."""
     optimizer = optax.sgd(alpha)
-    train_step = fcjax.make_train_step(loss, optimizer)
+    train_step = fcjax.make_train_step(loss_fn, optimizer)
     state = fcjax.init_state(params, optimizer)
     losses = []
     for _ in range(steps):
@@ -82,7 +82,7 @@ def textbook_gradients(params, X, Y):
 
 def both_layouts(params, X, Y):
     """By name, each gradient of fcjax and that of the textbook."""
-    dparams = jax.grad(loss)(params, (X, Y))
+    dparams = jax.grad(loss_fn)(params, (X, Y))
     names = [f"d{name}{layer}" for layer in (1, 2) for name in "Wb"]
     as_columns = [(np.transpose(W), np.reshape(b, (-1, 1))) for W, b in params]
     textbook = textbook_gradients(as_columns, np.transpose(X), np.transpose(Y))
@@ -105,14 +105,18 @@ def picture(params, X, Y, title):
         xlabel="$x_1$", ylabel="$x_2$", title=title, aspect="equal", xlim=(-5, 5), ylim=(-5, 5)
     )
     colors = LinearSegmentedColormap.from_list("classes", [ORANGE, "white", BLUE])
-    shades = axes.contourf(side, side, A, np.linspace(0, 1, 21), cmap=colors, alpha=0.55)
+    shades = axes.imshow(
+        A, colors, origin="lower", extent=(-5, 5, -5, 5), vmin=0, vmax=1, alpha=0.55
+    )
     axes.contour(side, side, A, [0.5], colors="black", linewidths=1.5)
     for label, (color, marker) in enumerate([(ORANGE, "o"), (BLUE, "s")]):
-        points = X[Y[:, 0] == label].T
+        points = np.asarray(X)[np.asarray(Y)[:, 0] == label].T
         style = {"marker": marker, "color": color, "edgecolor": "white", "linewidth": 0.5}
         axes.scatter(*points, s=22, label=f"class {label}", **style)
     axes.legend(loc="upper right")
-    figure.colorbar(shades, label="$A_2$, the probability of class 1", ticks=[0, 0.25, 0.5, 0.75, 1])
+    figure.colorbar(
+        shades, label="$A_2$, the probability of class 1", ticks=[0, 0.25, 0.5, 0.75, 1]
+    )
     return figure
 
 
@@ -138,7 +142,7 @@ def main(out: Path = Path("out")) -> None:
     print(f"\nloss {losses[0]:.6f} before, {losses[-1]:.6f} after {len(losses)} steps")
     print(f"accuracy: {figures}")
     out.mkdir(parents=True, exist_ok=True)
-    path = out / "shallow_classifier.png"
+    path = out / "08_shallow_classifier.png"
     picture(trained, X, Y, f"2-8-1, tanh and sigmoid; accuracy: {figures}").savefig(path, dpi=150)
     print(f"picture: {path}")
 

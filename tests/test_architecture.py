@@ -3,16 +3,17 @@
 import ast
 from pathlib import Path
 
-import fcjax
 import pytest
+
+import fcjax
 
 PACKAGE = Path(fcjax.__file__).parent
 RULES = {"dense", "activations", "losses", "norms", "dropout"}
 SHARED = {"_arguments", "_cotangent", "_rule"}
 
 ALLOWED = {
-    **{rule: SHARED for rule in RULES},
-    **{shared: SHARED for shared in SHARED},
+    **dict.fromkeys(RULES, SHARED),
+    **dict.fromkeys(SHARED, SHARED),
     "network": SHARED | {"dense", "activations"},
     "checkpoint": {"_arguments"},
     "plot": set(),
@@ -67,7 +68,7 @@ def test_imports_run_one_way(path):
         assert part in HOMES.get(outer, {part}), f"only {HOMES[outer]} know {outer}"
 
 
-@pytest.mark.parametrize("path", PACKAGE.rglob("__init__.py"), ids=lambda p: p.parent.name)
+@pytest.mark.parametrize("path", list(PACKAGE.rglob("__init__.py")), ids=lambda p: p.parent.name)
 def test_an_init_only_re_exports(path):
     statements = ast.parse(path.read_text()).body[1:]  # after the docstring
     assert all(isinstance(statement, ast.ImportFrom) for statement in statements)
@@ -79,7 +80,7 @@ def public_functions():
             yield pytest.param(value, id=name)
 
 
-@pytest.mark.parametrize("function", public_functions())
+@pytest.mark.parametrize("function", list(public_functions()))
 def test_a_public_function_has_an_example_and_a_source(function):
     text = function.__doc__
     assert ">>>" in text

@@ -4,13 +4,15 @@ import os
 import pty
 import subprocess
 import sys
+import termios
 
-import fcjax
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+
+import fcjax
 
 RNG = np.random.default_rng(0)
 X = jnp.asarray(RNG.normal(size=(23, 3)), jnp.float32)
@@ -227,6 +229,7 @@ def test_nothing_is_printed_into_a_pipe():
 
 def test_a_terminal_shows_the_progress_with_loss_and_metric():
     screen, terminal = pty.openpty()
+    termios.tcsetwinsize(terminal, (24, 100))
     run = subprocess.Popen([sys.executable, "-c", SCRIPT], stderr=terminal, stdout=terminal)
     os.close(terminal)
     shown = b""

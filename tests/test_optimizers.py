@@ -3,13 +3,14 @@
 import inspect
 import warnings
 
-import fcjax
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import optax.contrib
 import pytest
+
+import fcjax
 from fcjax.train import optimizer_named, optimizers
 
 CANNOT = {

@@ -1,11 +1,12 @@
 """The compiled step and epoch: their numbers, their state, and what they refuse."""
 
-import fcjax
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+
+import fcjax
 
 SIZES = (3, 5, 2)
 

@@ -2,11 +2,12 @@
 
 import functools
 
-import fcjax
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
+import fcjax
 from fcjax.verify import without_rules
 
 C = jnp.arange(1.0, 4.0)
