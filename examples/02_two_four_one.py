@@ -25,6 +25,7 @@ XOR_X = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
 XOR_T = np.array([[0.0], [1.0], [1.0], [0.0]])
 
 
+@jax.jit
 def gradients(params, X, T):
     """The gradient of each parameter, by the two textbook passes."""
     Y, cache = fcjax.forward(params, X, activations="sigmoid", output_activation="sigmoid")
@@ -50,10 +51,10 @@ def plain_loss(params, batch):
 def by_name(params):
     """Every number in a network: w1[0,0], …, b2[0]."""
     return {
-        f"{name}{layer}[{','.join(map(str, index))}]": float(array[index])
+        f"{name}{layer}[{','.join(map(str, index))}]": number
         for layer, arrays in enumerate(params, start=1)
         for name, array in zip("wb", arrays, strict=True)
-        for index in np.ndindex(array.shape)
+        for index, number in np.ndenumerate(array)
     }
 
 
@@ -75,7 +76,7 @@ def print_gradients(params, X, T):
     for batch in samples.values():
         columns += [
             by_name(gradients(params, *batch)),
-            by_name(jax.grad(plain_loss)(params, batch)),
+            by_name(jax.jit(jax.grad(plain_loss))(params, batch)),
         ]
     print(f"{'gradient':10}" + "".join(f"{name:>15}{'autodiff':>15}" for name in samples))
     for name in columns[0]:

@@ -31,6 +31,7 @@ def diabetes():
     return (X - X.mean(0)) / X.std(0), (Y - Y.mean(0)) / Y.std(0)
 
 
+@jax.jit
 def gradients(params, X, Y):
     """The loss, δ of each layer and the gradient of each parameter."""
     Y_hat, cache = fcjax.forward(params, X, activations="tanh")
@@ -47,7 +48,8 @@ def descend(params, X, Y, *, alpha, steps):
         L, _, dparams = gradients(params, X, Y)
         return jax.tree.map(lambda W, dW: W - alpha * dW, params, dparams), L
 
-    return jax.jit(lambda start: jax.lax.scan(step, start, length=steps))(params)
+    run = jax.jit(lambda start: jax.lax.scan(step, start, length=steps))
+    return jax.device_get(run(params))
 
 
 def plain_loss(offsets, params, X, Y):
@@ -59,6 +61,7 @@ def plain_loss(offsets, params, X, Y):
     return jnp.sum((Y - Z) ** 2) / (2 * len(Y))
 
 
+@jax.jit
 def plain_deltas(params, X, Y):
     zeros = [jnp.zeros((len(X), layer.b.size)) for layer in params]
     return jax.grad(plain_loss)(zeros, params, X, Y)
@@ -91,13 +94,15 @@ def main() -> None:
         jax.random.key(0), (10, 8, 4, 1), w_init=jax.nn.initializers.lecun_normal(), dtype=X.dtype
     )
     print("\n10-8-4-1   shape         norm   δ of the first patient …            from autodiff")
-    _, deltas, _ = gradients(params, X, Y)
-    for l, (delta, plain) in enumerate(zip(deltas, plain_deltas(params, X, Y), strict=True), 1):
+    _, deltas, _ = jax.device_get(gradients(params, X, Y))
+    plain = jax.device_get(plain_deltas(params, X, Y))
+    for l, (delta, plain_delta) in enumerate(zip(deltas, plain, strict=True), start=1):
         values = " ".join(f"{value:10.2e}" for value in delta[0, :3])
         print(f"δ_{l}        {delta.shape!s:10}{np.linalg.norm(delta):9.6f}", end="")
-        print(f" {values:33}{np.max(np.abs(delta - plain)):15.1e}")
+        print(f" {values:33}{np.max(np.abs(delta - plain_delta)):15.1e}")
     trained, losses = descend(params, X, Y, alpha=0.1, steps=2000)
-    print(f"loss {losses[0]:.6f} before, {gradients(trained, X, Y)[0]:.6f} after 2000 steps")
+    L, *_ = gradients(trained, X, Y)
+    print(f"10-8-4-1, loss {losses[0]:.6f} before, {L:.6f} after 2000 steps")
 
 
 if __name__ == "__main__":

@@ -6,13 +6,14 @@
 Many textbooks write one sample per column, with W of shape (n_out, n_in) and b a column:
 
     Z = W X + b
-    dZ₂ = A₂ − Y                      dW₂ = dZ₂ A₁ᵀ / m    db₂ = np.sum(dZ₂, axis=1, keepdims=True) / m
-    dZ₁ = W₂ᵀ dZ₂ ⊙ (1 − A₁²)         dW₁ = dZ₁ Xᵀ / m     db₁ = np.sum(dZ₁, axis=1, keepdims=True) / m
+    dZ₂ = A₂ − Y                  dW₂ = dZ₂ A₁ᵀ / m
+    dZ₁ = W₂ᵀ dZ₂ ⊙ (1 − A₁²)     dW₁ = dZ₁ Xᵀ / m
+    db = np.sum(dZ, axis=1, keepdims=True) / m    for either layer
 
 In fcjax a sample is a row. Everything is then the transpose, the gradients too: the table has the
 shapes of both layouts and the largest difference between one and the transpose of the other, before
-and after training. Gradient descent then learns a flower whose petals belong to two classes in
-turn, and the picture shows where the network puts the boundary, A₂ = ½.
+and after training. Gradient descent then learns a flower of eight petals, four of each class,
+and the picture shows where the network puts the boundary, A₂ = ½.
 """
 
 from pathlib import Path
@@ -44,6 +45,7 @@ def loss_fn(params, batch):
     return fcjax.sigmoid_binary_cross_entropy(fcjax.mlp(params, X, activations="tanh"), Y)
 
 
+@jax.jit
 def probabilities(params, X):
     return fcjax.mlp(params, X, activations="tanh", output_activation="sigmoid")
 
@@ -82,10 +84,10 @@ def textbook_gradients(params, X, Y):
 
 def both_layouts(params, X, Y):
     """By name, each gradient of fcjax and that of the textbook."""
-    dparams = jax.grad(loss_fn)(params, (X, Y))
+    dparams = jax.jit(jax.grad(loss_fn))(params, (X, Y))
     names = [f"d{name}{layer}" for layer in (1, 2) for name in "Wb"]
-    as_columns = [(np.transpose(W), np.reshape(b, (-1, 1))) for W, b in params]
-    textbook = textbook_gradients(as_columns, np.transpose(X), np.transpose(Y))
+    as_columns = [(np.asarray(W).T, np.asarray(b)[:, None]) for W, b in params]
+    textbook = textbook_gradients(as_columns, np.asarray(X).T, np.asarray(Y).T)
     rows = dict(zip(names, jax.tree.leaves(dparams), strict=True))
     return {name: (np.asarray(rows[name]), textbook[name]) for name in names}
 

@@ -16,12 +16,17 @@ def describe(value: Any) -> str:
     return f"{type(value).__name__} {value!r}"
 
 
+def as_array(name: str, value: Any, kind: str = "an array of numbers") -> Array:
+    """Return `value` as a JAX array, or raise TypeError for what cannot be one."""
+    try:
+        return jnp.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name} must be {kind}, got {describe(value)}") from error
+
+
 def floating(name: str, value: Any) -> Array:
     """Return `value` as a JAX array, or raise TypeError unless it is real and floating-point."""
-    try:
-        array = jnp.asarray(value)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"{name} must be a floating-point array, got {describe(value)}") from error
+    array = as_array(name, value, "a floating-point array")
     if not jnp.issubdtype(array.dtype, jnp.floating):
         raise TypeError(
             f"{name} must be a floating-point array, got {describe(array)}; "

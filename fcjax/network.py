@@ -256,15 +256,35 @@ def _backward_steps(
     params: Params, cache: Cache, dA: Array
 ) -> Iterator[tuple[Array, Layer, Array]]:
     """Yield (dZ_l, (dW_l, db_l), dA_{l−1}) from the last layer to the first."""
-    dA = floating("dA", dA)
-    if len(params) != len(cache):
-        raise ValueError(
-            f"cache must have one entry per layer of params, {len(params)}, got {len(cache)}"
-        )
+    dA = _checked_start(params, cache, dA)
     for layer, kept in zip(reversed(params), reversed(cache), strict=True):
         dZ = rule_of(kept.activation).bwd(kept.kept, dA)
         dA, dW, db = dense_bwd(kept.compute_dtype, (kept.X, layer.w, layer.b), dZ)
         yield dZ, Layer(dW, db), dA
+
+
+def _checked_start(params: Params, cache: Cache, dA: Any) -> Array:
+    """Check what the backward pass starts from; return dA_L."""
+    dA = floating("dA", dA)
+    if not isinstance(cache, tuple) or not all(isinstance(kept, LayerCache) for kept in cache):
+        raise TypeError(f"cache must be what forward returned, got {describe(cache)}")
+    if len(params) != len(cache):
+        raise ValueError(
+            f"cache must have one entry per layer of params, {len(params)}, got {len(cache)}"
+        )
+    for i, (layer, kept) in enumerate(zip(params, cache, strict=True)):
+        if (kept.X.shape[-1], kept.Z.shape[-1]) != layer.w.shape:
+            raise ValueError(
+                f"cache[{i}] must be of params[{i}].w {describe(layer.w)}, got a layer from "
+                f"{kept.X.shape[-1]} to {kept.Z.shape[-1]} units"
+            )
+    output = jax.eval_shape(cache[-1].activation, cache[-1].Z)
+    if dA.shape != output.shape:
+        raise ValueError(
+            f"dA must have the shape of the network's output, {list(output.shape)}, "
+            f"got {describe(dA)}"
+        )
+    return dA
 
 
 def _prepare(

@@ -476,33 +476,7 @@ ALL = [
 ]
 
 
-# Refused by JAX, without the argument's name, or not at all.
-KNOWN = {
-    *(
-        f"{name}, {what}"
-        for name in ("backward", "deltas")
-        for what in (
-            "dA of another shape",
-            "dA of one example",
-            "dA a scalar",
-            "cache of another network",
-            "no cache",
-            "arrays for a cache",
-        )
-    ),
-    *(f"{name}, a string" for name in PAIRWISE),
-    "labels of strings",
-    "label a string",
-}
-
-
-def known(bad):
-    """An input that is not refused as it should be yet."""
-    xfail = pytest.mark.xfail(strict=True, reason="not yet refused by name")
-    return pytest.param(bad, id=bad.name, marks=xfail if bad.name in KNOWN else ())
-
-
-@pytest.mark.parametrize("bad", [known(bad) for bad in ALL])
+@pytest.mark.parametrize("bad", ALL, ids=[bad.name for bad in ALL])
 def test_refused_at_the_call(bad):
     with pytest.raises(bad.error, match=bad.match):
         bad.call()

@@ -1,4 +1,4 @@
-"""Every optimizer that Optax exports trains through `make_train_step`, or is named with a reason."""
+"""Every optimizer that Optax exports trains through `make_train_step`, or has its reason here."""
 
 import inspect
 import warnings

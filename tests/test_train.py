@@ -228,7 +228,7 @@ def test_a_loss_of_the_wrong_form_is_refused(message):
 @pytest.mark.usefixtures("unchecked")
 def test_wrong_arguments_are_refused_by_name():
     good = optax.sgd(0.1)
-    with pytest.raises(TypeError, match="optimizer must be an Optax.*; call it first"):
+    with pytest.raises(TypeError, match=r"optimizer must be an Optax.*; call it first"):
         fcjax.init_state(jnp.ones(3), optax.sgd)
     with pytest.raises(TypeError, match="optimizer must be an Optax"):
         fcjax.make_train_step(loss_fn, 0.1)

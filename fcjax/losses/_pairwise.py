@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from .._arguments import describe, floating, not_empty, same_shape
+from .._arguments import as_array, describe, floating, not_empty, same_shape
 from .._cotangent import cotangent_of
 
 Elementwise = Callable[..., Array]
@@ -58,7 +58,7 @@ def pair(
     the numbers that they are.
     """
     P = floating(pred_name, pred)
-    T = jnp.asarray(target)
+    T = as_array("target", target, "a floating-point array" + (" or classes" if labels else ""))
     if labels and (jnp.issubdtype(T.dtype, jnp.integer) or T.dtype == jnp.bool_):
         T = T.astype(P.dtype)
     T = floating("target", T)

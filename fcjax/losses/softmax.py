@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import ArrayLike, Float, Shaped
 
-from .._arguments import describe, floating, is_number, not_empty
+from .._arguments import as_array, describe, floating, is_number, not_empty
 from .._cotangent import cotangent_of
 from ._reduction import Reduction, reduce
 
@@ -87,7 +87,10 @@ def _is_integer(labels: Array) -> bool:
 
 
 def _logits_and_labels(logits: Any, labels: Any) -> tuple[Array, Array]:
-    Z, labels = floating("logits", logits), jnp.asarray(labels)
+    Z, labels = (
+        floating("logits", logits),
+        as_array("labels", labels, "integer classes or floating-point distributions"),
+    )
     if Z.ndim == 0:
         raise ValueError(f"logits must have shape (..., classes), got {describe(Z)}")
     not_empty("logits", Z)
@@ -183,7 +186,10 @@ def _cross_entropy_bwd(
     # n = Σ c ⊙ y of an integer label adds y dn to dc.
     Z, labels, c = kept
     onehot, Q, C, nll, counts = _terms(options, Z, labels, c)
-    dl, dn = (jnp.where(counts == 0, 0, counts * d)[..., None] for d in cotangents)
+    # an ignored example may hold anything, NaN too: 0 takes the place of 0 · NaN
+    ignored = (counts == 0)[..., None]
+    nll = jnp.where(ignored, 0, nll)
+    dl, dn = (jnp.where(ignored, 0, (counts * d)[..., None]) for d in cotangents)
     s = C * Q
     dZ = dl * (jnp.sum(s, -1, keepdims=True) * jnp.exp(-nll) - s)
     dlabels = None if _is_integer(labels) else dl * (1 - options.smoothing) * C * nll
