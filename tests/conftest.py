@@ -13,7 +13,9 @@ if CHECKS_TYPES:
     # Before fcjax is imported anywhere: the shapes in its signatures are then checked at each call.
     import jaxtyping
 
-    jaxtyping.install_import_hook("fcjax", "beartype.beartype")
+    # An int will do for a float, as in Python's own typing.
+    tower = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
+    jaxtyping.install_import_hook("fcjax", tower)
 
 # Simulated CPU devices, for the tests of sharding; accelerators keep the number that they have.
 jax.config.update("jax_num_cpu_devices", 8)
