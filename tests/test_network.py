@@ -51,6 +51,17 @@ def test_init_draws_each_layer_anew():
     assert not np.any(np.asarray(params[0].b == params[0].w[0]))
 
 
+def test_init_gives_every_draw_a_key_of_its_own():
+    keys = []
+
+    def record(key, shape, dtype):
+        keys.append(tuple(jax.random.key_data(key).tolist()))
+        return jnp.zeros(shape, dtype)
+
+    fcjax.init(jax.random.key(0), (2, 3, 4, 5), w_init=record, b_init=record)
+    assert len(set(keys)) == 6
+
+
 def test_init_defaults_are_he_normal_and_zeros():
     (layer,) = fcjax.init(jax.random.key(0), (400, 100))
     # the sample deviation of 40000 numbers is right to 0.4%; Glorot's would be 10% off
