@@ -65,7 +65,7 @@ def _is_array(leaf: Any) -> bool:
 
 def take_out_rules(jaxpr: Any) -> Any:
     """Return `jaxpr`, open or closed, with the primal of each custom_vjp call in place of it."""
-    if isinstance(jaxpr, core.ClosedJaxpr) and jaxpr.jaxpr is not jaxpr:
+    if getattr(jaxpr, "jaxpr", jaxpr) is not jaxpr:  # closed, a class of its own before JAX 0.12
         return jaxpr.replace(jaxpr=take_out_rules(jaxpr.jaxpr))
     names: dict[Any, Any] = {}  # of variables that stand for another one
     equations = [new for old in jaxpr.eqns for new in _rewrite(old, names)]
@@ -101,13 +101,15 @@ def _inline(jaxpr: Any, inputs: Sequence[Any]) -> tuple[list[Any], list[Any]]:
 
 def _in_parameter(value: Any) -> Any:
     """Take the rules out of the jaxprs that a parameter holds, whatever its container."""
-    if isinstance(value, core.ClosedJaxpr | core.Jaxpr):
+    if _is_jaxpr(value):
         return take_out_rules(value)
-    if isinstance(value, tuple | list) and any(
-        isinstance(item, core.ClosedJaxpr | core.Jaxpr) for item in value
-    ):
-        return type(value)(_in_parameter(item) for item in value)
+    if isinstance(value, tuple | list) and any(map(_is_jaxpr, value)):
+        return type(value)(map(_in_parameter, value))
     return value
+
+
+def _is_jaxpr(value: Any) -> bool:
+    return hasattr(value, "eqns")
 
 
 def _renamed(variables: Sequence[Any], names: dict[Any, Any]) -> list[Any]:
