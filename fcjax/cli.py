@@ -53,6 +53,7 @@ def train(
     one_of("activation", activation, ACTIVATIONS)
     update = optimizer_named(optimizer, lr)
     check_batch_size(batch_size)
+    out.mkdir(parents=True, exist_ok=True)  # a folder that cannot be written costs no training
     data = datasets.load(dataset, seed=seed)
     hidden = data.hidden if hidden is None else hidden
     task = _Task(data, activation)
@@ -176,5 +177,5 @@ def main() -> None:
     """
     try:
         tyro.extras.subcommand_cli_from_dict({"train": train}, prog="fcjax")
-    except (TypeError, ValueError, ImportError, NonFiniteLossError) as error:
+    except (TypeError, ValueError, ImportError, OSError, NonFiniteLossError) as error:
         sys.exit(f"fcjax: {error}")
