@@ -5,23 +5,43 @@ leaves the plain forward computation, which JAX differentiates by itself.
 """
 
 import functools
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
 from jax.extend import core
 
+CALLS = ("custom_vjp_call", "custom_jvp_call")
 
-def without_rules(fun: Callable[..., Any]) -> Callable[..., Any]:
-    """Return `fun` with every `jax.custom_vjp` in it replaced by the function that it decorates.
 
-    The computation is traced, and rules are taken out wherever they stand: in `fun` itself, in what
-    it calls, and inside `jit`, `scan`, `cond`, `while_loop`, `checkpoint`, `vmap` and `shard_map`.
-    Values stay as they are; derivatives become JAX's own.
+class RuleCall(NamedTuple):
+    """A hand-written rule in a traced program: its name, its source line, and its arguments."""
+
+    name: str
+    source: str
+    arguments: tuple[str, ...]
+
+    @property
+    def origin(self) -> tuple[str, str]:
+        """What tells one rule from another, wherever it is called."""
+        return self.name, self.source
+
+
+def without_rules(
+    fun: Callable[..., Any], *, keep: Callable[[RuleCall], bool] = lambda call: False
+) -> Callable[..., Any]:
+    """Return `fun` with every hand-written rule in it replaced by the function that it decorates.
+
+    The computation is traced, and rules (`jax.custom_vjp`, `jax.custom_jvp`) are taken out
+    wherever they stand: in `fun` itself, in what it calls, and inside `jit`, `scan`, `cond`,
+    `while_loop`, `checkpoint`, `vmap` and `shard_map`. Values stay as they are; derivatives become
+    JAX's own. Rules that belong to JAX itself, such as that of `jax.nn.relu`, stay.
 
     Args:
         fun: any function that JAX can trace. Arguments that are not arrays or numbers (names,
             functions, None) are handed through as they are.
+        keep: says of a call of a rule whether it shall stay; by default none does.
 
     Returns:
         A function with the arguments and results of `fun`.
@@ -41,45 +61,102 @@ def without_rules(fun: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(fun)
     def plain(*args: Any, **kwargs: Any) -> Any:
-        leaves, tree = jax.tree.flatten((args, kwargs))
-        traced = [i for i, leaf in enumerate(leaves) if _is_array(leaf)]
-
-        def on_arrays(*arrays: Any) -> Any:
-            filled = list(leaves)
-            for i, array in zip(traced, arrays, strict=True):
-                filled[i] = array
-            args, kwargs = jax.tree.unflatten(tree, filled)
-            return fun(*args, **kwargs)
-
-        arrays = [leaves[i] for i in traced]
+        on_arrays, arrays = _of_arrays(fun, args, kwargs)
         closed, result = jax.make_jaxpr(on_arrays, return_shape=True)(*arrays)
-        outputs = core.jaxpr_as_fun(take_out_rules(closed))(*arrays)
+        outputs = core.jaxpr_as_fun(take_out_rules(closed, keep))(*arrays)
         return jax.tree.unflatten(jax.tree.structure(result), outputs)
 
     return plain
+
+
+def rules_in(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[RuleCall, ...]:
+    """Return the calls of hand-written rules in `fun(*args, **kwargs)`, JAX's own left out.
+
+    Source: the program that JAX traces.
+
+    >>> import jax.numpy as jnp
+    >>> import fcjax
+    >>> [call.name for call in rules_in(lambda z: fcjax.tanh(fcjax.relu(z)), jnp.ones(3))]
+    ['relu', 'tanh']
+    """
+    on_arrays, arrays = _of_arrays(fun, args, kwargs)
+    return tuple(_calls(jax.make_jaxpr(on_arrays)(*arrays)))
+
+
+def _of_arrays(fun: Any, args: Any, kwargs: Any) -> tuple[Callable[..., Any], list[Any]]:
+    """Return the call as a function of its arrays and numbers alone, and these."""
+    leaves, tree = jax.tree.flatten((args, kwargs))
+    traced = [i for i, leaf in enumerate(leaves) if _is_array(leaf)]
+
+    def on_arrays(*arrays: Any) -> Any:
+        filled = list(leaves)
+        for i, array in zip(traced, arrays, strict=True):
+            filled[i] = array
+        args, kwargs = jax.tree.unflatten(tree, filled)
+        return fun(*args, **kwargs)
+
+    return on_arrays, [leaves[i] for i in traced]
 
 
 def _is_array(leaf: Any) -> bool:
     return hasattr(leaf, "dtype") or isinstance(leaf, int | float | complex)
 
 
-def take_out_rules(jaxpr: Any) -> Any:
-    """Return `jaxpr`, open or closed, with the primal of each custom_vjp call in place of it."""
+def _calls(jaxpr: Any) -> Iterator[RuleCall]:
+    for equation in jaxpr.eqns:
+        if _is_rule(equation):
+            yield _rule_call(equation)
+        for inner in inner_jaxprs(equation):
+            yield from _calls(inner)
+
+
+def _is_rule(equation: Any) -> bool:
+    """Whether an equation calls a hand-written rule that is not one of JAX's own."""
+    if equation.primitive.name not in CALLS:
+        return False
+    return not _where(equation)[1].startswith(str(Path(jax.__file__).parent))
+
+
+def _where(equation: Any) -> tuple[str, str]:
+    """Return the name and the source line of the function that a rule decorates."""
+    info = equation.params["call_jaxpr"].jaxpr.debug_info
+    name, _, source = (info.func_src_info or "").partition(" at ")
+    return name, source
+
+
+def _rule_call(equation: Any) -> RuleCall:
+    consts = equation.params.get("num_consts", 0)
+    name, source = _where(equation)
+    return RuleCall(name, source, tuple(v.aval.str_short() for v in equation.invars[consts:]))
+
+
+def inner_jaxprs(equation: Any) -> Iterator[Any]:
+    """Yield the programs that an equation holds in its parameters."""
+    for value in equation.params.values():
+        for item in value if isinstance(value, tuple | list) else (value,):
+            if _is_jaxpr(item):
+                yield item
+
+
+def take_out_rules(jaxpr: Any, keep: Callable[[RuleCall], bool] = lambda call: False) -> Any:
+    """Return `jaxpr`, open or closed, with the primal of each rule in place of its call."""
     if getattr(jaxpr, "jaxpr", jaxpr) is not jaxpr:  # closed, a class of its own before JAX 0.12
-        return jaxpr.replace(jaxpr=take_out_rules(jaxpr.jaxpr))
+        return jaxpr.replace(jaxpr=take_out_rules(jaxpr.jaxpr, keep))
     names: dict[Any, Any] = {}  # of variables that stand for another one
-    equations = [new for old in jaxpr.eqns for new in _rewrite(old, names)]
+    equations = [new for old in jaxpr.eqns for new in _rewrite(old, names, keep)]
     changed: dict[str, Any] = {"eqns": equations, "outvars": _renamed(jaxpr.outvars, names)}
     return jaxpr.replace(**changed)
 
 
-def _rewrite(equation: Any, names: dict[Any, Any]) -> list[Any]:
+def _rewrite(equation: Any, names: dict[Any, Any], keep: Callable[[RuleCall], bool]) -> list[Any]:
     """Return what stands for one equation, its inputs renamed."""
     inputs = _renamed(equation.invars, names)
-    if equation.primitive.name != "custom_vjp_call":
-        params = {key: _in_parameter(value) for key, value in equation.params.items()}
+    if equation.primitive.name in CALLS and (not _is_rule(equation) or keep(_rule_call(equation))):
+        return [equation.replace(invars=inputs)]
+    if equation.primitive.name not in CALLS:
+        params = {key: _in_parameter(value, keep) for key, value in equation.params.items()}
         return [equation.replace(invars=inputs, params=params)]
-    primal = take_out_rules(equation.params["call_jaxpr"])
+    primal = take_out_rules(equation.params["call_jaxpr"], keep)
     inlined, outputs = _inline(primal, inputs)
     names.update(zip(equation.outvars, outputs, strict=True))
     return inlined
@@ -87,7 +164,7 @@ def _rewrite(equation: Any, names: dict[Any, Any]) -> list[Any]:
 
 def _inline(jaxpr: Any, inputs: Sequence[Any]) -> tuple[list[Any], list[Any]]:
     """Return the equations of a closed jaxpr, applied to `inputs` with fresh variables."""
-    assert not jaxpr.consts, "JAX passes what a custom_vjp function closes over as arguments"
+    assert not jaxpr.consts, "JAX passes what a rule closes over as arguments"
     fresh = core.gensym()
     names = dict(zip(jaxpr.jaxpr.invars, inputs, strict=True))
     equations = []
@@ -99,12 +176,12 @@ def _inline(jaxpr: Any, inputs: Sequence[Any]) -> tuple[list[Any], list[Any]]:
     return equations, _renamed(jaxpr.jaxpr.outvars, names)
 
 
-def _in_parameter(value: Any) -> Any:
+def _in_parameter(value: Any, keep: Callable[[RuleCall], bool]) -> Any:
     """Take the rules out of the jaxprs that a parameter holds, whatever its container."""
     if _is_jaxpr(value):
-        return take_out_rules(value)
+        return take_out_rules(value, keep)
     if isinstance(value, tuple | list) and any(map(_is_jaxpr, value)):
-        return type(value)(map(_in_parameter, value))
+        return type(value)(_in_parameter(item, keep) for item in value)
     return value
 
 
