@@ -64,3 +64,4 @@ from .train import (
     make_train_epoch as make_train_epoch,
     make_train_step as make_train_step,
 )
+from .verify import assert_rule as assert_rule, check_rule as check_rule

@@ -39,8 +39,8 @@ def without_rules(
     JAX's own. Rules that belong to JAX itself, such as that of `jax.nn.relu`, stay.
 
     Args:
-        fun: any function that JAX can trace. Arguments that are not arrays or numbers (names,
-            functions, None) are handed through as they are.
+        fun: any function that JAX can trace. Arguments that are not arrays (names, functions,
+            Python numbers) are handed through as they are.
         keep: says of a call of a rule whether it shall stay; by default none does.
 
     Returns:
@@ -84,9 +84,9 @@ def rules_in(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[RuleCa
 
 
 def _of_arrays(fun: Any, args: Any, kwargs: Any) -> tuple[Callable[..., Any], list[Any]]:
-    """Return the call as a function of its arrays and numbers alone, and these."""
+    """Return the call as a function of its arrays alone, and these."""
     leaves, tree = jax.tree.flatten((args, kwargs))
-    traced = [i for i, leaf in enumerate(leaves) if _is_array(leaf)]
+    traced = [i for i, leaf in enumerate(leaves) if hasattr(leaf, "dtype")]
 
     def on_arrays(*arrays: Any) -> Any:
         filled = list(leaves)
@@ -96,10 +96,6 @@ def _of_arrays(fun: Any, args: Any, kwargs: Any) -> tuple[Callable[..., Any], li
         return fun(*args, **kwargs)
 
     return on_arrays, [leaves[i] for i in traced]
-
-
-def _is_array(leaf: Any) -> bool:
-    return hasattr(leaf, "dtype") or isinstance(leaf, int | float | complex)
 
 
 def _calls(jaxpr: Any) -> Iterator[RuleCall]:
@@ -125,9 +121,12 @@ def _where(equation: Any) -> tuple[str, str]:
 
 
 def _rule_call(equation: Any) -> RuleCall:
-    consts = equation.params.get("num_consts", 0)
-    name, source = _where(equation)
-    return RuleCall(name, source, tuple(v.aval.str_short() for v in equation.invars[consts:]))
+    inputs = equation.invars[equation.params.get("num_consts", 0) :]
+    types = [v.aval.str_short() for v in inputs]
+    names = equation.params["call_jaxpr"].jaxpr.debug_info.arg_names or ()
+    if len(names) == len(types):
+        types = [f"{name}: {kind}" for name, kind in zip(names, types, strict=True)]
+    return RuleCall(*_where(equation), tuple(types))
 
 
 def inner_jaxprs(equation: Any) -> Iterator[Any]:

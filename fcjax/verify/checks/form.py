@@ -1,0 +1,140 @@
+"""The form of what the backward rule returns: tree, shapes, dtypes, integers, equal bits."""
+
+import inspect
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..report import CheckResult
+from ..trial import OWN, Skip, Trial, first_line, mode
+
+
+def structure(trial: Trial) -> Iterator[CheckResult]:
+    """The backward rule returns one cotangent for each argument, with its tree and shape."""
+    try:
+        jaxpr = trial.traced("rule", OWN)
+    except Exception as error:
+        yield CheckResult(
+            "structure", "failed", argument_in(trial, str(error)), message=_why(error)
+        )
+        return
+    outputs = jaxpr.outvars[len(jaxpr.outvars) - trial.count :]
+    for k, (x, v) in enumerate(zip(trial.point.xs, outputs, strict=True)):
+        if x.shape != v.aval.shape:
+            said = f"cotangent of shape {list(v.aval.shape)} for shape {list(x.shape)}"
+            yield CheckResult("structure", "failed", trial.name(k), message=said)
+    yield CheckResult("structure", "passed")
+
+
+def _why(error: Exception) -> str:
+    if "closed-over" in str(error) or "UnexpectedTracer" in type(error).__name__:
+        return f"the rule closes over a value that it would have to differentiate: {error}"
+    return first_line(error)
+
+
+def argument_in(trial: Trial, message: str) -> str | None:
+    """Return the argument that an error of JAX speaks of, as `output[i]`, if any."""
+    found = re.search(r"output((?:\[[^\]]+\])+)", message)
+    if not found:
+        return None
+    index, rest = re.match(r"\[(\d+)\](.*)", found[1]).groups()  # pyright: ignore
+    names = rule_arguments(trial)
+    return names[int(index)] + rest if names and int(index) < len(names) else None
+
+
+def dtype(trial: Trial) -> Iterator[CheckResult]:
+    """Each cotangent has the dtype of its primal; JAX accepts others, and fails later."""
+    jaxpr = trial.traced("rule", OWN)
+    outputs = jaxpr.outvars[len(jaxpr.outvars) - trial.count :]
+    for k, (x, v) in enumerate(zip(trial.point.xs, outputs, strict=True)):
+        same = x.dtype == v.aval.dtype
+        said = None if same else f"a {v.aval.dtype} cotangent for a {x.dtype} argument"
+        yield CheckResult("dtype", "passed" if same else "failed", trial.name(k), message=said)
+
+
+def integers(trial: Trial) -> Iterator[CheckResult]:
+    """Integer, boolean and key arguments get no gradient: None, float0 or zeros."""
+    rule = custom_vjp_of(trial.fun)
+    if rule is None:
+        raise Skip("the function itself is no jax.custom_vjp: JAX drops such cotangents unseen")
+    if rule.symbolic_zeros:
+        raise Skip("rules with symbolic zeros are called by JAX only")
+    cotangents = _raw_cotangents(rule, trial)
+    seen = False
+    for (name, primal), cotangent in zip(*cotangents, strict=True):
+        leaves = [leaf for leaf in jax.tree.leaves(primal) if hasattr(leaf, "dtype")]
+        if not leaves or any(jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in leaves):
+            continue
+        seen = True
+        nonzero = any(_is_nonzero(leaf) for leaf in jax.tree.leaves(cotangent))
+        said = "a nonzero cotangent, which JAX drops: no gradient is there" if nonzero else None
+        yield CheckResult("integers", "failed" if nonzero else "passed", name, message=said)
+    if not seen:
+        raise Skip("no argument is an integer, a boolean or a key")
+
+
+def _is_nonzero(cotangent: Any) -> bool:
+    array = np.asarray(cotangent)
+    return array.dtype != jax.dtypes.float0 and bool(np.any(array))
+
+
+def custom_vjp_of(fun: Any) -> Any:
+    """Return the jax.custom_vjp that `fun` is, perhaps under jit, or None."""
+    while not isinstance(fun, jax.custom_vjp) and hasattr(fun, "__wrapped__"):
+        if hasattr(fun, "lower"):  # a jitted function takes what the function takes
+            fun = fun.__wrapped__
+        else:
+            return None
+    return fun if isinstance(fun, jax.custom_vjp) else None
+
+
+def rule_arguments(trial: Trial) -> list[str]:
+    """Return the names of the arguments that the rule of a bare custom_vjp has cotangents for."""
+    rule = custom_vjp_of(trial.fun)
+    if rule is None:
+        return []
+    names = list(inspect.signature(rule.fun).parameters)
+    return [name for i, name in enumerate(names) if i not in rule.nondiff_argnums]
+
+
+def _raw_cotangents(rule: Any, trial: Trial) -> tuple[list[tuple[str, Any]], tuple]:
+    """Call the two halves of a rule by hand; return its differentiable arguments and cotangents."""
+    bound = inspect.signature(rule.fun).bind(*trial.args, **trial.kwargs)
+    bound.apply_defaults()
+    args = list(bound.args)
+    fixed = [args[i] for i in rule.nondiff_argnums]
+    with mode(OWN):
+        y, kept = rule.fwd(*args)
+        leaves, tree = jax.tree.flatten(y)
+        dys = iter(trial.dys(OWN))
+        floating = [jnp.issubdtype(jnp.asarray(leaf).dtype, jnp.floating) for leaf in leaves]
+        cotangent = [
+            next(dys) if yes else np.zeros(np.shape(leaf), jax.dtypes.float0)
+            for yes, leaf in zip(floating, leaves, strict=True)
+        ]
+        cotangents = rule.bwd(*fixed, kept, jax.tree.unflatten(tree, cotangent))
+    names = rule_arguments(trial) or [f"args[{i}]" for i in range(len(args))]
+    differentiable = [arg for i, arg in enumerate(args) if i not in rule.nondiff_argnums]
+    return list(zip(names, differentiable, strict=False)), tuple(cotangents)
+
+
+def determinism(trial: Trial) -> Iterator[CheckResult]:
+    """Two calls give equal bits, compiled and operation by operation."""
+    runs = {
+        "compiled": (trial.rule(OWN).dxs, trial.rule(OWN).dxs),
+        "traced anew": (trial.eagerly().dxs, trial.eagerly(again=True).dxs),
+    }
+    for k in range(trial.count):
+        unlike = [how for how, (one, two) in runs.items() if not _same_bits(one[k], two[k])]
+        said = f"two calls differ, {' and '.join(unlike)}" if unlike else None
+        yield CheckResult(
+            "determinism", "failed" if unlike else "passed", trial.name(k), message=said
+        )
+
+
+def _same_bits(one: Any, two: Any) -> bool:
+    return np.asarray(one).tobytes() == np.asarray(two).tobytes()

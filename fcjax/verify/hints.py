@@ -1,0 +1,90 @@
+"""Likely causes of a wrong gradient, from the pattern of what is wrong."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+Array = np.ndarray
+
+
+class Scene(NamedTuple):
+    """What a wrong gradient is compared with."""
+
+    sizes: Mapping[int, str]  # of batches and features: what each number counts
+    cotangents: Sequence[Array] = ()
+    gradients: Mapping[str, Array] = {}  # the right ones, by argument
+    narrow: Sequence[str] = ()  # dtypes that the arguments do not have
+
+
+def hint(got: Array, want: Array, close: float, scene: Scene) -> str | None:
+    """Return the first known pattern that explains `got`, where `want` was expected.
+
+    `close` is the difference that counts as none.
+    """
+    if not np.all(np.isfinite(want)):
+        return None
+    return next(_patterns(got, want, close, scene), None)
+
+
+def _patterns(got: Array, want: Array, close: float, scene: Scene) -> Iterator[str]:
+    if not np.all(np.isfinite(got)):
+        yield "not finite where the function and its derivative are"
+        return
+    if not np.any(got):
+        yield "all zeros: no gradient reaches this argument"
+        return
+    ratio = _ratio(got, want, close)
+    if ratio is not None:
+        yield from _constant_factor(ratio, scene.sizes, known_only=want.size == 1)
+    if got.ndim == 2 and got.shape[0] == got.shape[1] and _same(got.T, want, close):
+        yield "transposed"
+    for name, other in scene.gradients.items():
+        if _same(got, other, close):
+            yield f"this is the gradient of {name}"
+    for cotangent in scene.cotangents:
+        yield from _copies(got, cotangent, close)
+    if got.ndim and len(got) > 1 and _same(got, np.broadcast_to(got[:1], got.shape), close):
+        yield "every row is the same: one row repeated, where each has a gradient of its own"
+    for name in scene.narrow:
+        if np.array_equal(got, got.astype(jnp.dtype(name)).astype(got.dtype)):
+            yield f"rounded to {name} on the way"
+
+
+def _same(got: Array, want: Array, close: float) -> bool:
+    return got.shape == want.shape and bool(np.all(np.abs(got - want) <= close))
+
+
+def _ratio(got: Array, want: Array, close: float) -> float | None:
+    """Return r where `got = r want` everywhere, or None."""
+    square = float(np.sum(want * want))
+    if not np.any(np.abs(want) > close):
+        return None
+    ratio = float(np.sum(got * want)) / square
+    tolerance = 4 * max(1.0, abs(ratio)) * max(close, 1e-12 * float(np.max(np.abs(want))))
+    return ratio if _same(got, ratio * want, tolerance) else None
+
+
+def _constant_factor(ratio: float, sizes: Mapping[int, str], known_only: bool) -> Iterator[str]:
+    if np.isclose(ratio, -1, rtol=1e-6):
+        yield "the sign is wrong"
+        return
+    prefix = "the sign is wrong, and " if ratio < 0 else ""
+    factor = abs(ratio)
+    for size, what in sizes.items():
+        if np.isclose(factor, 1 / size, rtol=1e-5):
+            yield f"{prefix}a factor 1/{size} too many, and {size} is {what}"
+        if np.isclose(factor, size, rtol=1e-5):
+            yield f"{prefix}{size} times too large, and {size} is {what}: is a 1/{size} missing?"
+    if not known_only:
+        yield f"{prefix}a constant factor: {ratio:.6g} times what is right"
+
+
+def _copies(got: Array, cotangent: Array, close: float) -> Iterator[str]:
+    if _same(got, cotangent, close):
+        yield "the cotangent, unchanged: the factor g' is missing"
+    if cotangent.ndim == got.ndim + 1 and got.ndim:
+        for row, one in enumerate(cotangent):
+            if _same(got, one, close):
+                yield f"row {row} of the cotangent alone: the sum over examples is missing"

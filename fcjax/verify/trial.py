@@ -1,0 +1,411 @@
+"""One function at one point: its pullback and the reference's, in any dtype, compiled once."""
+
+import contextlib
+import copy
+import functools
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from .hints import Scene
+from .plain import rules_in, without_rules
+from .tolerance import allowed, dtypes_on_the_way, eps_of, roundings as count_roundings
+
+WIDE = "float64"
+OWN = "own"  # the dtypes that the arguments have
+
+
+class Skip(Exception):  # noqa: N818 - no error: a way out
+    """Raised by a check that cannot be done here; the text is the reason."""
+
+
+class Pulled(NamedTuple):
+    """Values and gradients: outputs y, the outputs without a gradient, and dx of each argument."""
+
+    ys: tuple[Array, ...]
+    others: tuple[Any, ...]
+    dxs: tuple[Array, ...]
+
+
+class Point:
+    """A call, as a function of its differentiable leaves: the real floating-point arrays.
+
+    Everything else (integers, keys, Python numbers, names) is held as it is.
+    """
+
+    def __init__(self, fun: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]):
+        paths, self._tree = jax.tree.flatten_with_path((tuple(args), dict(kwargs)))
+        self.leaves = [leaf for _, leaf in paths]
+        names = _argument_names(fun, args)
+        self.names = [_name(path, names) for path, _ in paths]
+        self.wrt = [i for i, leaf in enumerate(self.leaves) if _is(leaf, jnp.floating)]
+        for name, leaf in zip(self.names, self.leaves, strict=True):
+            if _is(leaf, jnp.complexfloating):
+                raise TypeError(f"{name} is complex; the checks are of real functions")
+        if not self.wrt:
+            raise TypeError("args must hold at least one floating-point array to differentiate by")
+
+    @property
+    def xs(self) -> tuple[Array, ...]:
+        """The differentiable leaves."""
+        return tuple(jnp.asarray(self.leaves[i]) for i in self.wrt)
+
+    def name(self, k: int) -> str:
+        """Name of the k-th differentiable leaf: its argument and its path in it."""
+        return self.names[self.wrt[k]]
+
+    def on(self, fun: Callable[..., Any]) -> Callable[..., tuple[tuple, tuple]]:
+        """Return `fun` as a function of the differentiable leaves.
+
+        It returns the floating-point outputs and the others. `held` replaces further leaves.
+        """
+
+        def of_leaves(*xs: Array, held: Mapping[int, Any] | None = None) -> tuple[tuple, tuple]:
+            replaced = dict(zip(self.wrt, xs, strict=True)) | dict(held or {})
+            leaves = [replaced.get(i, leaf) for i, leaf in enumerate(self.leaves)]
+            args, kwargs = jax.tree.unflatten(self._tree, leaves)
+            outputs = [jnp.asarray(y) for y in jax.tree.leaves(fun(*args, **kwargs))]
+            floating = tuple(y for y in outputs if _is(y, jnp.floating))
+            return floating, tuple(y for y in outputs if not _is(y, jnp.floating))
+
+        return of_leaves
+
+
+def _argument_names(fun: Callable[..., Any], args: Sequence[Any]) -> list[str]:
+    try:
+        bound = inspect.signature(fun).bind_partial(*args)
+    except (TypeError, ValueError):
+        return [f"args[{i}]" for i in range(len(args))]
+    names = []
+    for name, value in bound.arguments.items():
+        many = bound.signature.parameters[name].kind is inspect.Parameter.VAR_POSITIONAL
+        names += [f"{name}[{i}]" for i in range(len(value))] if many else [name]
+    return names
+
+
+def _name(path: tuple, names: list[str]) -> str:
+    where, which, *rest = path
+    first = names[which.idx] if where.idx == 0 else which.key
+    return first + jax.tree_util.keystr(tuple(rest))
+
+
+def _is(leaf: Any, kind: Any) -> bool:
+    return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, kind)
+
+
+class Trial:
+    """A rule and its reference at a point, with everything that several checks need.
+
+    Each pullback is compiled once for a dtype and then called with other inputs.
+    """
+
+    def __init__(
+        self,
+        fun: Callable[..., Any],
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        reference: Callable[..., Any] | None,
+        seed: Sequence[int],
+        kinks: Mapping[str, Mapping[float, float]] | None = None,
+    ):
+        self.fun, self.args, self.kwargs = fun, tuple(args), dict(kwargs)
+        self.reference = reference
+        self.point = Point(fun, args, kwargs)
+        self.seed = list(seed)
+        self.kinks = {name: dict(points) for name, points in (kinks or {}).items()}
+        of_rule = self.point.on(fun)
+        self.functions = {
+            "rule": of_rule,
+            "plain": without_rules(of_rule) if reference is None else self.point.on(reference),
+        }
+        self._programs: dict[Any, Any] = {}
+
+    # --- the function --------------------------------------------------------------------------
+
+    @functools.cached_property
+    def has_rules(self) -> bool:
+        """Whether there is a hand-written rule in the function that is not one of JAX's own."""
+        with mode(OWN):
+            return bool(rules_in(self.functions["rule"], *self.xs(OWN)))
+
+    def with_rule(self, of_leaves: Callable[..., Any]) -> "Trial":
+        """Return the trial of another function of the same leaves."""
+        other = copy.copy(self)
+        other.functions = self.functions | {"rule": of_leaves}
+        other._programs = {}
+        return other
+
+    @functools.cached_property
+    def broken(self) -> bool:
+        """Whether JAX refuses to differentiate through the rule."""
+        try:
+            self.traced("rule", OWN)
+        except Exception:
+            return True
+        return False
+
+    def described(self) -> str:
+        """Return the arguments in words: names, dtypes and shapes."""
+        leaves = zip(self.point.names, self.point.leaves, strict=True)
+        return ", ".join(f"{name}: {_described(leaf)}" for name, leaf in leaves)
+
+    # --- points --------------------------------------------------------------------------------
+
+    @property
+    def count(self) -> int:
+        """How many leaves are differentiated by."""
+        return len(self.point.wrt)
+
+    def name(self, k: int) -> str:
+        """Name of the k-th of them."""
+        return self.point.name(k)
+
+    def random(self, shape: tuple[int, ...], stream: int) -> np.ndarray:
+        """Return normal numbers, the same for the same stream of this trial."""
+        return np.random.default_rng([*self.seed, stream]).standard_normal(shape)
+
+    def xs(self, dtype: str) -> tuple[Array, ...]:
+        """Return the differentiable leaves, cast to a dtype unless it is OWN."""
+        with mode(dtype):
+            return cast(self.point.xs, dtype)
+
+    def dys(self, dtype: str) -> tuple[Array, ...]:
+        """Return random cotangents that differ everywhere: uniform ones hide a wrong sum."""
+        return self.as_cotangents(
+            [self.random(y.shape, 7 + i) for i, y in enumerate(self.ys(OWN))], dtype
+        )
+
+    def as_cotangents(self, values: Sequence[Any], dtype: str) -> tuple[Array, ...]:
+        """Return arrays with the dtypes of the outputs."""
+        with mode(dtype):
+            pairs = zip(values, self.ys(dtype), strict=True)
+            return tuple(jnp.asarray(np.asarray(v).astype(y.dtype)) for v, y in pairs)
+
+    def ys(self, dtype: str) -> tuple[Any, ...]:
+        """Return shapes and dtypes of the floating-point outputs."""
+        return self._once(("ys", dtype), lambda: self._shapes(dtype))
+
+    def _shapes(self, dtype: str) -> tuple[Any, ...]:
+        with mode(dtype):
+            return jax.eval_shape(self.functions["rule"], *self.xs(dtype))[0]
+
+    # --- programs ------------------------------------------------------------------------------
+
+    def rule(self, dtype: str, xs: Any = None, dys: Any = None) -> Pulled:
+        """Values and gradients by the rule in question."""
+        return self._pull("rule", dtype, xs, dys)
+
+    def by_autodiff(self, dtype: str, xs: Any = None, dys: Any = None) -> Pulled:
+        """Values and gradients by JAX's autodiff of the reference."""
+        return self._pull("plain", dtype, xs, dys)
+
+    def _pull(self, which: str, dtype: str, xs: Any, dys: Any) -> Pulled:
+        xs = self.xs(dtype) if xs is None else xs
+        dys = self.dys(dtype) if dys is None else dys
+        program = pullback(self.functions[which])
+        return self.run((which, dtype), program, dtype, xs, dys)
+
+    def eagerly(self, again: bool = False) -> Pulled:
+        """Values and gradients by the rule, operation by operation, in the arguments' dtypes."""
+
+        def pull() -> Pulled:
+            with mode(OWN):
+                return pullback(self.functions["rule"])(self.xs(OWN), self.dys(OWN))
+
+        return self._once(("eager", again), pull)
+
+    def run(self, key: Any, program: Callable[..., Any], dtype: str, *inputs: Any) -> Any:
+        """Run a program, compiled the first time that `key` is seen; a failure is remembered."""
+        with mode(dtype):
+            compiled = self._once(key, lambda: quickly_compiled(program, *inputs))
+            return compiled(*inputs)
+
+    def _once(self, key: Any, make: Callable[[], Any]) -> Any:
+        if key not in self._programs:
+            try:
+                self._programs[key] = make()
+            except Exception as error:
+                self._programs[key] = error
+        made = self._programs[key]
+        if isinstance(made, Exception):
+            raise made
+        return made
+
+    # --- what the checks compute in ------------------------------------------------------------
+
+    @functools.cached_property
+    def wide(self) -> str:
+        """Float64 wherever the machine and the function have it, else the arguments' own dtypes."""
+        if jax.default_backend() == "tpu":
+            return OWN
+        try:
+            self.ys(WIDE)
+        except Exception:
+            return OWN
+        try:
+            self.traced("rule", WIDE)
+        except Exception:
+            # in its own dtype the rule may well work: it is then checked there
+            return OWN
+        return WIDE
+
+    @property
+    def narrow(self) -> str:
+        """The dtype in which autodiff of the reference shows what it loses."""
+        return "float32"
+
+    @functools.cached_property
+    def own_eps(self) -> float:
+        """Spacing at 1 of the coarsest dtype among the differentiable leaves."""
+        return max(eps_of(x.dtype) for x in self.point.xs)
+
+    def eps(self, dtype: str) -> float:
+        """Spacing at 1 of the coarsest dtype that a computation in `dtype` passes through.
+
+        The reference says which these are. The rule itself may also compute in the dtypes that
+        the arguments had: in nothing coarser.
+        """
+        return self._once(("eps", dtype), lambda: self._eps(dtype))
+
+    def _eps(self, dtype: str) -> float:
+        used = [eps_of(x.dtype) for x in self.xs(dtype)]
+        with mode(dtype):
+            primal = jax.make_jaxpr(self.functions["plain"])(*self.xs(dtype)).jaxpr
+        used += [eps_of(d) for d in dtypes_on_the_way(primal)]
+        of_rule = dtypes_on_the_way(self.traced("rule", dtype))
+        used += [eps for eps in map(eps_of, of_rule) if eps <= self.own_eps]
+        return max(used)
+
+    def traced(self, which: str, dtype: str) -> Any:
+        """Return the program of a pullback."""
+
+        def trace() -> Any:
+            with mode(dtype):
+                program = pullback(self.functions[which])
+                return jax.make_jaxpr(program)(self.xs(dtype), self.dys(dtype)).jaxpr
+
+        return self._once((which, dtype, "jaxpr"), trace)
+
+    # --- tolerances ----------------------------------------------------------------------------
+
+    def allowed(self, k: int, want: Any, dtype: str) -> float:
+        """Return the difference that rounding explains in the k-th gradient."""
+        return allowed(self.eps(dtype), self.roundings(k), largest(want), self.loss(k))
+
+    def allowed_value(self, i: int, want: Any, dtype: str) -> float:
+        """Return the difference that rounding explains in the i-th output."""
+        return allowed(self.eps(dtype), self.roundings(i, value=True), largest(want), 0)
+
+    def roundings(self, k: int, value: bool = False) -> float:
+        """How often the k-th gradient, or output, is rounded on its way."""
+        return self._once(("roundings", k, value), lambda: self._count(k, value))
+
+    def _count(self, k: int, value: bool) -> float:
+        try:
+            jaxpr = self.traced("plain", self.wide)
+        except Exception:  # no autodiff of the reference: the rule's own program then counts
+            jaxpr = self.traced("rule", self.wide)
+        outputs = jaxpr.outvars[: len(self.ys(OWN))] if value else jaxpr.outvars[-self.count :]
+        return count_roundings(jaxpr, [outputs[k]])
+
+    def loss(self, k: int) -> float:
+        """What autodiff of the reference loses in float32, in units of the float32 eps."""
+        if self.wide != WIDE:
+            return 0.0
+        try:
+            exact, lossy = self.by_autodiff(WIDE), self.by_autodiff(self.narrow)
+        except Exception:
+            return 0.0
+        loss = np.abs(as_float64(exact.dxs[k]) - as_float64(lossy.dxs[k]))
+        worst = float(np.max(loss, initial=0.0))
+        return worst / eps_of(self.narrow) if np.isfinite(worst) else 0.0
+
+    # --- hints ---------------------------------------------------------------------------------
+
+    def scene(self, k: int, dtype: str, dys: Any = None) -> Scene:
+        """Return what a wrong k-th gradient may resemble."""
+        dys = self.dys(dtype) if dys is None else dys
+        others: dict[str, Any] = {}
+        with contextlib.suppress(Exception):
+            right = self.by_autodiff(dtype).dxs
+            others = {self.name(j): as_float64(dx) for j, dx in enumerate(right) if j != k}
+        narrow = [n for n in ("float32", "float16", "bfloat16") if eps_of(n) > self.eps(dtype)]
+        cotangents = [as_float64(dy) for dy in dys]
+        return Scene(self._sizes(), cotangents, others, narrow if dtype == WIDE else ())
+
+    def _sizes(self) -> dict[int, str]:
+        """Return what each number could count: examples first."""
+        shapes = {self.name(k): x.shape for k, x in enumerate(self.point.xs)}
+        sizes: dict[int, str] = {}
+        for name, shape in shapes.items():
+            for axis, size in enumerate(shape):
+                sizes.setdefault(size, f"the size of axis {axis} of {name}")
+            if len(shape) > 2:
+                sizes.setdefault(int(np.prod(shape[:-1])), f"the number of rows of {name}")
+        for name, shape in shapes.items():
+            sizes.setdefault(int(np.prod(shape)), f"the number of entries of {name}")
+        sizes.setdefault(2, "what the derivative of a square brings")
+        return {size: what for size, what in sizes.items() if size > 1}
+
+
+def pullback(f: Callable[..., tuple[tuple, tuple]]) -> Callable[[Any, Any], Pulled]:
+    """Return the program that maps (xs, dys) to values and gradients."""
+
+    def program(xs: tuple[Array, ...], dys: tuple[Array, ...]) -> Pulled:
+        ys, pull, others = jax.vjp(f, *xs, has_aux=True)
+        return Pulled(ys, others, pull(tuple(dys)))
+
+    return program
+
+
+def quickly_compiled(program: Callable[..., Any], *inputs: Any) -> Callable[..., Any]:
+    """Compile a program that runs a few times only: quickly rather than well."""
+    lowered = jax.jit(program).lower(*inputs)
+    options: Any = {"xla_backend_optimization_level": 0}
+    return lowered.compile(options if jax.default_backend() == "cpu" else None)
+
+
+@contextlib.contextmanager
+def mode(dtype: str) -> Iterator[None]:
+    """Compute as `dtype` asks: with 64-bit types, and with exact products on every device."""
+    with jax.default_matmul_precision("highest"):
+        if dtype == WIDE:
+            with jax.enable_x64(True):
+                yield
+        else:
+            yield
+
+
+def cast(arrays: Sequence[Any], dtype: str) -> tuple[Array, ...]:
+    """Return arrays in `dtype`, as they are for OWN."""
+    if dtype == OWN:
+        return tuple(jnp.asarray(array) for array in arrays)
+    return tuple(jnp.asarray(np.asarray(array).astype(jnp.dtype(dtype))) for array in arrays)
+
+
+def as_float64(array: Any) -> np.ndarray:
+    """Return the values of an array of any floating dtype."""
+    return np.asarray(array).astype(np.float64)
+
+
+def largest(array: Any) -> float:
+    """Return the largest finite magnitude in an array, 0 for none."""
+    values = np.abs(as_float64(array))
+    return float(np.max(values, initial=0.0, where=np.isfinite(values)))
+
+
+def first_line(error: BaseException) -> str:
+    """Return the type and the first line of an error."""
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+
+
+def _described(leaf: Any) -> str:
+    if hasattr(leaf, "dtype"):
+        return f"{leaf.dtype}{list(np.shape(leaf))}"
+    return getattr(leaf, "__name__", repr(leaf))
