@@ -101,7 +101,7 @@ def check_rule(
     """
     selected = _selected(checks)
     expected = _expected(expected_failures or {})
-    trial = Trial(fun, args, kwargs or {}, reference, _seed(key), kinks or {})
+    trial = Trial(fun, args, kwargs or {}, reference, _seed(key), kinks, checks is None)
     _known_arguments(trial, expected)
     results = [_told(result, expected) for name in selected for result in _run(name, trial)]
     report = RuleReport(_name(fun), trial.described(), tuple(results))

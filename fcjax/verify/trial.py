@@ -18,6 +18,8 @@ from .tolerance import allowed, dtypes_on_the_way, eps_of, roundings as count_ro
 
 WIDE = "float64"
 OWN = "own"  # the dtypes that the arguments have
+# Several points for checks that want some; all stay inside a domain such as (0, 1).
+FACTORS = (1.0, 0.9, 0.8)
 
 
 class Skip(Exception):  # noqa: N818 - no error: a way out
@@ -44,6 +46,7 @@ class Point:
         names = _argument_names(fun, args)
         self.names = [_name(path, names) for path, _ in paths]
         self.wrt = [i for i, leaf in enumerate(self.leaves) if _is(leaf, jnp.floating)]
+        self.arrays = [i for i, leaf in enumerate(self.leaves) if hasattr(leaf, "dtype")]
         for name, leaf in zip(self.names, self.leaves, strict=True):
             if _is(leaf, jnp.complexfloating):
                 raise TypeError(f"{name} is complex; the checks are of real functions")
@@ -112,11 +115,13 @@ class Trial:
         reference: Callable[..., Any] | None,
         seed: Sequence[int],
         kinks: Mapping[str, Mapping[float, float]] | None = None,
+        checks_all: bool = False,
     ):
         self.fun, self.args, self.kwargs = fun, tuple(args), dict(kwargs)
         self.reference = reference
         self.point = Point(fun, args, kwargs)
         self.seed = list(seed)
+        self.checks_all = checks_all  # rather than what somebody has chosen
         self.kinks = {name: dict(points) for name, points in (kinks or {}).items()}
         of_rule = self.point.on(fun)
         self.functions = {
@@ -210,14 +215,26 @@ class Trial:
         program = pullback(self.functions[which])
         return self.run((which, dtype), program, dtype, xs, dys)
 
-    def eagerly(self, again: bool = False) -> Pulled:
+    def traced_differently(self) -> bool:
+        """Whether tracing the rule a second time gives another program."""
+        first, second = self.traced("rule", OWN), self.traced("rule", OWN, again=True)
+        return str(first) != str(second)
+
+    def pulled_anew(self) -> Pulled:
+        """Values and gradients by the rule, traced again."""
+        with mode(OWN):
+            program = pullback(self.functions["rule"])
+            inputs = self.xs(OWN), self.dys(OWN)
+            return quickly_compiled(lambda *inputs: program(*inputs), *inputs)(*inputs)
+
+    def eagerly(self) -> Pulled:
         """Values and gradients by the rule, operation by operation, in the arguments' dtypes."""
 
         def pull() -> Pulled:
             with mode(OWN):
                 return pullback(self.functions["rule"])(self.xs(OWN), self.dys(OWN))
 
-        return self._once(("eager", again), pull)
+        return self._once("eager", pull)
 
     def run(self, key: Any, program: Callable[..., Any], dtype: str, *inputs: Any) -> Any:
         """Run a program, compiled the first time that `key` is seen; a failure is remembered."""
@@ -281,7 +298,7 @@ class Trial:
         used += [eps for eps in map(eps_of, of_rule) if eps <= self.own_eps]
         return max(used)
 
-    def traced(self, which: str, dtype: str) -> Any:
+    def traced(self, which: str, dtype: str, again: bool = False) -> Any:
         """Return the program of a pullback."""
 
         def trace() -> Any:
@@ -289,7 +306,7 @@ class Trial:
                 program = pullback(self.functions[which])
                 return jax.make_jaxpr(program)(self.xs(dtype), self.dys(dtype)).jaxpr
 
-        return self._once((which, dtype, "jaxpr"), trace)
+        return self._once((which, dtype, "jaxpr", again), trace)
 
     # --- tolerances ----------------------------------------------------------------------------
 
@@ -386,6 +403,12 @@ def cast(arrays: Sequence[Any], dtype: str) -> tuple[Array, ...]:
     if dtype == OWN:
         return tuple(jnp.asarray(array) for array in arrays)
     return tuple(jnp.asarray(np.asarray(array).astype(jnp.dtype(dtype))) for array in arrays)
+
+
+def times(x: Any, factor: float) -> np.ndarray:
+    """Multiply on the host: one program fewer to compile."""
+    x = np.asarray(x)
+    return (x * np.asarray(factor, x.dtype)).astype(x.dtype)
 
 
 def as_float64(array: Any) -> np.ndarray:

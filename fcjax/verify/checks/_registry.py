@@ -6,9 +6,10 @@ from ..report import CheckResult
 from ..trial import Trial
 from .form import determinism, dtype, integers, structure
 from .linear import dot_product, linearity, zero_cotangent
+from .mapped import vmap
 from .points import finite, kinks
 from .sharding import sharding
-from .transforms import jit, scan, second_order, vmap
+from .transforms import jit, scan, second_order
 from .values import finite_differences, precision, primal, vjp
 
 CHECKS: dict[str, Callable[[Trial], Iterator[CheckResult]]] = {

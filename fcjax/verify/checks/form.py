@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..report import CheckResult
-from ..trial import OWN, Skip, Trial, first_line, mode
+from ..trial import OWN, Skip, Trial, as_float64, first_line, mode
 
 
 def structure(trial: Trial) -> Iterator[CheckResult]:
@@ -123,16 +123,19 @@ def _raw_cotangents(rule: Any, trial: Trial) -> tuple[list[tuple[str, Any]], tup
 
 
 def determinism(trial: Trial) -> Iterator[CheckResult]:
-    """Two calls give equal bits, compiled and operation by operation."""
-    runs = {
-        "compiled": (trial.rule(OWN).dxs, trial.rule(OWN).dxs),
-        "traced anew": (trial.eagerly().dxs, trial.eagerly(again=True).dxs),
-    }
+    """Called twice, the program gives equal bits; traced twice, the rule gives equal programs."""
+    one, two = trial.rule(OWN).dxs, trial.rule(OWN).dxs
+    retraced = trial.pulled_anew().dxs if trial.traced_differently() else one
     for k in range(trial.count):
-        unlike = [how for how, (one, two) in runs.items() if not _same_bits(one[k], two[k])]
-        said = f"two calls differ, {' and '.join(unlike)}" if unlike else None
+        said = None
+        if not _same_bits(one[k], two[k]):
+            said = "two calls of the compiled program differ"
+        elif not np.allclose(
+            as_float64(one[k]), as_float64(retraced[k]), rtol=1e-3, equal_nan=True
+        ):
+            said = "traced again, the rule is another program: something outside of it has changed"
         yield CheckResult(
-            "determinism", "failed" if unlike else "passed", trial.name(k), message=said
+            "determinism", "failed" if said else "passed", trial.name(k), message=said
         )
 
 

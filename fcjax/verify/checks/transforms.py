@@ -10,13 +10,12 @@ import numpy as np
 from jax import Array, lax
 
 from ..report import CheckResult
-from ..trial import OWN, Skip, Trial, as_float64, first_line, mode, pullback
+from ..trial import FACTORS, OWN, Skip, Trial, as_float64, first_line, mode, pullback, times
 from ._compare import compare
-from .linear import worst
 from .values import vjp
 
-# Three points at once; all stay inside a domain such as (0, 1).
-FACTORS = (1.0, 0.9, 0.8)
+# Each operation that runs by itself is a program to compile, at 30 ms and more.
+ONE_BY_ONE = 32
 
 
 def second_order(trial: Trial) -> Iterator[CheckResult]:
@@ -97,82 +96,11 @@ def _reverse_again(gradient: Callable, xs: Any, us: Any) -> Any:
     return pull(tuple(u.astype(dx.dtype) for u, dx in zip(us, dxs, strict=True)))[0]
 
 
-def vmap(trial: Trial) -> Iterator[CheckResult]:
-    """Mapped over each argument, the rule gives what it gives one example at a time."""
-    dtype = trial.wide
-    for i, name in enumerate(trial.point.names):
-        stack = _stacked(trial, i, dtype)
-        if stack is not None:
-            yield _mapped(trial, i, name, stack, dtype)
-
-
-def _stacked(trial: Trial, i: int, dtype: str) -> Any:
-    """Return three versions of leaf i, or None for what is no array."""
-    leaf = trial.point.leaves[i]
-    if not hasattr(leaf, "dtype"):
-        return None
-    with mode(dtype):
-        if i in trial.point.wrt:
-            x = np.asarray(trial.xs(dtype)[trial.point.wrt.index(i)])
-            return jnp.asarray(np.stack([_times(x, factor) for factor in FACTORS]))
-        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-            return jax.vmap(lambda n: jax.random.fold_in(leaf, n))(jnp.arange(3))
-        array = np.asarray(leaf)
-        return jnp.asarray(np.stack([np.roll(array, n) for n in range(3)]))
-
-
-def _times(x: Any, factor: float) -> np.ndarray:
-    """Multiply on the host: one program fewer to compile."""
-    x = np.asarray(x)
-    return (x * np.asarray(factor, x.dtype)).astype(x.dtype)
-
-
-def _mapped(trial: Trial, i: int, name: str, stack: Any, dtype: str) -> CheckResult:
-    xs, dys = trial.xs(dtype), trial.dys(dtype)
-    k = trial.point.wrt.index(i) if i in trial.point.wrt else None
-
-    def one(which: str, x: Any) -> Any:
-        f = trial.functions[which]
-        moved = xs if k is None else (*xs[:k], x, *xs[k + 1 :])
-        held = {i: x} if k is None else None
-        return pullback(lambda *xs: f(*xs, held=held))(moved, dys).dxs
-
-    def over(which: str) -> Callable:
-        return lambda stack: jax.vmap(lambda x: one(which, x))(stack)
-
-    try:
-        got = trial.run(("vmap", i, dtype), over("rule"), dtype, stack)
-    except Exception as error:
-        try:
-            with mode(dtype):
-                jax.eval_shape(lambda s: jax.vmap(lambda x: _value(trial, i, k, xs, x))(s), stack)
-        except Exception:
-            said = f"the function itself cannot be mapped over it: {first_line(error)}"
-            return CheckResult("vmap", "skipped", name, message=said)
-        return CheckResult("vmap", "failed", name, message=first_line(error))
-    singles = [_single(trial, i, k, x, dtype, one) for x in stack]
-    want = [np.stack([as_float64(dxs[j]) for dxs in singles]) for j in range(trial.count)]
-    return worst([
-        compare("vmap", name, g, w, 4 * trial.allowed(j, w, dtype), trial.scene(j, dtype))
-        for j, (g, w) in enumerate(zip(got, want, strict=True))
-    ])  # fmt: skip
-
-
-def _single(trial: Trial, i: int, k: int | None, x: Any, dtype: str, one: Callable) -> Any:
-    """Return the gradients at one version of leaf i."""
-    if k is None:
-        return trial.run(("held", i, dtype), lambda x: one("rule", x), dtype, x)
-    xs = trial.xs(dtype)
-    return trial.rule(dtype, (*xs[:k], x, *xs[k + 1 :])).dxs
-
-
-def _value(trial: Trial, i: int, k: int | None, xs: Any, x: Any) -> Any:
-    moved = xs if k is None else (*xs[:k], x, *xs[k + 1 :])
-    return trial.functions["plain"](*moved, held={i: x} if k is None else None)
-
-
 def jit(trial: Trial) -> Iterator[CheckResult]:
     """Compiled, the rule gives what it gives operation by operation."""
+    operations = len(trial.traced("rule", OWN).eqns)
+    if operations > ONE_BY_ONE and trial.checks_all:
+        raise Skip(f"{operations} operations would be compiled one by one; checks=['jit'] does")
     compiled, eager = trial.rule(OWN), trial.eagerly()
     for k, (got, want) in enumerate(zip(compiled.dxs, eager.dxs, strict=True)):
         tolerance = 2 * trial.allowed(k, want, OWN)
@@ -202,7 +130,7 @@ def scan(trial: Trial) -> Iterator[CheckResult]:
         yield CheckResult("scan", "failed", message=first_line(error))
         return
     singles = [
-        trial.rule(OWN, tuple(jnp.asarray(_times(x, factor)) for x in xs)).dxs for factor in FACTORS
+        trial.rule(OWN, tuple(jnp.asarray(times(x, factor)) for x in xs)).dxs for factor in FACTORS
     ]
     for k in range(trial.count):
         want = sum(as_float64(dxs[k]) for dxs in singles)

@@ -1,0 +1,105 @@
+"""The rule under `vmap`, over each argument by itself."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..report import CheckResult
+from ..trial import FACTORS, Pulled, Trial, as_float64, first_line, mode, pullback, times
+from ._compare import compare
+from .linear import worst
+
+
+def vmap(trial: Trial) -> Iterator[CheckResult]:
+    """Mapped over each argument, the rule gives what it gives one example at a time."""
+    dtype = trial.wide
+    stacks = {i: _stacked(trial, i, dtype) for i in trial.point.arrays}
+
+    def all_mapped(stacks: dict[int, Any]) -> dict[int, Any]:
+        return {i: _over(trial, i, dtype)(stack) for i, stack in stacks.items()}
+
+    try:  # one program for all arguments is half the work of one for each
+        together = trial.run(("vmap", dtype), all_mapped, dtype, stacks)
+    except Exception:
+        together = {}
+    for i, stack in stacks.items():
+        yield _mapped(trial, i, stack, dtype, together.get(i))
+
+
+def _stacked(trial: Trial, i: int, dtype: str) -> Any:
+    """Return three versions of leaf i."""
+    leaf = trial.point.leaves[i]
+    with mode(dtype):
+        if i in trial.point.wrt:
+            x = trial.xs(dtype)[trial.point.wrt.index(i)]
+            return jnp.asarray(np.stack([times(x, factor) for factor in FACTORS]))
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            return jax.vmap(lambda n: jax.random.fold_in(leaf, n))(jnp.arange(3))
+        array = np.asarray(leaf)
+        return jnp.asarray(np.stack([np.roll(array, n) for n in range(3)]))
+
+
+def _at(trial: Trial, i: int, x: Any, dtype: str) -> tuple[tuple, dict[int, Any]]:
+    """Return the differentiable leaves, and what else is replaced, with x for leaf i."""
+    xs = trial.xs(dtype)
+    if i not in trial.point.wrt:
+        return xs, {i: x}
+    k = trial.point.wrt.index(i)
+    return (*xs[:k], x, *xs[k + 1 :]), {}
+
+
+def _one(trial: Trial, i: int, dtype: str) -> Callable[[Any], Pulled]:
+    """Return the rule's pullback as a function of leaf i."""
+
+    def pulled(x: Any) -> Pulled:
+        xs, held = _at(trial, i, x, dtype)
+        f = trial.functions["rule"]
+        return pullback(lambda *xs: f(*xs, held=held))(xs, trial.dys(dtype))
+
+    return pulled
+
+
+def _over(trial: Trial, i: int, dtype: str) -> Callable[[Any], Any]:
+    return lambda stack: jax.vmap(lambda x: _one(trial, i, dtype)(x).dxs)(stack)
+
+
+def _mapped(trial: Trial, i: int, stack: Any, dtype: str, got: Any) -> CheckResult:
+    name = trial.point.names[i]
+    try:
+        got = got or trial.run(("vmap", i, dtype), _over(trial, i, dtype), dtype, stack)
+    except Exception as error:
+        if _function_can_be_mapped(trial, i, stack, dtype):
+            return CheckResult("vmap", "failed", name, message=first_line(error))
+        said = f"the function itself cannot be mapped over it: {first_line(error)}"
+        return CheckResult("vmap", "skipped", name, message=said)
+    singles = [_single(trial, i, x, dtype) for x in stack]
+    want = [np.stack([as_float64(dxs[k]) for dxs in singles]) for k in range(trial.count)]
+    results = [
+        compare("vmap", name, g, w, 4 * trial.allowed(k, w, dtype), trial.scene(k, dtype))
+        for k, (g, w) in enumerate(zip(got, want, strict=True))
+    ]
+    return worst(results)
+
+
+def _function_can_be_mapped(trial: Trial, i: int, stack: Any, dtype: str) -> bool:
+    def value(x: Any) -> Any:
+        xs, held = _at(trial, i, x, dtype)
+        return trial.functions["plain"](*xs, held=held)
+
+    try:
+        with mode(dtype):
+            jax.eval_shape(jax.vmap(value), stack)
+    except Exception:
+        return False
+    return True
+
+
+def _single(trial: Trial, i: int, x: Any, dtype: str) -> Any:
+    """Return the gradients at one version of leaf i."""
+    xs, held = _at(trial, i, x, dtype)
+    if not held:
+        return trial.rule(dtype, xs).dxs
+    return trial.run(("held", i, dtype), _one(trial, i, dtype), dtype, x).dxs
