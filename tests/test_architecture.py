@@ -22,8 +22,7 @@ ALLOWED = {
     "train": {"_arguments", "checkpoint"},
     "cli": {
         "_arguments",
-        "activations",
-        "losses",
+        *RULES,
         "network",
         "train",
         "verify",

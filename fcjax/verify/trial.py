@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.core import Tracer
 
 from .hints import Scene
 from .plain import rules_in, without_rules
@@ -20,6 +21,11 @@ WIDE = "float64"
 OWN = "own"  # the dtypes that the arguments have
 # Several points for checks that want some; all stay inside a domain such as (0, 1).
 FACTORS = (1.0, 0.9, 0.8)
+
+LEAK = (
+    "the rule closes over a value that is differentiated outside of it, which then gets no "
+    "gradient; make it an argument of the rule"
+)
 
 
 class Skip(Exception):  # noqa: N818 - no error: a way out
@@ -42,7 +48,8 @@ class Point:
 
     def __init__(self, fun: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]):
         paths, self._tree = jax.tree.flatten_with_path((tuple(args), dict(kwargs)))
-        self.leaves = [leaf for _, leaf in paths]
+        # an array of NumPy would refuse to be indexed by what JAX traces
+        self.leaves = [jnp.asarray(x) if _is(x, jnp.number) else x for _, x in paths]
         names = _argument_names(fun, args)
         self.names = [_name(path, names) for path, _ in paths]
         self.wrt = [i for i, leaf in enumerate(self.leaves) if _is(leaf, jnp.floating)]
@@ -56,7 +63,7 @@ class Point:
     @property
     def xs(self) -> tuple[Array, ...]:
         """The differentiable leaves."""
-        return tuple(jnp.asarray(self.leaves[i]) for i in self.wrt)
+        return tuple(self.leaves[i] for i in self.wrt)
 
     def name(self, k: int) -> str:
         """Name of the k-th differentiable leaf: its argument and its path in it."""
@@ -176,11 +183,13 @@ class Trial:
 
     def xs(self, dtype: str) -> tuple[Array, ...]:
         """Return the differentiable leaves, cast to a dtype unless it is OWN."""
-        with mode(dtype):
-            return cast(self.point.xs, dtype)
+        return self._once(("xs", dtype), lambda: cast(self.point.xs, dtype))
 
     def dys(self, dtype: str) -> tuple[Array, ...]:
         """Return random cotangents that differ everywhere: uniform ones hide a wrong sum."""
+        return self._once(("dys", dtype), lambda: self._cotangents(dtype))
+
+    def _cotangents(self, dtype: str) -> tuple[Array, ...]:
         return self.as_cotangents(
             [self.random(y.shape, 7 + i) for i, y in enumerate(self.ys(OWN))], dtype
         )
@@ -216,9 +225,11 @@ class Trial:
         return self.run((which, dtype), program, dtype, xs, dys)
 
     def traced_differently(self) -> bool:
-        """Whether tracing the rule a second time gives another program."""
+        """Whether tracing the rule a second time gives another program or other constants."""
         first, second = self.traced("rule", OWN), self.traced("rule", OWN, again=True)
-        return str(first) != str(second)
+        constants = [jax.tree.map(np.asarray, t.consts) for t in (first, second)]
+        same = jax.tree.map(np.array_equal, *constants) if len(first.consts) else []
+        return str(first) != str(second) or not all(same)
 
     def pulled_anew(self) -> Pulled:
         """Values and gradients by the rule, traced again."""
@@ -294,17 +305,20 @@ class Trial:
         with mode(dtype):
             primal = jax.make_jaxpr(self.functions["plain"])(*self.xs(dtype)).jaxpr
         used += [eps_of(d) for d in dtypes_on_the_way(primal)]
-        of_rule = dtypes_on_the_way(self.traced("rule", dtype))
+        of_rule = dtypes_on_the_way(self.traced("rule", dtype).jaxpr)
         used += [eps for eps in map(eps_of, of_rule) if eps <= self.own_eps]
         return max(used)
 
     def traced(self, which: str, dtype: str, again: bool = False) -> Any:
-        """Return the program of a pullback."""
+        """Return the program of a pullback, as a closed jaxpr."""
 
         def trace() -> Any:
             with mode(dtype):
                 program = pullback(self.functions[which])
-                return jax.make_jaxpr(program)(self.xs(dtype), self.dys(dtype)).jaxpr
+                closed = jax.make_jaxpr(program)(self.xs(dtype), self.dys(dtype))
+                if any(isinstance(const, Tracer) for const in closed.consts):
+                    raise TypeError(LEAK)
+                return closed
 
         return self._once((which, dtype, "jaxpr", again), trace)
 
@@ -324,9 +338,9 @@ class Trial:
 
     def _count(self, k: int, value: bool) -> float:
         try:
-            jaxpr = self.traced("plain", self.wide)
+            jaxpr = self.traced("plain", self.wide).jaxpr
         except Exception:  # no autodiff of the reference: the rule's own program then counts
-            jaxpr = self.traced("rule", self.wide)
+            jaxpr = self.traced("rule", self.wide).jaxpr
         outputs = jaxpr.outvars[: len(self.ys(OWN))] if value else jaxpr.outvars[-self.count :]
         return count_roundings(jaxpr, [outputs[k]])
 
@@ -401,8 +415,9 @@ def mode(dtype: str) -> Iterator[None]:
 def cast(arrays: Sequence[Any], dtype: str) -> tuple[Array, ...]:
     """Return arrays in `dtype`, as they are for OWN."""
     if dtype == OWN:
-        return tuple(jnp.asarray(array) for array in arrays)
-    return tuple(jnp.asarray(np.asarray(array).astype(jnp.dtype(dtype))) for array in arrays)
+        return tuple(arrays)
+    with mode(dtype):
+        return tuple(jnp.asarray(np.asarray(array).astype(jnp.dtype(dtype))) for array in arrays)
 
 
 def times(x: Any, factor: float) -> np.ndarray:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..report import CheckResult
-from ..trial import FACTORS, Pulled, Trial, as_float64, first_line, mode, pullback, times
+from ..trial import FACTORS, Trial, as_float64, first_line, mode, pullback, times
 from ._compare import compare
 from .linear import worst
 
@@ -18,11 +18,13 @@ def vmap(trial: Trial) -> Iterator[CheckResult]:
     dtype = trial.wide
     stacks = {i: _stacked(trial, i, dtype) for i in trial.point.arrays}
 
-    def all_mapped(stacks: dict[int, Any]) -> dict[int, Any]:
-        return {i: _over(trial, i, dtype)(stack) for i, stack in stacks.items()}
+    inputs = trial.xs(dtype), trial.dys(dtype)
+
+    def all_mapped(xs: tuple, dys: tuple, stacks: dict[int, Any]) -> dict[int, Any]:
+        return {i: _over(trial, i)(xs, dys, stack) for i, stack in stacks.items()}
 
     try:  # one program for all arguments is half the work of one for each
-        together = trial.run(("vmap", dtype), all_mapped, dtype, stacks)
+        together = trial.run(("vmap", dtype), all_mapped, dtype, *inputs, stacks)
     except Exception:
         together = {}
     for i, stack in stacks.items():
@@ -42,34 +44,34 @@ def _stacked(trial: Trial, i: int, dtype: str) -> Any:
         return jnp.asarray(np.stack([np.roll(array, n) for n in range(3)]))
 
 
-def _at(trial: Trial, i: int, x: Any, dtype: str) -> tuple[tuple, dict[int, Any]]:
+def _at(trial: Trial, xs: tuple, i: int, x: Any) -> tuple[tuple, dict[int, Any]]:
     """Return the differentiable leaves, and what else is replaced, with x for leaf i."""
-    xs = trial.xs(dtype)
     if i not in trial.point.wrt:
         return xs, {i: x}
     k = trial.point.wrt.index(i)
     return (*xs[:k], x, *xs[k + 1 :]), {}
 
 
-def _one(trial: Trial, i: int, dtype: str) -> Callable[[Any], Pulled]:
-    """Return the rule's pullback as a function of leaf i."""
+def _one(trial: Trial, i: int) -> Callable[[tuple, tuple, Any], tuple]:
+    """Return the rule's gradients as a function of the inputs and leaf i."""
 
-    def pulled(x: Any) -> Pulled:
-        xs, held = _at(trial, i, x, dtype)
+    def pulled(xs: tuple, dys: tuple, x: Any) -> tuple:
+        moved, held = _at(trial, xs, i, x)
         f = trial.functions["rule"]
-        return pullback(lambda *xs: f(*xs, held=held))(xs, trial.dys(dtype))
+        return pullback(lambda *xs: f(*xs, held=held))(moved, dys).dxs
 
     return pulled
 
 
-def _over(trial: Trial, i: int, dtype: str) -> Callable[[Any], Any]:
-    return lambda stack: jax.vmap(lambda x: _one(trial, i, dtype)(x).dxs)(stack)
+def _over(trial: Trial, i: int) -> Callable[[tuple, tuple, Any], tuple]:
+    return jax.vmap(_one(trial, i), in_axes=(None, None, 0))
 
 
 def _mapped(trial: Trial, i: int, stack: Any, dtype: str, got: Any) -> CheckResult:
     name = trial.point.names[i]
     try:
-        got = got or trial.run(("vmap", i, dtype), _over(trial, i, dtype), dtype, stack)
+        inputs = trial.xs(dtype), trial.dys(dtype), stack
+        got = got or trial.run(("vmap", i, dtype), _over(trial, i), dtype, *inputs)
     except Exception as error:
         if _function_can_be_mapped(trial, i, stack, dtype):
             return CheckResult("vmap", "failed", name, message=first_line(error))
@@ -86,7 +88,7 @@ def _mapped(trial: Trial, i: int, stack: Any, dtype: str, got: Any) -> CheckResu
 
 def _function_can_be_mapped(trial: Trial, i: int, stack: Any, dtype: str) -> bool:
     def value(x: Any) -> Any:
-        xs, held = _at(trial, i, x, dtype)
+        xs, held = _at(trial, trial.xs(dtype), i, x)
         return trial.functions["plain"](*xs, held=held)
 
     try:
@@ -99,7 +101,7 @@ def _function_can_be_mapped(trial: Trial, i: int, stack: Any, dtype: str) -> boo
 
 def _single(trial: Trial, i: int, x: Any, dtype: str) -> Any:
     """Return the gradients at one version of leaf i."""
-    xs, held = _at(trial, i, x, dtype)
+    xs, held = _at(trial, trial.xs(dtype), i, x)
     if not held:
         return trial.rule(dtype, xs).dxs
-    return trial.run(("held", i, dtype), _one(trial, i, dtype), dtype, x).dxs
+    return trial.run(("held", i, dtype), _one(trial, i), dtype, xs, trial.dys(dtype), x)

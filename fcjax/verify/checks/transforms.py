@@ -10,6 +10,7 @@ import numpy as np
 from jax import Array, lax
 
 from ..report import CheckResult
+from ..tolerance import eps_of
 from ..trial import FACTORS, OWN, Skip, Trial, as_float64, first_line, mode, pullback, times
 from ._compare import compare
 from .values import vjp
@@ -109,31 +110,43 @@ def jit(trial: Trial) -> Iterator[CheckResult]:
 
 
 def scan(trial: Trial) -> Iterator[CheckResult]:
-    """Inside `lax.scan`, where dtypes must not change, gradients add up."""
+    """In `lax.scan`, where dtypes must not change: gradients inside of it, and through it."""
     xs, dys = trial.xs(OWN), trial.dys(OWN)
-    f = trial.functions["rule"]
-
-    def scaled(factor: Array) -> tuple[Array, ...]:
-        return tuple(x * factor.astype(x.dtype) for x in xs)
-
-    def program(factors: Array) -> Any:
-        def step(total: Any, factor: Array) -> tuple[Any, None]:
-            dxs = pullback(f)(scaled(factor), dys).dxs
-            return tuple(jnp.add(t, dx) for t, dx in zip(total, dxs, strict=True)), None
-
-        return lax.scan(step, tuple(jnp.zeros_like(x) for x in xs), factors)[0]
-
     factors = jnp.asarray(FACTORS, jnp.float32)
     try:
-        got = trial.run(("scan", OWN), program, OWN, factors)
+        by_way = trial.run(("scan", OWN), _scanned(trial.functions["rule"]), OWN, xs, dys, factors)
     except Exception as error:
         yield CheckResult("scan", "failed", message=first_line(error))
         return
-    singles = [
-        trial.rule(OWN, tuple(jnp.asarray(times(x, factor)) for x in xs)).dxs for factor in FACTORS
-    ]
-    for k in range(trial.count):
-        want = sum(as_float64(dxs[k]) for dxs in singles)
-        size = max(np.max(np.abs(as_float64(dxs[k])), initial=0.0) for dxs in singles)
-        tolerance = 3 * trial.allowed(k, size, OWN) + 8 * float(jnp.finfo(xs[k].dtype).eps) * size
-        yield compare("scan", trial.name(k), got[k], want, tolerance, trial.scene(k, OWN))
+    points = [tuple(jnp.asarray(times(x, factor)) for x in xs) for factor in FACTORS]
+    singles = [trial.rule(OWN, point).dxs for point in points]
+    weights = {"inside of it": (1.0, 1.0, 1.0), "through it": FACTORS}
+    for (way, weight), got in zip(weights.items(), by_way, strict=True):
+        for k in range(trial.count):
+            terms = [w * as_float64(dxs[k]) for w, dxs in zip(weight, singles, strict=True)]
+            size = max(np.max(np.abs(term), initial=0.0) for term in terms)
+            tolerance = 3 * trial.allowed(k, size, OWN) + 8 * eps_of(xs[k].dtype) * size
+            scene = trial.scene(k, OWN)
+            yield compare("scan", trial.name(k), got[k], sum(terms), tolerance, scene, message=way)
+
+
+def _scanned(f: Callable) -> Callable[..., Any]:
+    """Return the program of both: Σ of gradients at scaled points, and the gradient of Σ."""
+
+    def scaled(xs: tuple[Array, ...], factor: Array) -> tuple[Array, ...]:
+        return tuple(x * factor.astype(x.dtype) for x in xs)
+
+    def program(xs: tuple[Array, ...], dys: tuple[Array, ...], factors: Array) -> Any:
+        def add_gradients(total: Any, factor: Array) -> tuple[Any, None]:
+            return jax.tree.map(jnp.add, total, pullback(f)(scaled(xs, factor), dys).dxs), None
+
+        def add_values(*xs: Array) -> Any:
+            def step(total: Any, factor: Array) -> tuple[Any, None]:
+                return jax.tree.map(jnp.add, total, f(*scaled(xs, factor))[0]), None
+
+            return lax.scan(step, jax.tree.map(jnp.zeros_like, dys), factors)[0]
+
+        inside = lax.scan(add_gradients, jax.tree.map(jnp.zeros_like, xs), factors)[0]
+        return inside, jax.vjp(add_values, *xs)[1](dys)
+
+    return program

@@ -1,6 +1,5 @@
-"""The command `fcjax`."""
+"""`fcjax train`: a network on real data."""
 
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -8,17 +7,16 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 from rich.console import Console
 from rich.table import Table
 
-from . import datasets, plot
-from ._arguments import one_of
-from .activations import ACTIVATIONS
-from .losses import half_squared_error, softmax_cross_entropy
-from .network import Params, init, mlp
-from .train import FitResult, NonFiniteLossError, check_batch_size, fit, optimizer_named
-from .verify import without_rules
+from .. import datasets, plot
+from .._arguments import one_of
+from ..activations import ACTIVATIONS
+from ..losses import half_squared_error, softmax_cross_entropy
+from ..network import Params, init, mlp
+from ..train import FitResult, check_batch_size, fit, optimizer_named
+from ..verify import without_rules
 
 Batch = tuple[Any, Any]
 
@@ -168,14 +166,3 @@ def _compare_with_autodiff(loss: Any, params: Params, batch: Batch) -> None:
     _console.print(f"largest difference, relative to the largest entry: {worst:.1e}\n")
     if not worst < 1e-3:
         raise SystemExit("the hand-derived gradients differ from autodiff")
-
-
-def main() -> None:
-    """Run the command; a wrong argument is explained in one line.
-
-    Source: tyro, which makes the options from the signatures above.
-    """
-    try:
-        tyro.extras.subcommand_cli_from_dict({"train": train}, prog="fcjax")
-    except (TypeError, ValueError, ImportError, OSError, NonFiniteLossError) as error:
-        sys.exit(f"fcjax: {error}")

@@ -1,0 +1,3 @@
+"""The command `fcjax`."""
+
+from .main import main as main

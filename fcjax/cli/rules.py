@@ -1,0 +1,142 @@
+"""Every built-in rule at points to be checked at."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .. import activations, losses
+from ..dense import dense
+from ..dropout import dropout
+from ..network import init, mlp
+from ..norms import layer_norm, rms_norm
+
+Draw = Callable[[np.random.Generator], np.ndarray]
+
+
+class Case(NamedTuple):
+    """A rule, and how to draw the arguments that it is checked at."""
+
+    name: str
+    fun: Callable[..., Any]
+    draws: Sequence[Any]
+    kwargs: Mapping[str, Any] = {}
+    kinks: Mapping[str, Mapping[float, float]] = {}
+
+    def drawn(self, seed: int, dtype: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return positional and keyword arguments; floating-point arrays in `dtype`."""
+        draw = partial(_drawn, rng=np.random.default_rng(seed), dtype=dtype)
+        return jax.tree.map(draw, (tuple(self.draws), dict(self.kwargs)))
+
+
+def _drawn(draw: Any, rng: np.random.Generator, dtype: str) -> Any:
+    if not callable(draw):
+        return draw
+    array: Any = draw(rng)
+    return jnp.asarray(array.astype(dtype) if array.dtype == np.float64 else array)
+
+
+def normal(*shape: int) -> Draw:
+    return lambda rng: rng.standard_normal(shape)
+
+
+def uniform(low: float, high: float, *shape: int) -> Draw:
+    return lambda rng: rng.uniform(low, high, shape)
+
+
+def integers(below: int, *shape: int) -> Draw:
+    return lambda rng: rng.integers(0, below, shape, dtype=np.int32)
+
+
+def distributions(*shape: int) -> Draw:
+    return lambda rng: rng.dirichlet(np.ones(shape[-1]), shape[:-1])
+
+
+# The derivative at each kink, by the convention of `jax.nn`.
+KINKS = {
+    "relu": {0.0: 0.0},
+    "relu6": {0.0: 0.0, 6.0: 0.0},
+    "leaky_relu": {0.0: 1.0},
+    "hard_tanh": {-1.0: 1.0, 1.0: 1.0},
+    "hard_sigmoid": {-3.0: 0.0, 3.0: 0.0},
+    "elu": {0.0: 1.0},
+    "celu": {0.0: 1.0},
+}
+
+
+def built_in() -> list[Case]:
+    """Return every rule of the library, in two or three dimensions and with each of its options.
+
+    Source: the public names of fcjax.
+    """
+    return [*_layers(), *_activations(), *_losses(), *_networks()]
+
+
+def _layers() -> Iterator[Case]:
+    yield Case("dense", dense, (normal(5, 3), normal(3, 2), normal(2)))
+    yield Case("dense, two batch dimensions", dense, (normal(3, 2, 5), normal(5, 7), normal(7)))
+    yield Case("dense, no bias", dense, (normal(7, 5), normal(5, 3)))
+    half = {"compute_dtype": "bfloat16"}
+    yield Case("dense in bfloat16", dense, (normal(5, 3), normal(3, 2), normal(2)), half)
+    yield Case("layer_norm", layer_norm, (normal(3, 2, 5), normal(5), normal(5)))
+    yield Case("rms_norm", rms_norm, (normal(3, 2, 5), normal(5)))
+    yield Case("dropout", dropout, (normal(5, 7), 0.4, jax.random.key(1)))
+
+
+def _activations() -> Iterator[Case]:
+    for name, fun in activations.ACTIVATIONS.items():
+        shape = (3, 6) if name == "glu" else (2, 3, 5)
+        kinks = {"z": KINKS[name]} if name in KINKS else {}
+        yield Case(name, fun, (normal(*shape),), kinks=kinks)
+    yield Case("gelu, exact", activations.gelu, (normal(2, 3, 5),), {"approximate": False})
+    for name in ("leaky_relu", "elu", "celu"):
+        fun = activations.ACTIVATIONS[name]
+        yield Case(f"{name}, learned", fun, (normal(3, 5), uniform(0.2, 2, 5)))
+    yield Case("softmax, axis 0", activations.softmax, (normal(3, 5),), {"axis": 0})
+
+
+def _losses() -> Iterator[Case]:
+    pairs = {
+        losses.squared_error: normal(5, 3),
+        losses.half_squared_error: normal(5, 3),
+        losses.mean_squared_error: normal(5, 3),
+        losses.absolute_error: normal(5, 3),
+        losses.huber: normal(5, 3),
+        losses.poisson: uniform(0, 4, 5, 3),
+        losses.hinge: lambda rng: rng.choice([-1.0, 1.0], (5, 3)),
+        losses.sigmoid_binary_cross_entropy: uniform(0, 1, 5, 3),
+    }
+    for fun, target in pairs.items():
+        yield Case(fun.__name__, fun, (normal(5, 3), target))
+        weighted = {"weights": uniform(0.5, 2, 5)}
+        yield Case(f"{fun.__name__}, weights", fun, (normal(5, 3), target), weighted)
+    probabilities = uniform(0.1, 0.9, 5, 3), uniform(0, 1, 5, 3)
+    yield Case("binary_cross_entropy", losses.binary_cross_entropy, probabilities)
+    yield from _cross_entropies()
+
+
+def _cross_entropies() -> Iterator[Case]:
+    fun, labels = losses.softmax_cross_entropy, integers(3, 5)
+    options = {
+        "labels": {},
+        "sum": {"reduction": "sum"},
+        "none": {"reduction": "none", "weights": uniform(0.5, 2, 5)},
+        "smoothing": {"label_smoothing": 0.1},
+        "ignored, class weights": {"ignore_index": 1, "class_weights": uniform(0.5, 2, 3)},
+    }
+    for what, kwargs in options.items():
+        yield Case(f"softmax_cross_entropy, {what}", fun, (normal(5, 3), labels), kwargs)
+    yield Case("softmax_cross_entropy, distributions", fun, (normal(5, 3), distributions(5, 3)))
+
+
+def _networks() -> Iterator[Case]:
+    params = init(jax.random.key(0), (3, 5, 7, 2), dtype=jnp.float32)
+
+    def loss(params: Any, x: Any, labels: Any) -> Any:
+        prediction = mlp(params, x, activations=("gelu", "tanh"))
+        return losses.softmax_cross_entropy(prediction, labels)
+
+    yield Case("mlp and its loss", loss, (params, normal(5, 3), integers(2, 5)))
