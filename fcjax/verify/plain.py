@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 from jax.extend import core
 
 CALLS = ("custom_vjp_call", "custom_jvp_call")
@@ -86,7 +87,7 @@ def rules_in(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[RuleCa
 def _of_arrays(fun: Any, args: Any, kwargs: Any) -> tuple[Callable[..., Any], list[Any]]:
     """Return the call as a function of its arrays alone, and these."""
     leaves, tree = jax.tree.flatten((args, kwargs))
-    traced = [i for i, leaf in enumerate(leaves) if hasattr(leaf, "dtype")]
+    traced = [i for i, leaf in enumerate(leaves) if is_array(leaf)]
 
     def on_arrays(*arrays: Any) -> Any:
         filled = list(leaves)
@@ -96,6 +97,11 @@ def _of_arrays(fun: Any, args: Any, kwargs: Any) -> tuple[Callable[..., Any], li
         return fun(*args, **kwargs)
 
     return on_arrays, [leaves[i] for i in traced]
+
+
+def is_array(leaf: Any) -> bool:
+    """Whether a leaf is an array: a dtype, which has a dtype too, is none."""
+    return isinstance(leaf, jax.Array | np.ndarray | np.generic)
 
 
 def _calls(jaxpr: Any) -> Iterator[RuleCall]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from .checks import CHECKS
 from .culprit import culprits
+from .plain import is_array
 from .report import CheckResult, RuleReport
 from .trial import Skip, Trial, first_line
 
@@ -69,8 +70,9 @@ def check_rule(
         A wrong rule never raises.
 
     Raises:
-        TypeError: `args` hold no floating-point array, or a complex one.
-        ValueError: an unknown check, argument or status was named.
+        TypeError: `args` hold no floating-point array, or a complex one; or `reference` cannot be
+            called with them.
+        ValueError: an unknown check or argument was named; or `reference` returns other shapes.
 
     Tolerances follow from the dtype and the sums that are rounded, for each argument by itself;
     `fcjax/verify/tolerance.py` derives them. A correct rule passes at 4096 × 4096, and a factor of
@@ -103,6 +105,7 @@ def check_rule(
     expected = _expected(expected_failures or {})
     trial = Trial(fun, args, kwargs or {}, reference, _seed(key), kinks, checks is None)
     _known_arguments(trial, expected)
+    trial.refuse_other_reference()
     results = [_told(result, expected) for name in selected for result in _run(name, trial)]
     report = RuleReport(_name(fun), trial.described(), tuple(results))
     if report.ok:
@@ -231,7 +234,7 @@ def _name(fun: Callable[..., Any]) -> str:
 
 def _call(trial: Trial, failed: list[str], key: Any) -> str:
     """Return Python that repeats the failed checks; short arguments are written out."""
-    leaves = [leaf for leaf in jax.tree.leaves(trial.args) if hasattr(leaf, "dtype")]
+    leaves = [leaf for leaf in jax.tree.leaves(trial.args) if is_array(leaf)]
     short = sum(np.size(leaf) for leaf in leaves) <= WRITTEN_OUT
     args = _written(trial.args) if short else "args"
     where = getattr(inspect.unwrap(trial.fun), "__module__", None)
@@ -261,10 +264,10 @@ def _written(value: Any) -> str:
         return f"[{', '.join(map(_written, value))}]"
     if isinstance(value, dict):
         return "{" + ", ".join(f"{k!r}: {_written(v)}" for k, v in value.items()) + "}"
-    if hasattr(value, "dtype") and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
+    if is_array(value) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
         words = np.asarray(jax.random.key_data(value)).tolist()
         return f"jax.random.wrap_key_data(jnp.array({words}, 'uint32'))"
-    if hasattr(value, "dtype"):
+    if is_array(value):
         return f"jnp.array({_digits(value)}, '{value.dtype}')"
     return getattr(value, "__name__", repr(value))
 

@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..plain import is_array
 from ..report import CheckResult
-from ..trial import LEAK, OWN, Skip, Trial, first_line, mode
+from ..trial import LEAK, OWN, Skip, Trial, first_line, mode, same_bits
 
 
 def structure(trial: Trial) -> Iterator[CheckResult]:
@@ -72,7 +73,7 @@ def integers(trial: Trial) -> Iterator[CheckResult]:
     cotangents = _raw_cotangents(rule, trial)
     seen = False
     for (name, primal), cotangent in zip(*cotangents, strict=True):
-        leaves = [leaf for leaf in jax.tree.leaves(primal) if hasattr(leaf, "dtype")]
+        leaves = [leaf for leaf in jax.tree.leaves(primal) if is_array(leaf)]
         if not leaves or any(jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in leaves):
             continue
         seen = True
@@ -134,14 +135,10 @@ def determinism(trial: Trial) -> Iterator[CheckResult]:
     retraced = trial.pulled_anew().dxs if trial.traced_differently() else one
     for k in range(trial.count):
         said = None
-        if not _same_bits(one[k], two[k]):
+        if not same_bits(one[k], two[k]):
             said = "two calls of the compiled program differ"
-        elif not _same_bits(one[k], retraced[k]):
+        elif not same_bits(one[k], retraced[k]):
             said = "traced again, the rule is another program: something outside of it has changed"
         yield CheckResult(
             "determinism", "failed" if said else "passed", trial.name(k), message=said
         )
-
-
-def _same_bits(one: Any, two: Any) -> bool:
-    return np.asarray(one).tobytes() == np.asarray(two).tobytes()

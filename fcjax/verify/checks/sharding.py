@@ -1,5 +1,6 @@
 """The rule on several devices, on every kind of mesh."""
 
+import contextlib
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from ..plain import is_array
 from ..report import CheckResult
 from ..trial import Skip, Trial, as_float64, first_line, mode, pullback
 from ._compare import compare
@@ -17,12 +19,14 @@ from .form import argument_in
 
 DEVICES = 2
 AXIS = "devices"
+MISSING_SUM = "the sum over devices, a psum, is missing for an argument that all of them hold"
+SUMMED_TWICE = "summed over devices twice: where nothing varies, the boundary of shard_map sums"
 
 
 def sharding(trial: Trial) -> Iterator[CheckResult]:
     """Split over devices, the rule gives what the reference gives split in the same way.
 
-    The examples are the first axis of the first array and of every other array of that length.
+    The examples are the first axis of all arrays that share a length with which this is possible.
     They are split, automatically, with explicit axis types, and by `shard_map` with its check of
     varying values on and off; what the other arguments hold is on every device.
     """
@@ -34,12 +38,14 @@ def sharding(trial: Trial) -> Iterator[CheckResult]:
 
 
 def _split(trial: Trial) -> list[bool]:
-    """Whether each leaf holds examples."""
-    shapes = [np.shape(leaf) if hasattr(leaf, "dtype") else () for leaf in trial.point.leaves]
-    arrays = [shape for shape in shapes if shape]
-    if not arrays:
-        raise Skip("no argument has an axis to split")
-    return [bool(shape) and shape[0] == arrays[0][0] for shape in shapes]
+    """Whether each leaf holds examples: the first length with which the reference runs split."""
+    shapes = [np.shape(leaf) if is_array(leaf) else () for leaf in trial.point.leaves]
+    for size in dict.fromkeys(shape[0] for shape in shapes if shape and shape[0]):
+        split = [bool(shape) and shape[0] == size for shape in shapes]
+        with contextlib.suppress(Exception):
+            _in_shard_map(trial, "plain", split, check_vma=True)
+            return split
+    raise Skip("the function runs with no axis of its arguments split over devices")
 
 
 def _compared(trial: Trial, name: str, way: Callable, split: list[bool]) -> Iterator[CheckResult]:
@@ -53,33 +59,36 @@ def _compared(trial: Trial, name: str, way: Callable, split: list[bool]) -> Iter
         got = way(trial, "rule", split)
     except Exception as error:
         said = f"{name}: {first_line(error)}"
-        hint = None
-        if "shard_map" in name:
-            hint = "is the sum over devices, a psum, missing for an argument that all of them hold?"
+        hint = MISSING_SUM if "manual axis types do not match" in str(error) else None
         yield CheckResult(
             "sharding", "failed", argument_in(trial, str(error)), message=said, hint=hint
         )
         return
     for k, (one, other) in enumerate(zip(got, want, strict=True)):
         tolerance = 4 * trial.allowed(k, other, trial.wide)
-        scene = trial.scene(k, trial.wide)._replace(sizes={DEVICES: "the number of devices"})
-        result = compare("sharding", trial.name(k), one, other, tolerance, scene, message=name)
-        yield _only_if_right_on_one(trial, k, result)
+        result = compare("sharding", trial.name(k), one, other, tolerance, message=name)
+        if result.status == "failed":
+            result = _failure(trial, k, result, as_float64(one), as_float64(other))
+        yield result
 
 
-def _only_if_right_on_one(trial: Trial, k: int, result: CheckResult) -> CheckResult:
-    """Pass over what is wrong on one device too: `vjp` says that."""
-    if result.status != "failed":
-        return result
+def _failure(
+    trial: Trial, k: int, result: CheckResult, got: np.ndarray, want: np.ndarray
+) -> CheckResult:
+    """Add the likely cause; pass over what is wrong on one device too, for `vjp` says that."""
     try:
-        got, want = trial.rule(trial.wide).dxs[k], trial.by_autodiff(trial.wide).dxs[k]
+        one, right = trial.rule(trial.wide).dxs[k], trial.by_autodiff(trial.wide).dxs[k]
+        error = np.max(np.abs(as_float64(one) - as_float64(right)))
+        right_on_one = error <= trial.allowed(k, right, trial.wide)
     except Exception:
-        return result
-    if np.max(np.abs(as_float64(got) - as_float64(want))) <= trial.allowed(k, want, trial.wide):
-        return result
-    return dataclasses.replace(
-        result, status="skipped", message="wrong on one device already", got=None, hint=None
-    )
+        right_on_one = True
+    if not right_on_one:
+        said = "wrong on one device already"
+        return dataclasses.replace(result, status="skipped", message=said, got=None)
+    for factor, hint in ((DEVICES, SUMMED_TWICE), (1 / DEVICES, MISSING_SUM)):
+        if np.allclose(got, factor * want):
+            result = dataclasses.replace(result, hint=hint)
+    return result
 
 
 def _mesh(kind: AxisType) -> Any:
@@ -102,7 +111,7 @@ def _enlarged(trial: Trial, split: list[bool]) -> list[Any]:
 
 def _placed(leaves: list[Any], split: list[bool], mesh: Any) -> list[Any]:
     def place(leaf: Any, yes: bool) -> Any:
-        if not hasattr(leaf, "dtype"):
+        if not is_array(leaf):
             return leaf
         return jax.device_put(leaf, NamedSharding(mesh, _spec(leaf, yes)))
 
@@ -140,7 +149,7 @@ def _in_shard_map(trial: Trial, which: str, split: list[bool], check_vma: bool) 
     mesh = _mesh(AxisType.Auto)
     with mode(trial.wide), jax.set_mesh(mesh):
         leaves = _placed(_enlarged(trial, split), split, mesh)
-        arrays = [i for i, leaf in enumerate(leaves) if hasattr(leaf, "dtype")]
+        arrays = [i for i, leaf in enumerate(leaves) if is_array(leaf)]
         specs = tuple(_spec(leaves[i], split[i]) for i in arrays)
 
         def local(*values: Any) -> tuple:
