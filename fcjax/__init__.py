@@ -64,4 +64,13 @@ from .train import (
     make_train_epoch as make_train_epoch,
     make_train_step as make_train_step,
 )
-from .verify import assert_rule as assert_rule, check_rule as check_rule
+from .verify import (
+    assert_rule as assert_rule,
+    check_elementwise as check_elementwise,
+    check_rule as check_rule,
+    gauss_newton_product as gauss_newton_product,
+    hvp as hvp,
+    jacfwd as jacfwd,
+    jvp as jvp,
+    linearize as linearize,
+)

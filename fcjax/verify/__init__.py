@@ -1,6 +1,18 @@
 """Verification of hand-written gradients, of fcjax's rules and of anybody else's."""
 
 from .checks import CHECKS as CHECKS
+from .elementwise import check_elementwise as check_elementwise
+from .forward_mode import (
+    gauss_newton_product as gauss_newton_product,
+    hvp as hvp,
+    jacfwd as jacfwd,
+    jvp as jvp,
+    linearize as linearize,
+)
 from .plain import RuleCall as RuleCall, rules_in as rules_in, without_rules as without_rules
 from .report import CheckResult as CheckResult, RuleReport as RuleReport
-from .rule import assert_rule as assert_rule, check_rule as check_rule
+from .rule import (
+    assert_rule as assert_rule,
+    check_at_points as check_at_points,
+    check_rule as check_rule,
+)

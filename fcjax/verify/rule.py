@@ -3,7 +3,7 @@
 import dataclasses
 import inspect
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -106,13 +106,58 @@ def check_rule(
     trial = Trial(fun, args, kwargs or {}, reference, _seed(key), kinks, checks is None)
     _known_arguments(trial, expected)
     trial.refuse_other_reference()
-    results = [_told(result, expected) for name in selected for result in _run(name, trial)]
-    report = RuleReport(_name(fun), trial.described(), tuple(results))
+    report = _report(trial, selected, expected)
     if report.ok:
         return report
     failed = list(dict.fromkeys(result.name for result in report.failures))
     call = _call(trial, failed, key)
     return dataclasses.replace(report, culprits=culprits(trial), call=call)
+
+
+def check_at_points(
+    fun: Callable[..., Any],
+    points: Sequence[Sequence[Any]],
+    *,
+    reference: Callable[..., Any] | None = None,
+    kwargs: Mapping[str, Any] | None = None,
+    checks: Sequence[str] | None = None,
+    expected_failures: Expected | None = None,
+) -> Iterator[RuleReport]:
+    """Check a function at several points of one form, with a key of its own at each.
+
+    What was compiled for the first point serves the others, so that these cost little. What is
+    not differentiated by (labels, keys, keyword arguments) stays that of the first.
+
+    Args:
+        fun: the function, as in `check_rule`.
+        points: its positional arguments at each point.
+        reference: as in `check_rule`.
+        kwargs: as in `check_rule`.
+        checks: as in `check_rule`.
+        expected_failures: as in `check_rule`.
+
+    Yields:
+        A report for each point.
+
+    Source: `check_rule`.
+
+    >>> import jax.numpy as jnp
+    >>> import fcjax
+    >>> points = [(jnp.linspace(-2, 2, 7) * scale,) for scale in (1, 2, 3)]
+    >>> [report.ok for report in check_at_points(fcjax.tanh, points)]
+    [True, True, True]
+    """
+    selected, expected = _selected(checks), _expected(expected_failures or {})
+    trial = Trial(fun, points[0], kwargs or {}, reference, _seed(None), {}, checks is None)
+    for number, args in enumerate(points):
+        yield _report(trial.at(args, (number,)), selected, expected)
+
+
+def _report(
+    trial: Trial, selected: Sequence[str], expected: Mapping[str, tuple[str, ...] | None]
+) -> RuleReport:
+    results = [_told(result, expected) for name in selected for result in _run(name, trial)]
+    return RuleReport(_name(trial.fun), trial.described(), tuple(results))
 
 
 def assert_rule(fun: Callable[..., Any], args: Sequence[Any], **options: Any) -> RuleReport:

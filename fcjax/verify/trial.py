@@ -66,6 +66,16 @@ class Point:
         """The differentiable leaves."""
         return tuple(self.leaves[i] for i in self.wrt)
 
+    def moved_to(self, args: Sequence[Any]) -> "Point":
+        """Return the point with the differentiable leaves of other positional arguments."""
+        other = copy.copy(self)
+        new = jax.tree.leaves(tuple(args))
+        other.leaves = list(self.leaves)
+        for i in self.wrt:
+            if i < len(new):
+                other.leaves[i] = jnp.asarray(new[i])
+        return other
+
     def name(self, k: int) -> str:
         """Name of the k-th differentiable leaf: its argument and its path in it."""
         return self.names[self.wrt[k]]
@@ -136,7 +146,8 @@ class Trial:
             "rule": of_rule,
             "plain": without_rules(of_rule) if reference is None else self.point.on(reference),
         }
-        self._programs: dict[Any, Any] = {}
+        self._programs: dict[Any, Any] = {}  # what depends on the shapes of the point
+        self._values: dict[Any, Any] = {}  # what depends on the point itself
 
     # --- the function --------------------------------------------------------------------------
 
@@ -150,7 +161,17 @@ class Trial:
         """Return the trial of another function of the same leaves."""
         other = copy.copy(self)
         other.functions = self.functions | {"rule": of_leaves}
-        other._programs = {}
+        other._programs, other._values = {}, {}
+        return other
+
+    def at(self, args: Sequence[Any], seed: Sequence[int]) -> "Trial":
+        """Return the trial of the same function at another point of the same form.
+
+        Programs that were compiled are used again. What is not differentiated by stays as it is.
+        """
+        other = copy.copy(self)
+        other.point = self.point.moved_to(args)
+        other.seed, other._values = list(seed), {}
         return other
 
     @functools.cached_property
@@ -199,11 +220,11 @@ class Trial:
 
     def xs(self, dtype: str) -> tuple[Array, ...]:
         """Return the differentiable leaves, cast to a dtype unless it is OWN."""
-        return self._once(("xs", dtype), lambda: cast(self.point.xs, dtype))
+        return _once(self._values, ("xs", dtype), lambda: cast(self.point.xs, dtype))
 
     def dys(self, dtype: str) -> tuple[Array, ...]:
         """Return random cotangents that differ everywhere: uniform ones hide a wrong sum."""
-        return self._once(("dys", dtype), lambda: self._cotangents(dtype))
+        return _once(self._values, ("dys", dtype), lambda: self._cotangents(dtype))
 
     def _cotangents(self, dtype: str) -> tuple[Array, ...]:
         return self.as_cotangents(
@@ -261,7 +282,7 @@ class Trial:
             with mode(OWN):
                 return pullback(self.functions["rule"])(self.xs(OWN), self.dys(OWN))
 
-        return self._once("eager", pull)
+        return _once(self._values, "eager", pull)
 
     def run(self, key: Any, program: Callable[..., Any], dtype: str, *inputs: Any) -> Any:
         """Run a program, compiled the first time that `key` is seen; a failure is remembered."""
@@ -270,15 +291,7 @@ class Trial:
             return compiled(*inputs)
 
     def _once(self, key: Any, make: Callable[[], Any]) -> Any:
-        if key not in self._programs:
-            try:
-                self._programs[key] = make()
-            except Exception as error:
-                self._programs[key] = error
-        made = self._programs[key]
-        if isinstance(made, Exception):
-            raise made
-        return made
+        return _once(self._programs, key, make)
 
     # --- what the checks compute in ------------------------------------------------------------
 
@@ -414,6 +427,18 @@ class Trial:
             sizes.setdefault(int(np.prod(shape)), f"the number of entries of {name}")
         sizes.setdefault(2, "what the derivative of a square brings")
         return {size: what for size, what in sizes.items() if size > 1}
+
+
+def _once(made: dict[Any, Any], key: Any, make: Callable[[], Any]) -> Any:
+    """Return what `make` made the first time; a failure is remembered and raised again."""
+    if key not in made:
+        try:
+            made[key] = make()
+        except Exception as error:
+            made[key] = error
+    if isinstance(made[key], Exception):
+        raise made[key]
+    return made[key]
 
 
 def pullback(f: Callable[..., tuple[tuple, tuple]]) -> Callable[[Any, Any], Pulled]:

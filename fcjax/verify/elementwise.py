@@ -1,0 +1,366 @@
+"""Proof by exhaustion: an elementwise rule at every number that its dtype has."""
+
+import dataclasses
+import hashlib
+import io
+import json
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from rich.console import Console, Group, RenderableType
+from rich.progress import track
+from rich.table import Table
+from rich.text import Text
+
+from .oracles import ORACLES, Oracle
+from .plain import without_rules
+from .sweep import (
+    BITS,
+    Errors,
+    Finding,
+    Found,
+    Sweep,
+    chunks,
+    merged,
+    nothing_found,
+    number_of_inputs,
+)
+
+TITLES = {
+    "ulp": "error, in ulp",
+    "scaled": "error, absolute scale",
+    "non_finite": "NaN or ∞, or none where due",
+    "zero_sign": "sign of zero",
+    "special": "at ±∞ and NaN",
+    "unjudged": "the oracle is NaN",
+}
+# Of the state file. Another number whenever what is measured changes.
+FORMAT = 1
+# Two programs of one thread each keep two cores busy; more take more memory.
+THREADS = min(4, os.cpu_count() or 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class ElementwiseReport:
+    """What `check_elementwise` found about one function in one dtype.
+
+    Attributes:
+        function: its name.
+        dtype: of the inputs.
+        inputs: how many there are, each of them compared.
+        value: the `Errors` of the values.
+        derivative: the `Errors` of the derivatives.
+        floor: the least size at which the absolute scale takes a spacing.
+        tolerance: the largest error on that scale that is right.
+    """
+
+    function: str
+    dtype: str
+    inputs: int
+    value: Errors
+    derivative: Errors
+    floor: float
+    tolerance: float
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong; `failures` says what counts."""
+        return not self.failures
+
+    @property
+    def failures(self) -> tuple[tuple[str, str], ...]:
+        """What is wrong: pairs of quantity and kind of error.
+
+        Errors count on the absolute scale, and at finite inputs. A zero of the wrong sign counts
+        among the values only: as a derivative it adds nothing to any sum.
+        """
+        wrong = []
+        for quantity, errors in (("value", self.value), ("derivative", self.derivative)):
+            counted = {
+                "scaled": errors.scaled and errors.scaled.size > self.tolerance,
+                "non_finite": errors.non_finite,
+                "zero_sign": quantity == "value" and errors.zero_sign,
+                "unjudged": errors.unjudged,
+            }
+            wrong += [(quantity, kind) for kind, counts in counted.items() if counts]
+        return tuple(wrong)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as plain data that `json.dump` takes.
+
+        NaN and infinities become strings, which JSON has no numbers for.
+        """
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        plain = {"value": _to_dict(self.value), "derivative": _to_dict(self.derivative)}
+        return {**fields, **plain, "ok": self.ok}
+
+    def __str__(self) -> str:
+        buffer = io.StringIO()
+        Console(file=buffer, width=120, highlight=False, color_system=None).print(self)
+        return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines())
+
+    __repr__ = __str__
+
+    def __rich__(self) -> RenderableType:
+        """Render for a terminal: the verdict, then a row for each kind of error that was met."""
+        verdict = "right" if self.ok else "wrong"
+        headline = f"{self.function}, all {self.inputs} inputs of {self.dtype}: {verdict}"
+        note = (
+            f"Absolute scale: spacings of {self.dtype} at max(|exact|, {self.floor:g}), "
+            f"right up to {self.tolerance:g}. Numbers below the smallest normal one count as zero."
+        )
+        return Group(Text(headline, "green" if self.ok else "bold red"), self._table(), Text(note))
+
+    def _table(self) -> Table:
+        table = Table(box=None, pad_edge=False)
+        for column in ("", "", "", "at z", "got", "want"):
+            table.add_column(column, justify="right" if column else "left")
+        for quantity, errors in (("value", self.value), ("derivative", self.derivative)):
+            for kind, finding in errors._asdict().items():
+                if finding:
+                    failed = (quantity, kind) in self.failures
+                    row = f"{finding.size:.4g}", *(f"{number:.9g}" for number in finding[1:])
+                    table.add_row(quantity, TITLES[kind], *row, style="bold red" if failed else "")
+        return table
+
+
+def check_elementwise(
+    fun: Callable[..., Any],
+    *,
+    value: Callable[..., Any] | None = None,
+    derivative: Callable[..., Any] | None = None,
+    name: str | None = None,
+    dtype: Any = "bfloat16",
+    tolerance: float = 8.0,
+    floor: float = 1.0,
+    state: str | os.PathLike[str] | None = None,
+    progress: bool = False,
+) -> ElementwiseReport:
+    """Compare an elementwise function and its derivative with an oracle at every input there is.
+
+    A function of one number has finitely many inputs: 65536 in the dtypes of 16 bits, 2³² in
+    float32. Each is compared, which takes about a second and some minutes. The derivative is what
+    `jax.vjp` returns for a cotangent of 1.
+
+    Two figures are given for the errors. `ulp` counts in spacings of the dtype's numbers at the
+    exact result: it tells how many digits are right, and is large next to a zero of the function.
+    `scaled` counts in spacings at max(|exact result|, floor), an absolute scale for all that is
+    smaller than `floor`. It is the one that `tolerance` is about: a derivative `1 − a²` that is
+    read from a rounded output `a` loses digits where it tends to 0, yet never errs by more than
+    the rounding of `a` does. All results below the smallest normal number count as one, for
+    hardware may take them for zero; at inputs of that size, the oracle's result at zero is as good.
+
+    Args:
+        fun: takes an array, and returns one number for each of its numbers, in the same dtype.
+        value: the oracle of its values, in float64; by default `fun` itself in float64, its
+            hand-written rules taken out.
+        derivative: the oracle of its derivatives; by default autodiff of `value`.
+        name: of one of the activations in `fcjax.verify.oracles`, whose formulas are the oracle
+            then; `jax.nn` has functions of these names, with these defaults of their parameters.
+        dtype: bfloat16, float16 or float32.
+        tolerance: the largest `scaled` error that is right.
+        floor: the least size at which `scaled` takes a spacing.
+        state: a JSON file to write what is known to, chunk by chunk. A call goes on where the file
+            ends.
+        progress: show a bar.
+
+    Returns:
+        An `ElementwiseReport`: `report.ok`, `report.value`, `report.derivative`,
+        `report.to_dict()`, and `print(report)`. A wrong function never raises.
+
+    Raises:
+        TypeError: `fun` does not return an array of the dtype and shape of its argument.
+        ValueError: `name` or `dtype` is unknown, or `state` holds another function, oracle or dtype
+            than this.
+
+    Source: exhaustive tests of one-argument functions in float32 are those of Zimmermann et al.,
+    Accuracy of mathematical functions in single, double, extended double and quadruple precision
+    (2024).
+
+    >>> import fcjax
+    >>> report = check_elementwise(fcjax.tanh, name="tanh", dtype="bfloat16")
+    >>> report.ok, report.inputs
+    (True, 65536)
+    >>> report.derivative.scaled.size < 1
+    True
+    """
+    label = getattr(fun, "__name__", type(fun).__name__)
+    options: dict[str, Any] = {"tolerance": tolerance, "floor": floor, "state": state}
+    oracle = _oracle(fun, name, value, derivative)
+    return compare_elementwise({label: fun}, oracle, dtype, progress=progress, **options)[label]
+
+
+def compare_elementwise(
+    functions: Mapping[str, Callable[..., Any]],
+    oracle: Oracle,
+    dtype: Any = "bfloat16",
+    *,
+    tolerance: float = 8.0,
+    floor: float = 1.0,
+    state: str | os.PathLike[str] | None = None,
+    progress: bool = False,
+) -> dict[str, ElementwiseReport]:
+    """Do what `check_elementwise` does for several functions, by label, beside one oracle.
+
+    Args:
+        functions: by label.
+        oracle: value and derivative, in float64.
+        dtype: as in `check_elementwise`, as are the other options.
+        tolerance: see there.
+        floor: see there.
+        state: see there.
+        progress: see there.
+
+    Returns:
+        A report for each label.
+
+    Raises:
+        TypeError: as `check_elementwise`.
+        ValueError: as `check_elementwise`.
+
+    Source: `check_elementwise`.
+
+    >>> import fcjax
+    >>> functions = {"by hand": fcjax.tanh, "by JAX": jnp.tanh}
+    >>> reports = compare_elementwise(functions, ORACLES["tanh"])
+    >>> all(report.ok for report in reports.values())
+    True
+    """
+    dtype = _known_dtype(dtype)
+    sweep = Sweep(functions, oracle, dtype, floor)
+    memory = _Memory(None if state is None else Path(state), _identity(sweep))
+    known, found = memory.recall(nothing_found(functions))
+    todo = chunks(dtype)[known:]
+    label = f"{', '.join(functions)} in {dtype}"
+    new = track(_in_threads(sweep, todo), label, known + len(todo), known, disable=not progress)
+    for part in new:
+        found, known = merged(found, part), known + 1
+        memory.write(known, found)
+    return {
+        label: ElementwiseReport(
+            label, dtype, number_of_inputs(dtype), **both, floor=floor, tolerance=tolerance
+        )
+        for label, both in found.items()
+    }
+
+
+def _in_threads(sweep: Sweep, starts: Sequence[int]) -> Iterator[Found]:
+    if starts:
+        with ThreadPoolExecutor(min(THREADS, len(starts))) as pool:
+            yield from pool.map(sweep.compare(), starts)
+
+
+def _oracle(
+    fun: Callable[..., Any],
+    name: str | None,
+    value: Callable[..., Any] | None,
+    derivative: Callable[..., Any] | None,
+) -> Oracle:
+    if name is not None and name not in ORACLES:
+        raise ValueError(f"name: {name!r} is unknown; accepted: {', '.join(ORACLES)}")
+    if value is None and derivative is None and name is not None:
+        return ORACLES[name]
+    if value is None:
+        value = ORACLES[name].value if name else without_rules(fun)
+    return Oracle(value, derivative or _autodiff(value))
+
+
+def _autodiff(value: Callable[..., Any]) -> Callable[[Array], Array]:
+    def derivative(z: Array) -> Array:
+        a, pull = jax.vjp(value, z)
+        return pull(jnp.ones_like(a))[0]
+
+    return derivative
+
+
+def _known_dtype(dtype: Any) -> str:
+    name = jnp.dtype(dtype).name
+    if name not in BITS:
+        raise ValueError(f"dtype: {name} has too many numbers; accepted: {', '.join(BITS)}")
+    return name
+
+
+# --- the state file -------------------------------------------------------------------------
+
+
+def _identity(sweep: Sweep) -> dict[str, Any]:
+    """Return what must be the same for findings to be about the same."""
+    # objects in it are written with their addresses, which differ from run to run
+    program = re.sub(r" at 0x[0-9a-f]+", "", sweep.programs())
+    return {
+        "format": FORMAT,
+        "functions": list(sweep.functions),
+        "dtype": sweep.dtype,
+        "floor": sweep.floor,
+        "jax": jax.__version__,
+        "device": jax.devices()[0].device_kind,
+        "program": hashlib.sha256(program.encode()).hexdigest(),
+    }
+
+
+@dataclasses.dataclass(frozen=True)
+class _Memory:
+    """The state file, where there is one."""
+
+    path: Path | None
+    identity: Mapping[str, Any]
+
+    def recall(self, nothing: Found) -> tuple[int, Found]:
+        """Return the number of chunks that are done, and what was found in them."""
+        if self.path is None or not self.path.exists():
+            return 0, nothing
+        try:
+            saved = dict(json.loads(self.path.read_text()))
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"state: {self.path} is not a state file: {error}") from error
+        for key, want in self.identity.items():
+            if saved.get(key) != want:
+                raise ValueError(
+                    f"state: {self.path} is of another {key}: got {saved.get(key)}, want {want}; "
+                    "name another file, or delete this one"
+                )
+        found = {
+            label: {quantity: _from_dict(errors) for quantity, errors in both.items()}
+            for label, both in saved["found"].items()
+        }
+        return saved["chunks"], found
+
+    def write(self, known: int, found: Found) -> None:
+        """Replace the file, whole: an interruption leaves the old one or the new one."""
+        if self.path is None:
+            return
+        plain = {
+            label: {quantity: _to_dict(errors) for quantity, errors in both.items()}
+            for label, both in found.items()
+        }
+        text = json.dumps({**self.identity, "chunks": known, "found": plain}, indent=1)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        new = self.path.with_name(f"{self.path.name}.new")
+        new.write_text(text)
+        new.replace(self.path)
+
+
+def _to_dict(errors: Errors) -> dict[str, Any]:
+    return {
+        kind: finding and {name: _plain(x) for name, x in finding._asdict().items()}
+        for kind, finding in errors._asdict().items()
+    }
+
+
+def _from_dict(errors: Mapping[str, Any]) -> Errors:
+    findings = {
+        kind: finding and Finding(**{name: float(x) for name, x in finding.items()})
+        for kind, finding in errors.items()
+    }
+    return Errors(**findings)
+
+
+def _plain(x: float) -> float | str:
+    return x if abs(x) < float("inf") else str(x)
