@@ -16,10 +16,20 @@ from .._rule import Rule, register, rule_of
 from ._elementwise import elementwise
 
 
+def _sigmoid_and_rest(z: Array) -> tuple[Array, Array]:
+    """Return s = sigmoid(z) and 1 − s, both with all their digits, from one exponential."""
+    positive = z >= 0
+    e = jnp.exp(jnp.where(positive, -z, z))
+    larger = 1 / (1 + e)
+    smaller = e * larger
+    return jnp.where(positive, larger, smaller), jnp.where(positive, smaller, larger)
+
+
 def _silu_derivative(z: Array) -> Array:
-    # a = z s with s = sigmoid(z) and ds = s(1 − s) dz, so da = (s + z s(1 − s)) dz.
-    s = lax.logistic(z)
-    return s * (1 + z * (1 - s))
+    # a = z s with s = sigmoid(z) and ds = s(1 − s) dz, so da = (s + z s(1 − s)) dz. Subtracting a
+    # rounded s from 1 would give 1 − s an error that a large z multiplies.
+    s, rest = _sigmoid_and_rest(z)
+    return s * (1 + z * rest)
 
 
 @elementwise(_silu_derivative, keep="input")
@@ -117,12 +127,13 @@ _SATURATED = 30.0
 
 
 def _gelu_tanh_derivative(z: Array) -> Array:
-    # a = z h, h = (1 + t)/2, t = tanh u, u = c(z + k z³) with c = √(2/π), k = 0.044715:
-    # dt = (1 − t²) du and du = c(1 + 3k z²) dz, so da = (h + z (1 − t²) c (1 + 3k z²)/2) dz.
+    # a = z h, h = (1 + tanh u)/2 = sigmoid(2u), 2u = c(z + k z³) with c = 2√(2/π), k = 0.044715:
+    # dh = h(1 − h) d(2u) and d(2u) = c(1 + 3k z²) dz, so da = h (1 + z (1 − h) c (1 + 3k z²)) dz.
+    # As a sigmoid, h keeps the digits that 1 + tanh u loses where tanh u is near −1.
     z = jnp.clip(z, -_SATURATED, _SATURATED)
-    t = jnp.tanh(_SQRT_2_OVER_PI * (z + _CUBIC * z**3))
-    du = _SQRT_2_OVER_PI * (1 + 3 * _CUBIC * jnp.square(z))
-    return 0.5 * (1 + t) + 0.5 * z * ((1 - t) * (1 + t) * du)
+    h, rest = _sigmoid_and_rest(2 * _SQRT_2_OVER_PI * (z + _CUBIC * z**3))
+    du = 2 * _SQRT_2_OVER_PI * (1 + 3 * _CUBIC * jnp.square(z))
+    return h * (1 + z * (rest * du))
 
 
 @elementwise(_gelu_tanh_derivative, keep="input")

@@ -4,10 +4,13 @@ At a kink the derivative is not defined; each rule states which value it takes, 
 `jax.nn` takes. A kink's values are written with `where` conditions that let NaN through.
 """
 
+from typing import Any
+
 import jax.numpy as jnp
 from jax import Array
 from jaxtyping import ArrayLike, Float
 
+from .._arguments import is_number
 from ._elementwise import elementwise, parametric
 
 
@@ -144,8 +147,8 @@ def hard_tanh(z: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
 def _sparse_plus_derivative(a: Array) -> Array:
     # Between −1 and 1, a = (z + 1)²/4 gives da = (z + 1)/2 dz = √a dz; above, da = dz.
     # The inner where keeps the root's own derivative finite at a = 0.
-    inside = a > 0
-    return jnp.where(inside, jnp.minimum(jnp.sqrt(jnp.where(inside, a, 1)), 1), 0)
+    outside = a <= 0
+    return jnp.where(outside, 0, jnp.minimum(jnp.sqrt(jnp.where(outside, 1, a)), 1))
 
 
 @elementwise(_sparse_plus_derivative, keep="output")
@@ -238,4 +241,15 @@ def leaky_relu(
     Array([-1.,  0.,  3.], dtype=float32)
     """
     z = jnp.asarray(z)
-    return jnp.where(z >= 0, z, negative_slope * z)
+    below = negative_slope * z
+    if is_number(negative_slope):  # then positive, and a is kept
+        # where the product would underflow to zero, a keeps the sign of z
+        below = jnp.minimum(below, -_least(z.dtype))
+    return jnp.where(z >= 0, z, below)
+
+
+def _least(dtype: Any) -> Any:
+    """Return the smallest positive number of a dtype that hardware does not take for zero."""
+    info = jnp.finfo(dtype)
+    # float16 is widened to be computed with, and all its numbers are normal ones then
+    return info.smallest_subnormal if info.dtype == jnp.float16 else info.tiny

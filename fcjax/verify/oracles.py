@@ -63,7 +63,7 @@ def _hard_silu(z: Array) -> Array:
 
 
 def _hard_silu_derivative(z: Array) -> Array:
-    return jnp.where(z <= -3, 0.0, jnp.where(z >= 3, 1.0, z / 3 + 0.5))
+    return jnp.where(z <= -3, 0.0, jnp.where(z >= 3, 1.0, (2 * z + 3) / 6))
 
 
 def _sparse_plus(z: Array) -> Array:

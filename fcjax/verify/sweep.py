@@ -2,7 +2,7 @@
 
 The functions run as their user runs them; their results are then compared in a program of its own,
 in float64 on the CPU. Nothing is done per number outside these two programs: what leaves them is a
-figure for each column of inputs, and only a column with a new worst is looked at again.
+figure for each column of inputs, and only the columns with the worst are looked at again.
 
 An error is the difference from the oracle's result, in one of two units:
 
@@ -22,15 +22,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
+from jax.typing import ArrayLike
 
 from .oracles import Oracle
 
 Function = Callable[..., Any]
 
-COLUMNS = 1 << 13
-SMALL = 1 << 16
 BITS = {"bfloat16": jnp.uint16, "float16": jnp.uint16, "float32": jnp.uint32}
 QUANTITIES = ("value", "derivative")
+# 128 rows of a length that stays in the cache
+LARGEST_CHUNK = 1 << 22
+COLUMNS = 1 << 15
 # Farther than every dtype's range; the oracle's result here is its limit at ∞.
 FAR = 1e300
 
@@ -69,31 +71,8 @@ class Errors(NamedTuple):
     unjudged: Finding | None = None
 
 
-SIZES = Errors._fields[:2]  # the largest is kept; of the other kinds, inputs are counted
-Found = dict[str, dict[str, Errors]]  # by function and quantity
-
-
-class Limits(NamedTuple):
-    """What a dtype is judged by: its spacing at 1, the ends of its range, and the floor."""
-
-    eps: float
-    tiny: float
-    overflow: float
-    floor: float
-
-
-def limits_of(dtype: str, floor: float) -> Limits:
-    """Return the limits of a dtype."""
-    info = jnp.finfo(dtype)
-    eps = float(info.eps)
-    # from here on, rounding to nearest gives ∞
-    overflow = float(info.max) / (2 - eps) * (2 - eps / 2)
-    return Limits(eps, float(info.tiny), overflow, floor)
-
-
-def number_of_inputs(dtype: str) -> int:
-    """Return how many bit patterns a dtype has."""
-    return 1 << jnp.finfo(dtype).bits
+SIZES = 2  # so many kinds are sizes, of which the largest counts; of the others, inputs are counted
+Found = dict[str, dict[str, Errors]]  # by label of the function, and quantity
 
 
 def nothing_found(labels: Iterable[str]) -> Found:
@@ -101,10 +80,84 @@ def nothing_found(labels: Iterable[str]) -> Found:
     return {label: dict.fromkeys(QUANTITIES, Errors()) for label in labels}
 
 
-# --- the two programs -----------------------------------------------------------------------
+def merged(found: Found, new: Found) -> Found:
+    """Return what was found in either of two sets of inputs."""
+    return {
+        label: {
+            q: Errors(*map(_joined, Errors._fields, errors, new[label][q]))
+            for q, errors in both.items()
+        }
+        for label, both in found.items()
+    }
 
 
-def runner(functions: Iterable[Function], dtype: str, shape: tuple[int, int]) -> Function:
+def _joined(kind: str, old: Finding | None, new: Finding | None) -> Finding | None:
+    if old is None or new is None:
+        return old or new
+    if kind in Errors._fields[:SIZES]:
+        return max(old, new, key=lambda finding: finding.size)
+    return old._replace(size=old.size + new.size)
+
+
+def number_of_inputs(dtype: str) -> int:
+    """Return how many bit patterns a dtype has."""
+    return 1 << jnp.finfo(dtype).bits
+
+
+def chunks(dtype: str) -> range:
+    """Return where each chunk of inputs starts."""
+    count = number_of_inputs(dtype)
+    return range(0, count, min(count, LARGEST_CHUNK))
+
+
+class Sweep(NamedTuple):
+    """The comparison of functions with one oracle, over all inputs of a dtype.
+
+    Attributes:
+        functions: by label.
+        oracle: value and derivative, in float64.
+        dtype: of the inputs, a key of `BITS`.
+        floor: the least size at which the scaled error takes a spacing.
+    """
+
+    functions: Mapping[str, Function]
+    oracle: Oracle
+    dtype: str
+    floor: float
+
+    def compare(self) -> Callable[[int], Found]:
+        """Return a function of where a chunk starts, in `chunks`, that says what is found in it."""
+        size = chunks(self.dtype).step
+        # inputs of 16 bits are few enough to be looked at all: one column
+        shape = (size // COLUMNS, COLUMNS) if size == LARGEST_CHUNK else (size, 1)
+        run = jax.jit(_runner(self.functions.values(), self.dtype, shape))
+        limits = _limits(self.dtype, self.floor)
+
+        def compare(start: int) -> Found:
+            z, results = run(_bits(self.dtype, start))
+            cpu = jax.devices("cpu")[0]
+            with jax.enable_x64(True), jax.default_device(cpu):
+                columns = _Columns(self.oracle, limits, *jax.device_put((z, results), cpu))
+                return {
+                    label: {name: columns.errors(f, q) for q, name in enumerate(QUANTITIES)}
+                    for f, label in enumerate(self.functions)
+                }
+
+        return compare
+
+    def programs(self) -> str:
+        """Return the text of all that is computed, as JAX traces it."""
+        run = _runner(self.functions.values(), self.dtype, (1, COLUMNS))
+        with jax.enable_x64(True):
+            row = jax.ShapeDtypeStruct((COLUMNS,), jnp.float64)
+            oracle = [str(jax.make_jaxpr(function)(row)) for function in self.oracle]
+        return "\n".join([str(jax.make_jaxpr(run)(_bits(self.dtype, 0))), *oracle])
+
+
+# --- the functions --------------------------------------------------------------------------
+
+
+def _runner(functions: Iterable[Function], dtype: str, shape: tuple[int, int]) -> Function:
     """Return `run(start)`: inputs, and value and derivative of each function at them.
 
     The inputs are those whose bits, read as an integer, are `start`, `start` + 1, …
@@ -126,6 +179,30 @@ def _value_and_derivative(function: Function, z: Array) -> tuple[Array, Array]:
     return a, da
 
 
+def _bits(dtype: str, start: int) -> Any:
+    return np.dtype(BITS[dtype]).type(start)
+
+
+# --- their comparison -----------------------------------------------------------------------
+
+
+class _Limits(NamedTuple):
+    """What a dtype is judged by: its spacing at 1, the ends of its range, and the floor."""
+
+    eps: ArrayLike
+    tiny: ArrayLike
+    overflow: ArrayLike
+    floor: ArrayLike
+
+
+def _limits(dtype: str, floor: float) -> _Limits:
+    info = jnp.finfo(dtype)
+    eps = float(info.eps)
+    # from here on, rounding to nearest gives ∞
+    overflow = float(info.max) / (2 - eps) * (2 - eps / 2)
+    return _Limits(eps, float(info.tiny), overflow, floor)
+
+
 class _Measured(NamedTuple):
     """Of one function and quantity, at each input: the kinds of `Errors`, and what was wanted."""
 
@@ -139,51 +216,14 @@ class _Measured(NamedTuple):
 
 
 _Results = Sequence[tuple[Any, Any]]  # of each function: values and derivatives
+_Comparison = list[list[_Measured]]  # by function and quantity
 
 
-@lru_cache(maxsize=64)
-def _measure(oracle: Oracle) -> Function:
-    """Return the compiled `_measured`."""
-    return jax.jit(partial(_measured, oracle))
-
-
-@lru_cache(maxsize=64)
-def _measure_columns(oracle: Oracle) -> Function:
-    """Return the compiled `_measured`, reduced to figures for each column of its arguments.
-
-    The figures of a row of columns are updated together, in vector instructions, row by row: the
-    rows are short enough for all of this to stay in the cache.
-    """
-
-    def by_column(limits: Limits, z: Array, results: _Results) -> Any:
-        def step(figures: Any, row: Any) -> tuple[Any, None]:
-            measured = _measured(oracle, limits, *row)
-            return jax.tree.map(_accumulated, figures, measured, is_leaf=_is_errors), None
-
-        columns = jnp.zeros(z.shape[1])
-        none = Errors(*[columns] * 2, *[columns.astype(jnp.int32)] * 4)
-        figures = [[none for _ in both] for both in results]
-        return lax.scan(step, figures, (z, results))[0]
-
-    return jax.jit(by_column)
-
-
-def _is_errors(x: Any) -> bool:
-    return isinstance(x, Errors)
-
-
-def _accumulated(figures: Any, new: _Measured) -> Any:
-    sizes = map(jnp.maximum, figures[:2], new[:2])
-    counts = (
-        count + more.astype(jnp.int32) for count, more in zip(figures[2:], new[2:6], strict=True)
-    )
-    return Errors(*sizes, *counts)
-
-
-def _measured(oracle: Oracle, limits: Limits, z: Array, results: _Results) -> list[list[_Measured]]:
-    """Compare the results of each function, value and derivative, with the oracle."""
+def _measured(oracle: Oracle, limits: _Limits, z: Array, results: _Results) -> _Comparison:
+    """Compare the results of each function, value and derivative, with the oracle's."""
     z = z.astype(jnp.float64)
-    wanted = [_wanted(function, z) for function in oracle]
+    # computed once, for all that uses them
+    wanted = lax.optimization_barrier([_wanted(function, z) for function in oracle])
     return [
         [
             _measured_one(limits, z, got.astype(jnp.float64), *wanted[q], is_value=q == 0)
@@ -200,7 +240,7 @@ def _wanted(function: Function, z: Array) -> tuple[Array, Array]:
 
 
 def _measured_one(
-    limits: Limits, z: Array, got: Array, want: Array, at_zero: Array, is_value: bool
+    limits: _Limits, z: Array, got: Array, want: Array, at_zero: Array, is_value: bool
 ) -> _Measured:
     # at an input that may be taken for zero, either result is right: the nearer one is wanted
     nearer = (jnp.abs(z) < limits.tiny) & (jnp.abs(got - at_zero) < jnp.abs(got - want))
@@ -209,13 +249,14 @@ def _measured_one(
 
     known, in_range, is_number = ~jnp.isnan(want), jnp.isfinite(want), ~jnp.isnan(z)
     error = jnp.abs(_one_number_below(limits.tiny, got) - _one_number_below(limits.tiny, want))
-    error = jnp.where(jnp.isfinite(got) & in_range & is_number, error / limits.eps, 0)
-    size = jnp.maximum(jnp.abs(want), limits.tiny)
+    measurable = jnp.isfinite(got) & in_range & is_number
+    error = jnp.where(measurable, error / limits.eps, 0)
+    size = jnp.where(measurable, jnp.maximum(jnp.abs(want), limits.tiny), 1)
 
     finite = jnp.isfinite(z)
     wrong_form = known & ~jnp.where(in_range, jnp.isfinite(got), got == want)
     zero = (got == 0) & (jnp.abs(want) < limits.tiny)
-    lost = jnp.isnan(z) & ~jnp.isnan(got) if is_value else jnp.zeros_like(finite)
+    lost = ~is_number & ~jnp.isnan(got) if is_value else jnp.zeros_like(finite)
     return _Measured(
         ulp=error * _one_over_binade(size),
         scaled=error * _one_over_binade(jnp.maximum(size, limits.floor)),
@@ -227,7 +268,7 @@ def _measured_one(
     )
 
 
-def _one_number_below(tiny: float, x: Array) -> Array:
+def _one_number_below(tiny: ArrayLike, x: Array) -> Array:
     return jnp.copysign(jnp.maximum(jnp.abs(x) - tiny, 0), x)
 
 
@@ -237,111 +278,91 @@ def _one_over_binade(size: Array) -> Array:
     return lax.bitcast_convert_type((2 * 1023 - exponent) << 52, jnp.float64)
 
 
-# --- from figures to findings ---------------------------------------------------------------
+@lru_cache(maxsize=64)
+def _compiled(oracle: Oracle) -> Function:
+    return jax.jit(partial(_measured, oracle))
 
 
-class Sweep(NamedTuple):
-    """The comparison of functions with one oracle, over all inputs of a dtype.
+@lru_cache(maxsize=64)
+def _compiled_by_column(oracle: Oracle) -> Function:
+    """Return `_measured`, compiled, with its results reduced to figures for each column.
 
-    Attributes:
-        functions: by label.
-        oracle: value and derivative, in float64.
-        dtype: of the inputs.
-        floor: of the scaled error.
-        chunk: number of inputs that are compared at a time.
+    The figures of all columns are updated together, in vector instructions, row by row. Four
+    counts of at most 255 share an integer.
     """
 
-    functions: Mapping[str, Function]
-    oracle: Oracle
-    dtype: str
-    floor: float
-    chunk: int
+    def by_column(limits: _Limits, z: Array, results: _Results) -> Any:
+        def step(figures: Any, row: Any) -> tuple[Any, None]:
+            measured = jax.tree.leaves(_measured(oracle, limits, *row), is_leaf=_is_measured)
+            return [_accumulated(*pair) for pair in zip(figures, measured, strict=True)], None
 
-    def programs(self) -> str:
-        """Return the text of all that is computed, as JAX traces it."""
-        run = runner(self.functions.values(), self.dtype, (1, COLUMNS))
-        with jax.enable_x64(True):
-            row = jax.ShapeDtypeStruct((COLUMNS,), jnp.float64)
-            oracle = [str(jax.make_jaxpr(function)(row)) for function in self.oracle]
-        return "\n".join([str(jax.make_jaxpr(run)(first_bits(self.dtype, 0))), *oracle])
+        assert len(z) < 1 << 8
+        none = jnp.zeros(z.shape[1])
+        start = [(none, none, none.astype(jnp.uint32)) for both in results for _ in both]
+        return lax.scan(step, start, (z, results))[0]
 
-    def compare(self) -> Callable[[int, Found], Found]:
-        """Return `compare(start, found)`, which adds the findings of one chunk to `found`."""
-        # the numbers of 16 bits are few enough to be looked at all
-        columns = COLUMNS if self.chunk > SMALL else 1
-        run = jax.jit(runner(self.functions.values(), self.dtype, (self.chunk // columns, columns)))
-        limits = limits_of(self.dtype, self.floor)
-
-        def compare(start: int, found: Found) -> Found:
-            z, results = run(first_bits(self.dtype, start))
-            cpu = jax.devices("cpu")[0]
-            with jax.enable_x64(True), jax.default_device(cpu):
-                columns = _Columns(self.oracle, limits, *jax.device_put((z, results), cpu))
-                return {
-                    label: {
-                        quantity: columns.added(found[label][quantity], f, q)
-                        for q, quantity in enumerate(QUANTITIES)
-                    }
-                    for f, label in enumerate(self.functions)
-                }
-
-        return compare
+    return jax.jit(by_column)
 
 
-def first_bits(dtype: str, start: int) -> np.integer:
-    """Return `start` as an unsigned integer of the width of `dtype`."""
-    return np.dtype(BITS[dtype]).type(start)
+def _accumulated(figures: Any, new: _Measured) -> tuple[Array, Array, Array]:
+    ulp, scaled, counts = figures
+    for k, condition in enumerate(new[SIZES:-1]):
+        counts = counts + (condition.astype(jnp.uint32) << 8 * k)
+    return jnp.maximum(ulp, new.ulp), jnp.maximum(scaled, new.scaled), counts
 
 
-class _Columns:
-    """The results of one chunk, arranged in columns, and what is known of each of these."""
+def _unpacked(figures: Any) -> list[np.ndarray]:
+    """Return one array for each kind, from what `_accumulated` made."""
+    *sizes, counts = map(np.asarray, figures)
+    return [*sizes, *(counts >> 8 * k & 255 for k in range(4))]
 
-    def __init__(self, oracle: Oracle, limits: Limits, z: Array, results: Any):
-        self.oracle, self.limits, self.z, self.results = oracle, limits, z, results
-        self.seen: dict[int, list[list[_Measured]]] = {}
-        if z.shape[1] == 1:
-            self.figures = jax.tree.map(_of_one_column, self.at(0), is_leaf=_is_measured)
-        else:
-            figures = _measure_columns(oracle)(limits, z, results)
-            self.figures = jax.tree.map(np.asarray, figures)
 
-    def at(self, column: int) -> list[list[_Measured]]:
-        """Return what is measured at each input of one column."""
-        if column not in self.seen:
-            args = jax.tree.map(lambda x: _float64(x[:, column]), (self.z, self.results))
-            measured = _measure(self.oracle)(self.limits, *args)
-            self.seen[column] = jax.tree.map(np.asarray, measured)
-        return self.seen[column]
-
-    def added(self, errors: Errors, f: int, q: int) -> Errors:
-        """Return `errors` with those of this chunk, for one function and quantity."""
-        return Errors(*(self._kind(kind, getattr(errors, kind), f, q) for kind in Errors._fields))
-
-    def _kind(self, kind: str, old: Finding | None, f: int, q: int) -> Finding | None:
-        figures = getattr(self.figures[f][q], kind)
-        size = float(figures.max() if kind in SIZES else figures.sum())
-        if size == 0:
-            return old
-        if old and kind not in SIZES:
-            return old._replace(size=old.size + size)
-        return old if old and old.size >= size else self._finding(kind, size, f, q)
-
-    def _finding(self, kind: str, size: float, f: int, q: int) -> Finding:
-        column = int(getattr(self.figures[f][q], kind).argmax())
-        measured = self.at(column)[f][q]
-        i = int(getattr(measured, kind).argmax())
-        got = float(self.results[f][q][i, column])
-        return Finding(size, float(self.z[i, column]), got, float(measured.want[i]))
+def _reduced(measured: _Measured) -> list[np.ndarray]:
+    """Return the same from one column by itself."""
+    arrays = [np.asarray(of_kind) for of_kind in measured]
+    sizes, conditions = arrays[:SIZES], arrays[SIZES:-1]
+    return [x.max(keepdims=True) for x in sizes] + [x.sum(keepdims=True) for x in conditions]
 
 
 def _is_measured(x: Any) -> bool:
     return isinstance(x, _Measured)
 
 
-def _of_one_column(measured: _Measured) -> Errors:
-    sizes, counts = measured[:2], measured[2:6]
-    return Errors(*(x.max(keepdims=True) for x in sizes), *(x.sum(keepdims=True) for x in counts))
+class _Columns:
+    """The results of one chunk, arranged in columns, and the figures of each."""
 
+    def __init__(self, oracle: Oracle, limits: _Limits, z: Array, results: _Results):
+        self.oracle, self.limits = oracle, limits
+        self.z, self.results = jax.tree.map(np.asarray, (z, results))
+        self.looked_at: dict[int, _Comparison] = {}
+        if z.shape[1] > 1:
+            figures = _compiled_by_column(oracle)(limits, z, results)
+            self.figures = [_unpacked(of_one) for of_one in figures]
+        else:
+            self.figures = [_reduced(measured) for both in self.at(0) for measured in both]
 
-def _float64(array: Any) -> np.ndarray:
-    return np.asarray(array).astype(np.float64)
+    def at(self, column: int) -> _Comparison:
+        """Return what is measured at each input of one column."""
+        if column not in self.looked_at:
+            with np.errstate(invalid="ignore"):  # a signalling NaN among the inputs
+                args = jax.tree.map(
+                    lambda x: x[:, column].astype(np.float64), (self.z, self.results)
+                )
+            measured = _compiled(self.oracle)(self.limits, *args)
+            self.looked_at[column] = jax.tree.map(np.asarray, measured)
+        return self.looked_at[column]
+
+    def errors(self, f: int, q: int) -> Errors:
+        """Return what was found about one function and quantity."""
+        figures = self.figures[f * len(QUANTITIES) + q]
+        return Errors(*(self._finding(f, q, k, of_kind) for k, of_kind in enumerate(figures)))
+
+    def _finding(self, f: int, q: int, k: int, by_column: np.ndarray) -> Finding | None:
+        size = float(by_column.max() if k < SIZES else by_column.sum())
+        if not size:
+            return None
+        column = int(by_column.argmax())
+        measured = self.at(column)[f][q]
+        i = int(measured[k].argmax())
+        place = self.z[i, column], self.results[f][q][i, column], measured.want[i]
+        return Finding(size, *map(float, place))
