@@ -52,12 +52,12 @@ def _at(trial: Trial, xs: tuple, i: int, x: Any) -> tuple[tuple, dict[int, Any]]
     return (*xs[:k], x, *xs[k + 1 :]), {}
 
 
-def _one(trial: Trial, i: int) -> Callable[[tuple, tuple, Any], tuple]:
-    """Return the rule's gradients as a function of the inputs and leaf i."""
+def _one(trial: Trial, i: int, which: str = "rule") -> Callable[[tuple, tuple, Any], tuple]:
+    """Return the gradients as a function of the inputs and leaf i."""
 
     def pulled(xs: tuple, dys: tuple, x: Any) -> tuple:
         moved, held = _at(trial, xs, i, x)
-        f = trial.functions["rule"]
+        f = trial.functions[which]
         return pullback(lambda *xs: f(*xs, held=held))(moved, dys).dxs
 
     return pulled
@@ -73,9 +73,9 @@ def _mapped(trial: Trial, i: int, stack: Any, dtype: str, got: Any) -> CheckResu
         inputs = trial.xs(dtype), trial.dys(dtype), stack
         got = got or trial.run(("vmap", i, dtype), _over(trial, i), dtype, *inputs)
     except Exception as error:
-        if _function_can_be_mapped(trial, i, stack, dtype):
+        if _reference_can_be_mapped(trial, i, stack, dtype):
             return CheckResult("vmap", "failed", name, message=first_line(error))
-        said = f"the function itself cannot be mapped over it: {first_line(error)}"
+        said = f"the reference cannot be mapped over it either: {first_line(error)}"
         return CheckResult("vmap", "skipped", name, message=said)
     singles = [_single(trial, i, x, dtype) for x in stack]
     want = [np.stack([as_float64(dxs[k]) for dxs in singles]) for k in range(trial.count)]
@@ -86,14 +86,22 @@ def _mapped(trial: Trial, i: int, stack: Any, dtype: str, got: Any) -> CheckResu
     return worst(results)
 
 
-def _function_can_be_mapped(trial: Trial, i: int, stack: Any, dtype: str) -> bool:
-    def value(x: Any) -> Any:
-        xs, held = _at(trial, trial.xs(dtype), i, x)
-        return trial.functions["plain"](*xs, held=held)
+def _reference_can_be_mapped(trial: Trial, i: int, stack: Any, dtype: str) -> bool:
+    """Whether the reference runs mapped: differentiated, if it can be, or by itself."""
+    inputs = trial.xs(dtype), trial.dys(dtype)
+
+    def value(xs: tuple, dys: tuple, x: Any) -> Any:
+        moved, held = _at(trial, xs, i, x)
+        return trial.functions["plain"](*moved, held=held)
 
     try:
+        trial.by_autodiff(dtype)
+        one = _one(trial, i, "plain")
+    except Exception:
+        one = value
+    try:
         with mode(dtype):
-            jax.eval_shape(jax.vmap(value), stack)
+            jax.block_until_ready(jax.jit(jax.vmap(one, (None, None, 0)))(*inputs, stack))
     except Exception:
         return False
     return True

@@ -80,7 +80,7 @@ def _differences(trial: Trial, k: int, dx: Any, dtype: str, eps: float) -> Check
     slopes = (values[:, 0] - values[:, 1]) / (2 * step)
     halved = (values[:, 2] - values[:, 3]) / step
     # what the step itself does, plus rounding; where a kink is straddled the first is large
-    uncertain = 4 * np.abs(slopes - halved) + 32 * eps * _terms(trial, dtype) / step
+    uncertain = 4 * np.abs(slopes - halved) + 256 * eps * _terms(trial, dtype) / step
     want = halved
     got = np.array([np.sum(as_float64(dx) * u) for u in directions])
     keep = np.isfinite(want) & np.isfinite(uncertain)
