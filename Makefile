@@ -1,5 +1,6 @@
 # make demo   install what the main job needs, and run it
 # make test   install what the tests need, and run lint, types and every test
+# make bench-power  count what the checker catches, and its false alarms, over 20 random points (20 min)
 # make clean  remove the environments and everything that was made
 #
 # Another interpreter: make test PYTHON=python3.13
@@ -14,7 +15,7 @@ VENV := .venv-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info
 endif
 BIN := $(VENV)/bin
 
-.PHONY: demo test clean
+.PHONY: demo test bench-power clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/fcjax train
@@ -24,6 +25,9 @@ test: $(VENV)/test.stamp
 	$(BIN)/ruff check .
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
 	$(BIN)/python -m pytest -n auto
+
+bench-power: $(VENV)/test.stamp
+	$(BIN)/python benchmarks/power.py
 
 $(VENV)/demo.stamp: $(VENV)/pip.stamp pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable .

@@ -18,6 +18,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+jax.config.update("jax_num_cpu_devices", 2)  # before anything runs
+
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
@@ -117,5 +119,4 @@ def main(points: int = 20, sizes: tuple[int, ...] = (0,)) -> None:
 
 
 if __name__ == "__main__":
-    jax.config.update("jax_num_cpu_devices", 2)
     tyro.cli(main)

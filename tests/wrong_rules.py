@@ -134,6 +134,13 @@ def bias_without_gradient(kept, dZ):
     return dZ @ w.T, x.T @ dZ, None
 
 
+@wrong(dense, DENSE, "exact", "x", source=CONSTRUCTED + "a scale that is divided out again")
+def input_scaled_and_unscaled(kept, dZ):
+    # right but for a rounding error, where none has to be
+    x, w, _ = kept
+    return (dZ / 3) @ w.T * 3, x.T @ dZ, dZ.sum(0)
+
+
 @wrong(dense, SQUARE, "vjp", "x", source=COMMON)
 def input_by_untransposed_weights(kept, dZ):
     # dX = dZ W has the right shape where W is square

@@ -70,7 +70,7 @@ class CheckResult:
     def _summary(self) -> str:
         said = [text for text in (self.message, self.hint) if text]
         return "; ".join(said) or (
-            "wrong by no known pattern" if self.status == "failed" else self.status
+            "wrong, in no known pattern" if self.status == "failed" else self.status
         )
 
 

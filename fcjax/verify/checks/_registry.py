@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 from ..report import CheckResult
 from ..trial import Trial
+from .exact import exact
 from .form import determinism, dtype, integers, structure
 from .linear import dot_product, linearity, zero_cotangent
 from .mapped import vmap
@@ -22,6 +23,7 @@ CHECKS: dict[str, Callable[[Trial], Iterator[CheckResult]]] = {
         finite_differences,
         dot_product,
         precision,
+        exact,
         zero_cotangent,
         linearity,
         second_order,

@@ -24,8 +24,11 @@ def structure(trial: Trial) -> Iterator[CheckResult]:
                 "jit", "failed", message=f"runs outside of jit only: {first_line(error)}"
             )
             return
-        said = LEAK if "closed-over" in str(error) else first_line(error)
-        yield CheckResult("structure", "failed", argument_in(trial, str(error)), message=said)
+        said, why = _form_in(str(error))
+        if "closed-over" in str(error):
+            said = LEAK
+        name = argument_in(trial, str(error))
+        yield CheckResult("structure", "failed", name, message=said or first_line(error), hint=why)
         return
     outputs = jaxpr.outvars[len(jaxpr.outvars) - trial.count :]
     for k, (x, v) in enumerate(zip(trial.point.xs, outputs, strict=True)):
@@ -33,6 +36,18 @@ def structure(trial: Trial) -> Iterator[CheckResult]:
             said = f"cotangent of shape {list(v.aval.shape)} for shape {list(x.shape)}"
             yield CheckResult("structure", "failed", trial.name(k), message=said)
     yield CheckResult("structure", "passed")
+
+
+def _form_in(message: str) -> tuple[str | None, str | None]:
+    """Return what an error of JAX says about a cotangent of another shape, and the likely cause."""
+    found = re.search(r"an output of type (\S+) corresponding to an input of type (\S+\])", message)
+    if not found or "shapes do not match" not in message:
+        return None, None
+    got, want = (re.search(r"\[(.*)\]", kind) for kind in found.groups())
+    said = f"a cotangent {found[1]} for an argument {found[2]}"
+    if got and want and got[1] != want[1] and got[1].endswith(want[1]):
+        return said, "the sum over the examples that share this argument is missing"
+    return said, None
 
 
 def _runs_eagerly(trial: Trial) -> bool:
