@@ -72,6 +72,17 @@ def test_the_built_in_rules(run, tmp_path):
     assert f"all {len(reports)} are right on" in out
 
 
+def test_every_number_of_a_dtype(run, tmp_path):
+    arguments = ["--exhaustive", "--only", "tanh", "--dtypes", "bfloat16", "float16"]
+    code, out = run(*arguments)
+    assert code == 0
+    assert "tanh, all 65536 inputs of bfloat16: right" in out
+    assert "all 4 are right" in out  # tanh and hard_tanh, in two dtypes
+    assert (tmp_path / "out/exhaustive-tanh-bfloat16.json").exists()
+    assert len(json.loads((tmp_path / "out/verify.json").read_text())) == 4
+    assert run(*arguments)[0] == 0, "goes on with what is known"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -80,6 +91,7 @@ def test_the_built_in_rules(run, tmp_path):
         (["own_rules:absent", *SHAPES], "own_rules has no function 'absent'"),
         (["absent_module:f", *SHAPES], "No module named 'absent_module'"),
         (["own_rules:wrong", "--shapes", "5y3"], "shapes: '5y3' is none of"),
+        (["--exhaustive", "--only", "dense"], "no elementwise activation has 'dense'"),
         (["--only", "nothing"], "no built-in rule has 'nothing' in its name"),
         (["--only", "relu", "--checks", "vpj"], "checks: 'vpj' is unknown"),
         (["--only", "relu", "--dtypes", "float33"], "float33"),
