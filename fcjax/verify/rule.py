@@ -42,6 +42,29 @@ def check_rule(
     JAX in float64; finite differences and forward mode are further, independent ones. When a
     composition is wrong, the report names the rule in it that is.
 
+    The checks, by the names that `checks` and `expected_failures` take:
+
+    - structure, dtype: each argument has a cotangent of its tree, shape and dtype.
+    - primal: the forward rule returns what the function, and the reference, return.
+    - vjp: each gradient equals autodiff of the reference, in float64.
+    - finite_differences: and central differences of the function itself.
+    - dot_product: and forward mode of the reference, ⟨dy, J u⟩ = ⟨dx, u⟩.
+    - precision: in the arguments' own dtypes, bfloat16 and float16, gradients are right to
+      rounding.
+    - exact: a polynomial's gradient at integers, where nothing is rounded, is right bit for bit.
+    - zero_cotangent, linearity: the backward rule is linear in its cotangent.
+    - second_order: it can be differentiated again, in forward and in reverse mode.
+    - finite: at 0 and far out, it is finite where the reference's gradient is.
+    - kinks: derivatives at kinks are the declared ones, or lie between the slopes beside them.
+    - integers: integer arguments get no gradient.
+    - vmap, jit, scan: transformed, it gives the same; in `scan` also differentiated through.
+    - determinism: two calls give equal bits, and two traces the same program.
+    - sharding: split over devices (automatically, with explicit axes, by `shard_map`), it gives
+      what the reference gives; for this, there must be two devices.
+
+    A failed `vjp` is often told by finite_differences, dot_product and precision too; what is wrong
+    on purpose is declared for each of them.
+
     The point matters: choose shapes with unlike sizes (3 × 5, not 4 × 4), at least three examples,
     and values that are not all alike, or a transposed or unsummed gradient may look right. What is
     checked is `fun` at this point, for a random cotangent, and at points far out and at zero.
