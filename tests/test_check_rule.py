@@ -286,6 +286,8 @@ def test_a_declaration_that_is_not_needed_is_told():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"args": X}, "args must be a tuple of the positional arguments, got ArrayImpl"),
+        ({"kwargs": [("x", 1)]}, "kwargs must be a mapping from names, got list"),
         ({"args": (jnp.arange(3),)}, "args must hold at least one floating-point array"),
         ({"args": (X + 0j,)}, "x is complex"),
         ({"checks": ["vjpp"]}, "checks: 'vjpp' is unknown; accepted: structure"),

@@ -93,8 +93,8 @@ def check_rule(
         A wrong rule never raises.
 
     Raises:
-        TypeError: `args` hold no floating-point array, or a complex one; or `reference` cannot be
-            called with them.
+        TypeError: `args` is no tuple, holds no floating-point array, or a complex one; or
+            `reference` cannot be called with them.
         ValueError: an unknown check or argument was named; or `reference` returns other shapes.
 
     Tolerances follow from the dtype and the sums that are rounded, for each argument by itself;
@@ -124,6 +124,7 @@ def check_rule(
     >>> report.failures[0].hint
     'a factor 1/5 too many, and 5 is the size of axis 0 of x'
     """
+    _call_of(fun, args, kwargs)
     selected = _selected(checks)
     expected = _expected(expected_failures or {})
     trial = Trial(fun, args, kwargs or {}, reference, _seed(key), kinks, checks is None)
@@ -216,6 +217,19 @@ def assert_rule(fun: Callable[..., Any], args: Sequence[Any], **options: Any) ->
         if result.status == "not needed":
             warnings.warn(f"{report.function}: {result}", stacklevel=2)
     return report
+
+
+def _call_of(fun: Any, args: Any, kwargs: Any) -> None:
+    """Raise TypeError unless these are a function and its arguments."""
+    if not callable(fun):
+        raise TypeError(f"fun must be a function, got {type(fun).__name__}")
+    if not isinstance(args, tuple | list):
+        raise TypeError(
+            f"args must be a tuple of the positional arguments, got {type(args).__name__}; "
+            "write (x,) for a single one"
+        )
+    if not isinstance(kwargs, Mapping | None):
+        raise TypeError(f"kwargs must be a mapping from names, got {type(kwargs).__name__}")
 
 
 def _selected(checks: Sequence[str] | None) -> list[str]:
