@@ -100,7 +100,8 @@ def _hard_sigmoid_derivative(a: Array) -> Array:
 def hard_sigmoid(z: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
     """Piecewise linear sigmoid, `a = relu6(z + 3)/6`, with `g'(z) = 1/6` for |z| < 3, else 0.
 
-    At the kinks `g'(±3) = 0`, as in `jax.nn.hard_sigmoid`.
+    At the kinks `g'(±3) = 0`, as in `jax.nn.hard_sigmoid`; so it is next to them, where `(z + 3)/6`
+    rounds to 0 or 1.
 
     Args:
         z: any shape and floating dtype; `a` has the same.

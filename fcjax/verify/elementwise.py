@@ -239,7 +239,9 @@ def compare_elementwise(
     known, found = memory.recall(nothing_found(functions))
     todo = chunks(dtype)[known:]
     label = f"{', '.join(functions)} in {dtype}"
-    new = track(_in_threads(sweep, todo), label, known + len(todo), known, disable=not progress)
+    new = track(
+        _in_threads(sweep, todo), label, known + len(todo), known, disable=not (progress and todo)
+    )
     for part in new:
         found, known = merged(found, part), known + 1
         memory.write(known, found)
