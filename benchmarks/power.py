@@ -28,7 +28,7 @@ from wrong_rules import WRONG_RULES  # noqa: E402
 
 import fcjax  # noqa: E402
 from fcjax.verify import CHECKS, check_at_points  # noqa: E402
-from fcjax.verify.trial import Point  # noqa: E402
+from fcjax.verify.point import Point  # noqa: E402
 
 RESULT = ROOT / "benchmarks/results/power.json"
 ON_ONE_DEVICE = [name for name in CHECKS if name != "sharding"]

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from .computing import OWN, as_float64, first_line
 from .plain import RuleCall, rules_in, without_rules
-from .trial import OWN, Trial, as_float64, first_line
+from .trial import Trial
 
 
 def culprits(trial: Trial) -> tuple[str, ...]:

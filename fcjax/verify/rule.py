@@ -11,10 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from .checks import CHECKS
+from .computing import first_line
 from .culprit import culprits
 from .plain import is_array
 from .report import CheckResult, RuleReport
-from .trial import Skip, Trial, first_line
+from .trial import Skip, Trial
 
 Expected = Mapping[str, bool | str | Sequence[str]]
 Kinks = Mapping[str, Mapping[float, float]]

@@ -3,8 +3,7 @@
 import contextlib
 import copy
 import functools
-import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -13,15 +12,21 @@ import numpy as np
 from jax import Array
 from jax.core import Tracer
 
+from .computing import (
+    OWN,
+    WIDE,
+    as_float64,
+    cast,
+    first_line,
+    largest,
+    mode,
+    quickly_compiled,
+    same_bits,
+)
 from .hints import Scene
-from .plain import is_array, rules_in, without_rules
+from .plain import rules_in, without_rules
+from .point import Point, described
 from .tolerance import allowed, dtypes_on_the_way, eps_of, roundings as count_roundings
-
-WIDE = "float64"
-OWN = "own"  # the dtypes that the arguments have
-# Several points for checks that want some; all stay inside a domain such as (0, 1), and no
-# dtype rounds them.
-FACTORS = (1.0, 0.875, 0.75)
 
 LEAK = (
     "the rule closes over a value that is differentiated outside of it, which then gets no "
@@ -39,84 +44,6 @@ class Pulled(NamedTuple):
     ys: tuple[Array, ...]
     others: tuple[Any, ...]
     dxs: tuple[Array, ...]
-
-
-class Point:
-    """A call, as a function of its differentiable leaves: the real floating-point arrays.
-
-    Everything else (integers, keys, Python numbers, names) is held as it is.
-    """
-
-    def __init__(self, fun: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]):
-        paths, self._tree = jax.tree.flatten_with_path((tuple(args), dict(kwargs)))
-        # an array of NumPy would refuse to be indexed by what JAX traces
-        self.leaves = [jnp.asarray(x) if _is(x, jnp.number) else x for _, x in paths]
-        names = _argument_names(fun, args)
-        self.names = [_name(path, names) for path, _ in paths]
-        self.wrt = [i for i, leaf in enumerate(self.leaves) if _is(leaf, jnp.floating)]
-        self.arrays = [i for i, leaf in enumerate(self.leaves) if is_array(leaf)]
-        for name, leaf in zip(self.names, self.leaves, strict=True):
-            if _is(leaf, jnp.complexfloating):
-                raise TypeError(f"{name} is complex; the checks are of real functions")
-        if not self.wrt:
-            raise TypeError("args must hold at least one floating-point array to differentiate by")
-
-    @property
-    def xs(self) -> tuple[Array, ...]:
-        """The differentiable leaves."""
-        return tuple(self.leaves[i] for i in self.wrt)
-
-    def moved_to(self, args: Sequence[Any]) -> "Point":
-        """Return the point with the differentiable leaves of other positional arguments."""
-        other = copy.copy(self)
-        new = jax.tree.leaves(tuple(args))
-        other.leaves = list(self.leaves)
-        for i in self.wrt:
-            if i < len(new):
-                other.leaves[i] = jnp.asarray(new[i])
-        return other
-
-    def name(self, k: int) -> str:
-        """Name of the k-th differentiable leaf: its argument and its path in it."""
-        return self.names[self.wrt[k]]
-
-    def on(self, fun: Callable[..., Any]) -> Callable[..., tuple[tuple, tuple]]:
-        """Return `fun` as a function of the differentiable leaves.
-
-        It returns the floating-point outputs and the others. `held` replaces further leaves.
-        """
-
-        def of_leaves(*xs: Array, held: Mapping[int, Any] | None = None) -> tuple[tuple, tuple]:
-            replaced = dict(zip(self.wrt, xs, strict=True)) | dict(held or {})
-            leaves = [replaced.get(i, leaf) for i, leaf in enumerate(self.leaves)]
-            args, kwargs = jax.tree.unflatten(self._tree, leaves)
-            outputs = [jnp.asarray(y) for y in jax.tree.leaves(fun(*args, **kwargs))]
-            floating = tuple(y for y in outputs if _is(y, jnp.floating))
-            return floating, tuple(y for y in outputs if not _is(y, jnp.floating))
-
-        return of_leaves
-
-
-def _argument_names(fun: Callable[..., Any], args: Sequence[Any]) -> list[str]:
-    try:
-        bound = inspect.signature(fun).bind_partial(*args)
-    except (TypeError, ValueError):
-        return [f"args[{i}]" for i in range(len(args))]
-    names = []
-    for name, value in bound.arguments.items():
-        many = bound.signature.parameters[name].kind is inspect.Parameter.VAR_POSITIONAL
-        names += [f"{name}[{i}]" for i in range(len(value))] if many else [name]
-    return names
-
-
-def _name(path: tuple, names: list[str]) -> str:
-    where, which, *rest = path
-    first = names[which.idx] if where.idx == 0 else which.key
-    return first + jax.tree_util.keystr(tuple(rest))
-
-
-def _is(leaf: Any, kind: Any) -> bool:
-    return is_array(leaf) and jnp.issubdtype(leaf.dtype, kind)
 
 
 class Trial:
@@ -201,7 +128,7 @@ class Trial:
     def described(self) -> str:
         """Return the arguments in words: names, dtypes and shapes."""
         leaves = zip(self.point.names, self.point.leaves, strict=True)
-        return ", ".join(f"{name}: {_described(leaf)}" for name, leaf in leaves)
+        return ", ".join(f"{name}: {described(leaf)}" for name, leaf in leaves)
 
     # --- points --------------------------------------------------------------------------------
 
@@ -457,65 +384,3 @@ def pullback(f: Callable[..., tuple[tuple, tuple]]) -> Callable[[Any, Any], Pull
         return Pulled(ys, others, pull(tuple(dys)))
 
     return program
-
-
-def quickly_compiled(program: Callable[..., Any], *inputs: Any) -> Callable[..., Any]:
-    """Compile a program that runs a few times only: quickly rather than well."""
-    lowered = jax.jit(program).lower(*inputs)
-    options: Any = {"xla_backend_optimization_level": 0}
-    return lowered.compile(options if jax.default_backend() == "cpu" else None)
-
-
-@contextlib.contextmanager
-def mode(dtype: str) -> Iterator[None]:
-    """Compute as `dtype` asks: with 64-bit types, and with exact products on every device."""
-    with jax.default_matmul_precision("highest"):
-        if dtype == WIDE:
-            with jax.enable_x64(True):
-                yield
-        else:
-            yield
-
-
-def cast(arrays: Sequence[Any], dtype: str) -> tuple[Array, ...]:
-    """Return arrays in `dtype`, as they are for OWN."""
-    if dtype == OWN:
-        return tuple(arrays)
-    with mode(dtype):
-        return tuple(jnp.asarray(np.asarray(array).astype(jnp.dtype(dtype))) for array in arrays)
-
-
-def times(x: Any, factor: float) -> np.ndarray:
-    """Multiply on the host: one program fewer to compile."""
-    x = np.asarray(x)
-    return np.asarray(x * np.asarray(factor, x.dtype), x.dtype)
-
-
-def as_float64(array: Any) -> np.ndarray:
-    """Return the values of an array of any floating dtype."""
-    return np.asarray(array).astype(np.float64)
-
-
-def same_bits(one: Any, two: Any) -> bool:
-    """Whether two arrays, or PRNG keys, hold the same bits."""
-    if _is(one, jax.dtypes.prng_key):
-        one, two = jax.random.key_data(one), jax.random.key_data(two)
-    return np.asarray(one).tobytes() == np.asarray(two).tobytes()
-
-
-def largest(array: Any) -> float:
-    """Return the largest finite magnitude in an array, 0 for none."""
-    values = np.abs(as_float64(array))
-    return float(np.max(values, initial=0.0, where=np.isfinite(values)))
-
-
-def first_line(error: BaseException) -> str:
-    """Return the type and the first line of an error."""
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
-
-
-def _described(leaf: Any) -> str:
-    if is_array(leaf):
-        return f"{leaf.dtype}{list(np.shape(leaf))}"
-    return getattr(leaf, "__name__", repr(leaf))

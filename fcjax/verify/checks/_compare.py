@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
+from ..computing import as_float64
 from ..hints import Scene, hint
 from ..report import CheckResult
-from ..trial import as_float64
 
 
 def compare(

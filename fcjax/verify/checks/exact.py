@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..computing import OWN, mode
 from ..plain import inner_jaxprs
 from ..report import CheckResult
 from ..tolerance import eps_of
-from ..trial import OWN, Skip, Trial, mode
+from ..trial import Skip, Trial
 from ._compare import compare
 
 # Sums, products, and what moves numbers without changing them. A quotient is no integer.

@@ -9,9 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..computing import OWN, first_line, mode, same_bits
 from ..plain import is_array
 from ..report import CheckResult
-from ..trial import LEAK, OWN, Skip, Trial, first_line, mode, same_bits
+from ..trial import LEAK, Skip, Trial
 
 
 def structure(trial: Trial) -> Iterator[CheckResult]:

@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from ..computing import as_float64, first_line, mode
 from ..report import CheckResult
-from ..trial import Skip, Trial, as_float64, first_line, mode
+from ..trial import Skip, Trial
 from ._compare import compare
 
 # Powers of two scale without rounding. A clipped cotangent shows at the large one.

@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..computing import FACTORS, as_float64, first_line, mode, times
 from ..report import CheckResult
-from ..trial import FACTORS, Trial, as_float64, first_line, mode, pullback, times
+from ..trial import Trial, pullback
 from ._compare import compare
 from .linear import worst
 

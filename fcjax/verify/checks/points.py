@@ -6,8 +6,9 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from ..computing import OWN, as_float64, mode
 from ..report import CheckResult
-from ..trial import OWN, Skip, Trial, as_float64, mode
+from ..trial import Skip, Trial
 from ._compare import compare
 from .values import RESOLVED, called, step_of
 

@@ -11,9 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from ..computing import as_float64, first_line, mode
 from ..plain import is_array
 from ..report import CheckResult
-from ..trial import Skip, Trial, as_float64, first_line, mode, pullback
+from ..trial import Skip, Trial, pullback
 from ._compare import compare
 from .form import argument_in
 

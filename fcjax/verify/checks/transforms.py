@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from ..computing import FACTORS, OWN, as_float64, first_line, mode, times
 from ..report import CheckResult
 from ..tolerance import eps_of
-from ..trial import FACTORS, OWN, Skip, Trial, as_float64, first_line, mode, pullback, times
+from ..trial import Skip, Trial, pullback
 from ._compare import compare
 from .values import vjp
 

@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..computing import OWN, WIDE, as_float64, cast, first_line, largest, mode
 from ..report import CheckResult
 from ..tolerance import allowed, eps_of
-from ..trial import OWN, WIDE, Skip, Trial, as_float64, cast, first_line, largest, mode
+from ..trial import Skip, Trial
 from ._compare import compare
 
 # Above the coarsest of these, a difference quotient is all rounding error.
