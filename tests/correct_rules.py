@@ -437,7 +437,7 @@ def multiclass_sparsemax_loss(rng, size):
 
 @entry(
     "optax",
-    expected=dict.fromkeys(VALUES, "inputs"),
+    expected=dict.fromkeys((*VALUES, "exact"), "inputs"),
 )
 def scale_gradient(rng, size):
     """Hand the values through, and half of the gradient."""
@@ -1802,7 +1802,7 @@ clipped_gradient.defvjp(lambda x: (x, None), lambda _, dy: (jnp.clip(dy, -0.1, 0
 
 
 @entry(
-    expected=dict.fromkeys((*VALUES, "linearity"), "x"),
+    expected=dict.fromkeys((*VALUES, "exact", "linearity"), "x"),
 )
 def gradient_clipping(rng, size):
     return clipped_gradient, (normal(rng, *SHAPES[size]),)
@@ -1816,6 +1816,6 @@ def reversed_gradient(x):
 reversed_gradient.defvjp(lambda x: (x, None), lambda _, dy: (-dy,))
 
 
-@entry(expected=dict.fromkeys(VALUES, "x"))
+@entry(expected=dict.fromkeys((*VALUES, "exact"), "x"))
 def gradient_reversal(rng, size):
     return reversed_gradient, (normal(rng, *SHAPES[size]),)
