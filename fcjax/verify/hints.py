@@ -1,12 +1,12 @@
 """Likely causes of a wrong gradient, from the pattern of what is wrong."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
-Array = np.ndarray
+Array = Any  # of NumPy; what is computed from arrays of no dimension is a scalar there
 
 
 class Scene(NamedTuple):

@@ -4,7 +4,7 @@ import dataclasses
 import inspect
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,8 +17,19 @@ from .plain import is_array
 from .report import CheckResult, RuleReport
 from .trial import Skip, Trial
 
+# What compares with the derivative, as `vjp` does.
+SAME_AS_VJP = ("finite_differences", "dot_product", "precision", "exact")
+
 Expected = Mapping[str, bool | str | Sequence[str]]
 Kinks = Mapping[str, Mapping[float, float]]
+
+
+class Declared(NamedTuple):
+    """The arguments that a check may fail for, None for any, and whether `vjp` implies it."""
+
+    arguments: tuple[str, ...] | None
+    implied: bool = False
+
 
 # Larger arguments are not written out in the call that repeats a failure.
 WRITTEN_OUT = 32
@@ -63,8 +74,7 @@ def check_rule(
     - sharding: split over devices (automatically, with explicit axes, by `shard_map`), it gives
       what the reference gives; for this, there must be two devices.
 
-    A failed `vjp` is often told by finite_differences, dot_product and precision too; what is wrong
-    on purpose is declared for each of them.
+    What `vjp` finds is told by finite_differences, dot_product, precision and exact too.
 
     The point matters: choose shapes with unlike sizes (3 × 5, not 4 × 4), at least three examples,
     and values that are not all alike, or a transposed or unsummed gradient may look right. What is
@@ -84,8 +94,9 @@ def check_rule(
         checks: names of the checks to run, in `fcjax.verify.CHECKS`; all by default.
         expected_failures: what is wrong on purpose (a straight-through estimator, a clipped or
             reversed gradient): from the name of a check to the name of the argument, several
-            names, or True for any. Anything else that fails still counts, and a declared failure
-            that does not happen is told.
+            names, or True for any. What is declared of `vjp` covers the checks that tell the same.
+            Anything else that fails still counts, and a declared failure that does not happen is
+            told.
         kinks: for an elementwise function, the derivative at its kinks by convention: from the
             name of an argument to {point: derivative}. `{"z": {0.0: 0.0}}` is relu'(0) = 0.
 
@@ -178,9 +189,7 @@ def check_at_points(
         yield _report(trial.at(args, (number,)), selected, expected)
 
 
-def _report(
-    trial: Trial, selected: Sequence[str], expected: Mapping[str, tuple[str, ...] | None]
-) -> RuleReport:
+def _report(trial: Trial, selected: Sequence[str], expected: Mapping[str, Declared]) -> RuleReport:
     results = [_told(result, expected) for name in selected for result in _run(name, trial)]
     return RuleReport(_name(trial.fun), trial.described(), tuple(results))
 
@@ -248,24 +257,28 @@ def _known(argument: str, name: str) -> None:
         raise ValueError(f"{argument}: {name!r} is unknown; accepted: {', '.join(CHECKS)}")
 
 
-def _expected(declared: Expected) -> dict[str, tuple[str, ...] | None]:
-    """Return the arguments that each check may fail for; None stands for any."""
-    expected: dict[str, tuple[str, ...] | None] = {}
+def _expected(declared: Expected) -> dict[str, Declared]:
+    """Return what is declared of each check."""
+    expected: dict[str, Declared] = {}
     for name, arguments in declared.items():
         _known("expected_failures", name)
         if isinstance(arguments, bool):
-            expected |= {name: None} if arguments else {}
+            expected |= {name: Declared(None)} if arguments else {}
         else:
-            expected[name] = (arguments,) if isinstance(arguments, str) else tuple(arguments)
+            names = (arguments,) if isinstance(arguments, str) else tuple(arguments)
+            expected[name] = Declared(names)
+    if "vjp" in expected:
+        implied = expected["vjp"]._replace(implied=True)
+        expected = dict.fromkeys(SAME_AS_VJP, implied) | expected
     return expected
 
 
-def _known_arguments(trial: Trial, expected: Mapping[str, tuple[str, ...] | None]) -> None:
+def _known_arguments(trial: Trial, expected: Mapping[str, Declared]) -> None:
     """Raise ValueError where `kinks` or `expected_failures` name no argument."""
     differentiable = [trial.name(k) for k in range(trial.count)]
     _all_in("kinks", trial.kinks, differentiable)
-    for names in expected.values():
-        _all_in("expected_failures", names or (), trial.point.names)
+    for declared in expected.values():
+        _all_in("expected_failures", declared.arguments or (), trial.point.names)
 
 
 def _all_in(option: str, names: Iterable[str], accepted: Sequence[str]) -> None:
@@ -274,16 +287,16 @@ def _all_in(option: str, names: Iterable[str], accepted: Sequence[str]) -> None:
             raise ValueError(f"{option}: {name!r} is no argument; accepted: {', '.join(accepted)}")
 
 
-def _told(result: CheckResult, expected: Mapping[str, tuple[str, ...] | None]) -> CheckResult:
+def _told(result: CheckResult, expected: Mapping[str, Declared]) -> CheckResult:
     """Return the result with what was declared of it taken into account."""
-    if result.name not in expected:
+    declared = expected.get(result.name)
+    if declared is None:
         return result
-    arguments = expected[result.name]
-    if arguments is not None and result.argument not in arguments:
+    if declared.arguments is not None and result.argument not in declared.arguments:
         return result
     if result.status == "failed":
         return dataclasses.replace(result, status="declared")
-    if result.status == "passed" and arguments is not None:
+    if result.status == "passed" and declared.arguments is not None and not declared.implied:
         message = "declared to fail, and right: the declaration is not needed"
         return dataclasses.replace(result, status="not needed", message=message)
     return result
