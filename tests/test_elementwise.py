@@ -20,11 +20,6 @@ FUNCTIONS["gelu_exact"] = partial(fcjax.gelu, approximate=False)
 
 # --- the rules ------------------------------------------------------------------------------
 
-# Right next to its kinks, (z + 3)/6 rounds to 0 or 1: the output, which the rule keeps, cannot tell
-# such an input from one beyond the kink. jax.nn.hard_sigmoid has the same derivative there.
-ROUNDS_TO_A_KINK = {"hard_sigmoid"}
-# λ rounded to bfloat16 is smaller than λ: one value stays finite, in jax.nn too
-BELOW_OVERFLOW = {("selu", "bfloat16")}
 # Errors that are allowed, in spacings at max(|exact|, 1)
 TOLERANCE = 2.1
 
@@ -33,21 +28,27 @@ TOLERANCE = 2.1
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_a_rule_is_right_at_every_input(name, dtype):
     report = fcjax.check_elementwise(FUNCTIONS[name], name=name, dtype=dtype, tolerance=TOLERANCE)
-    expected = set()
-    if name in ROUNDS_TO_A_KINK:
-        expected = {("derivative", "scaled")}
-    if (name, dtype) in BELOW_OVERFLOW:
-        expected = {("value", "non_finite")}
-        assert report.value.non_finite.size == 1
-    assert set(report.failures) == expected, report
+    assert report.ok, report
     assert report.inputs == 1 << 16
 
 
-def test_next_to_a_kink_the_error_is_that_of_jax():
+def test_next_to_a_kink_the_derivative_is_that_of_its_side():
     functions = {"fcjax": fcjax.hard_sigmoid, "jax.nn": jax.nn.hard_sigmoid}
     reports = elementwise.compare_elementwise(functions, ORACLES["hard_sigmoid"], "bfloat16")
-    assert reports["fcjax"].derivative == reports["jax.nn"].derivative
-    np.testing.assert_allclose(abs(reports["fcjax"].derivative.scaled.input), 3, rtol=0.01)
+    # (z + 3)/6 rounds to 1 there
+    assert reports["jax.nn"].failures == (("derivative", "scaled"),)
+    assert 2.9 < reports["jax.nn"].derivative.scaled.input < 3
+    assert reports["fcjax"].derivative.scaled.size < 0.1
+
+
+def test_a_finite_result_beyond_the_range_has_an_error():
+    report = fcjax.check_elementwise(lambda z: 1.01 * z, value=lambda z: 1.02 * z)
+    assert report.ok
+    assert report.value.ulp.size > 1
+    maximum = float(jnp.finfo("bfloat16").max)
+    report = fcjax.check_elementwise(lambda z: jnp.clip(z, -maximum, maximum) / 2, name="identity")
+    assert report.value.ulp.size > 60
+    assert report.value.non_finite is None
 
 
 # --- the oracles ----------------------------------------------------------------------------

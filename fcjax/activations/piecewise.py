@@ -100,8 +100,7 @@ def _hard_sigmoid_derivative(a: Array) -> Array:
 def hard_sigmoid(z: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
     """Piecewise linear sigmoid, `a = relu6(z + 3)/6`, with `g'(z) = 1/6` for |z| < 3, else 0.
 
-    At the kinks `g'(±3) = 0`, as in `jax.nn.hard_sigmoid`; so it is next to them, where `(z + 3)/6`
-    rounds to 0 or 1.
+    At the kinks `g'(±3) = 0`, as in `jax.nn.hard_sigmoid`.
 
     Args:
         z: any shape and floating dtype; `a` has the same.
@@ -115,7 +114,10 @@ def hard_sigmoid(z: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
     Array([0. , 0.5, 1. ], dtype=float32)
     """
     z = jnp.asarray(z)
-    return jnp.where(z + 3 <= 0, 0, jnp.where(z + 3 >= 6, 6, z + 3)) / 6
+    # next to 3, where the quotient would round to 1, a is the number below: g' is read from it
+    below_one = 1 - jnp.finfo(z.dtype).epsneg
+    between = jnp.minimum((z + 3) / 6, below_one)
+    return jnp.where(z <= -3, 0, jnp.where(z >= 3, 1, between))
 
 
 def _hard_tanh_derivative(z: Array) -> Array:

@@ -140,8 +140,8 @@ def _selu_derivative(a: Array) -> Array:
 def selu(z: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
     """Self-normalizing unit, `a = λ z` for z > 0, else `λα (eᶻ − 1)`; λ ≈ 1.0507, α ≈ 1.6733.
 
-    `g'(z) = λ` for z > 0, else `a + λα`. At the kink `g'(0) = λα`, as in `jax.nn.selu`. Far below
-    0, `a + λα` has the rounding error of `a`, however small it is itself.
+    `g'(z) = λ` for z > 0, else `a + λα`. At the kink `g'(0) = λα`, as in `jax.nn.selu`. Below 0,
+    `a + λα` has the rounding error of `a`, also where it is as small as that itself.
 
     Args:
         z: any shape and floating dtype; `a` has the same.

@@ -56,7 +56,7 @@ class Errors(NamedTuple):
         ulp: the largest error, in spacings of the dtype at the exact result.
         scaled: the largest error, in spacings at max(|exact result|, floor).
         non_finite: finite inputs with NaN or an infinity where the oracle's result, rounded to the
-            dtype, is finite, or the reverse.
+            dtype, is another one.
         zero_sign: finite inputs with a zero of the wrong sign.
         special: ±∞ with another result than the limit in this respect, and NaN that gives a number
             as value.
@@ -245,7 +245,9 @@ def _measured_one(
     # at an input that may be taken for zero, either result is right: the nearer one is wanted
     nearer = (jnp.abs(z) < limits.tiny) & (jnp.abs(got - at_zero) < jnp.abs(got - want))
     want = jnp.where(nearer, at_zero, want)
-    want = jnp.where(jnp.abs(want) >= limits.overflow, jnp.copysign(jnp.inf, want), want)
+    # beyond the range, a finite result has an error as anywhere, and an infinite one is right
+    overflows = (jnp.abs(want) >= limits.overflow) & ~(jnp.isfinite(got) & jnp.isfinite(z))
+    want = jnp.where(overflows, jnp.copysign(jnp.inf, want), want)
 
     known, in_range, is_number = ~jnp.isnan(want), jnp.isfinite(want), ~jnp.isnan(z)
     error = jnp.abs(_one_number_below(limits.tiny, got) - _one_number_below(limits.tiny, want))
