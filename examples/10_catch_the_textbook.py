@@ -128,9 +128,7 @@ def linear_hidden_bwd(kept, dY):
 linear_hidden.defvjp(two_layers_fwd, linear_hidden_bwd)
 
 
-LAYERS = tuple(
-    draw(*shape, seed=i) for i, shape in enumerate([(5, 3), (3, 7), (7,), (7, 2), (2,)])
-)
+LAYERS = tuple(draw(*shape, seed=i) for i, shape in enumerate([(5, 3), (3, 7), (7,), (7, 2), (2,)]))
 MISTAKES = {
     "dA = y/a − (1−y)/(1−a) for −(y log a + (1−y) log(1−a))": (
         cross_entropy,

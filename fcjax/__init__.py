@@ -31,6 +31,13 @@ from .activations import (
 )
 from .dense import dense as dense
 from .dropout import dropout as dropout
+from .forward_mode import (
+    gauss_newton_product as gauss_newton_product,
+    hvp as hvp,
+    jacfwd as jacfwd,
+    jvp as jvp,
+    linearize as linearize,
+)
 from .losses import (
     absolute_error as absolute_error,
     binary_cross_entropy as binary_cross_entropy,
@@ -68,9 +75,4 @@ from .verify import (
     assert_rule as assert_rule,
     check_elementwise as check_elementwise,
     check_rule as check_rule,
-    gauss_newton_product as gauss_newton_product,
-    hvp as hvp,
-    jacfwd as jacfwd,
-    jvp as jvp,
-    linearize as linearize,
 )

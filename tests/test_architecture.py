@@ -17,7 +17,9 @@ ALLOWED = {
     "network": SHARED | {"dense", "activations"},
     "checkpoint": {"_arguments"},
     "plot": set(),
-    "verify": set(),
+    "_jaxpr": set(),
+    "forward_mode": {"_arguments", "_jaxpr"},
+    "verify": {"_jaxpr", "forward_mode"},
     "datasets": {"_arguments"},
     "train": {"_arguments", "checkpoint"},
     "cli": {

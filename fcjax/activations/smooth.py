@@ -206,12 +206,12 @@ def _celu_from_output(a: Array, alpha: float) -> Array:
 
 
 def _celu_from_input(z: Array, alpha: Array) -> Array:
-    return jnp.exp(jnp.where(z > 0, 0, z) / alpha)
+    return jnp.exp(jnp.where(z > 0, 0, z / alpha))
 
 
 def _celu_wrt_alpha(z: Array, alpha: Array) -> Array:
     # With u = z/α below 0: a = α(eᵘ − 1) and ∂u/∂α = −u/α, so ∂a/∂α = eᵘ − 1 − u eᵘ; 0 above.
-    u = jnp.where(z > 0, 0, z) / alpha
+    u = jnp.where(z > 0, 0, z / alpha)
     return jnp.expm1(u) - u * jnp.exp(u)
 
 
@@ -238,7 +238,7 @@ def celu(
     Array([-0.5,  0. ,  2. ], dtype=float32)
     """
     z = jnp.asarray(z)
-    return jnp.where(z > 0, z, alpha * jnp.expm1(jnp.where(z > 0, 0, z) / alpha))
+    return jnp.where(z > 0, z, alpha * jnp.expm1(jnp.where(z > 0, 0, z / alpha)))
 
 
 def _squareplus_from_output(a: Array, b: float) -> Array:

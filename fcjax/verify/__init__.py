@@ -1,14 +1,14 @@
 """Verification of hand-written gradients, of fcjax's rules and of anybody else's."""
 
-from .checks import CHECKS as CHECKS
-from .elementwise import check_elementwise as check_elementwise
-from .forward_mode import (
+from ..forward_mode import (
     gauss_newton_product as gauss_newton_product,
     hvp as hvp,
     jacfwd as jacfwd,
     jvp as jvp,
     linearize as linearize,
 )
+from .checks import CHECKS as CHECKS
+from .elementwise import check_elementwise as check_elementwise
 from .plain import RuleCall as RuleCall, rules_in as rules_in, without_rules as without_rules
 from .report import CheckResult as CheckResult, RuleReport as RuleReport
 from .rule import (

@@ -5,13 +5,15 @@ leaves the plain forward computation, which JAX differentiates by itself.
 """
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from jax.extend import core
+
+from .._jaxpr import inner_jaxprs, put_in_line
 
 CALLS = ("custom_vjp_call", "custom_jvp_call")
 
@@ -64,7 +66,11 @@ def without_rules(
     def plain(*args: Any, **kwargs: Any) -> Any:
         on_arrays, arrays = _of_arrays(fun, args, kwargs)
         closed, result = jax.make_jaxpr(on_arrays, return_shape=True)(*arrays)
-        outputs = core.jaxpr_as_fun(take_out_rules(closed, keep))(*arrays)
+
+        def is_chosen(equation: Any, flags: Any) -> bool:
+            return _is_rule(equation) and not keep(_rule_call(equation))
+
+        outputs = core.jaxpr_as_fun(put_in_line(closed, is_chosen))(*arrays)
         return jax.tree.unflatten(jax.tree.structure(result), outputs)
 
     return plain
@@ -133,66 +139,3 @@ def _rule_call(equation: Any) -> RuleCall:
     if len(names) == len(types):
         types = [f"{name}: {kind}" for name, kind in zip(names, types, strict=True)]
     return RuleCall(*_where(equation), tuple(types))
-
-
-def inner_jaxprs(equation: Any) -> Iterator[Any]:
-    """Yield the programs that an equation holds in its parameters."""
-    for value in equation.params.values():
-        for item in value if isinstance(value, tuple | list) else (value,):
-            if _is_jaxpr(item):
-                yield item
-
-
-def take_out_rules(jaxpr: Any, keep: Callable[[RuleCall], bool] = lambda call: False) -> Any:
-    """Return `jaxpr`, open or closed, with the primal of each rule in place of its call."""
-    if getattr(jaxpr, "jaxpr", jaxpr) is not jaxpr:  # closed, a class of its own before JAX 0.12
-        return jaxpr.replace(jaxpr=take_out_rules(jaxpr.jaxpr, keep))
-    names: dict[Any, Any] = {}  # of variables that stand for another one
-    equations = [new for old in jaxpr.eqns for new in _rewrite(old, names, keep)]
-    changed: dict[str, Any] = {"eqns": equations, "outvars": _renamed(jaxpr.outvars, names)}
-    return jaxpr.replace(**changed)
-
-
-def _rewrite(equation: Any, names: dict[Any, Any], keep: Callable[[RuleCall], bool]) -> list[Any]:
-    """Return what stands for one equation, its inputs renamed."""
-    inputs = _renamed(equation.invars, names)
-    if equation.primitive.name in CALLS and (not _is_rule(equation) or keep(_rule_call(equation))):
-        return [equation.replace(invars=inputs)]
-    if equation.primitive.name not in CALLS:
-        params = {key: _in_parameter(value, keep) for key, value in equation.params.items()}
-        return [equation.replace(invars=inputs, params=params)]
-    primal = take_out_rules(equation.params["call_jaxpr"], keep)
-    inlined, outputs = _inline(primal, inputs)
-    names.update(zip(equation.outvars, outputs, strict=True))
-    return inlined
-
-
-def _inline(jaxpr: Any, inputs: Sequence[Any]) -> tuple[list[Any], list[Any]]:
-    """Return the equations of a closed jaxpr, applied to `inputs` with fresh variables."""
-    assert not jaxpr.consts, "JAX passes what a rule closes over as arguments"
-    fresh = core.gensym()
-    names = dict(zip(jaxpr.jaxpr.invars, inputs, strict=True))
-    equations = []
-    for equation in jaxpr.jaxpr.eqns:
-        invars = _renamed(equation.invars, names)
-        outvars = [fresh(v.aval) for v in equation.outvars]
-        names.update(zip(equation.outvars, outvars, strict=True))
-        equations.append(equation.replace(invars=invars, outvars=outvars))
-    return equations, _renamed(jaxpr.jaxpr.outvars, names)
-
-
-def _in_parameter(value: Any, keep: Callable[[RuleCall], bool]) -> Any:
-    """Take the rules out of the jaxprs that a parameter holds, whatever its container."""
-    if _is_jaxpr(value):
-        return take_out_rules(value, keep)
-    if isinstance(value, tuple | list) and any(map(_is_jaxpr, value)):
-        return type(value)(_in_parameter(item, keep) for item in value)
-    return value
-
-
-def _is_jaxpr(value: Any) -> bool:
-    return hasattr(value, "eqns")
-
-
-def _renamed(variables: Sequence[Any], names: dict[Any, Any]) -> list[Any]:
-    return [v if isinstance(v, core.Literal) else names.get(v, v) for v in variables]

@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
-from .plain import inner_jaxprs
+from .._jaxpr import inner_jaxprs
 
 PER_ROUNDING = 4.0
 PER_LOSS = 8.0

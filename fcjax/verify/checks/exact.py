@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..._jaxpr import inner_jaxprs
 from ..computing import OWN, mode
-from ..plain import inner_jaxprs
 from ..report import CheckResult
 from ..tolerance import eps_of
 from ..trial import Skip, Trial
