@@ -1,5 +1,7 @@
 """How a gradient leaves a rule: with the dtype, shape and placement of its primal."""
 
+from typing import Any
+
 import jax
 from jax import Array, lax
 from jax.sharding import NamedSharding, PartitionSpec
@@ -16,8 +18,8 @@ def placement(V: Array, dZ: Array) -> NamedSharding:
     return sharding
 
 
-def cotangent_of(V: Array, dV: Array) -> Array:
-    """Return `dV` as JAX expects the cotangent of `V`.
+def cotangent_of(V: Array, dV: Array, dtype: Any = None) -> Array:
+    """Return `dV` as JAX expects the cotangent of `V`, or of a `V` that was of `dtype`.
 
     Three things can differ from `V` after the formula was evaluated:
 
@@ -35,4 +37,4 @@ def cotangent_of(V: Array, dV: Array) -> Array:
     target = placement(V, dV)
     if gradient.sharding.spec != target.spec:
         dV = jax.sharding.reshard(dV, target)
-    return dV.astype(primal.dtype)
+    return dV.astype(dtype or primal.dtype)

@@ -14,7 +14,7 @@ from jaxtyping import ArrayLike, Float
 from ._arguments import describe, floating, is_key, matrix_product
 from ._rule import rule_of
 from .activations import activation_named
-from .dense import compute_dtype_of, dense, dense_bwd, dense_fwd
+from .dense import compute_dtype_of, dense, dense_bwd, dense_fwd, dense_kept
 
 Activation = str | Callable[[Array], Array]
 
@@ -259,7 +259,8 @@ def _backward_steps(
     dA = _checked_start(params, cache, dA)
     for layer, kept in zip(reversed(params), reversed(cache), strict=True):
         dZ = rule_of(kept.activation).bwd(kept.kept, dA)
-        dA, dW, db = dense_bwd(kept.compute_dtype, (kept.X, layer.w, layer.b), dZ)
+        of_layer = dense_kept(kept.compute_dtype, kept.X, layer.w, layer.b)
+        dA, dW, db = dense_bwd(kept.compute_dtype, of_layer, dZ)
         yield dZ, Layer(dW, db), dA
 
 

@@ -90,10 +90,16 @@ hard_swish = hard_silu
 
 
 def _mish_derivative(z: Array) -> Array:
-    # a = z t with t = tanh p, p = log(1 + eᶻ): dp = sigmoid(z) dz and dt = (1 − t²) dp, so
-    # da = (t + z (1 − t²) sigmoid(z)) dz.
-    t = jnp.tanh(jnp.logaddexp(z, 0))
-    return t + z * ((1 - t) * (1 + t) * lax.logistic(z))
+    # a = z t with t = tanh p, p = log(1 + eᶻ): dp = s dz with s = sigmoid(z), dt = (1 − t²) dp, so
+    # da = (t + z (1 − t²) s) dz. With w = 1 + eᶻ and tanh(log w) = (w² − 1)/(w² + 1):
+    #   t = (w² − 1)/d    (1 − t²) s = 4w (w − 1)/d²    d = w² + 1
+    # For z ≥ 0, e = e⁻ᶻ: numerator and denominator times e², so that nothing overflows. The
+    # forward pass is written in other terms: what both had in common, XLA would keep.
+    positive = z >= 0
+    e = jnp.exp(jnp.where(positive, -z, z))
+    d = jnp.where(positive, 1 + 2 * e + 2 * e * e, 2 + 2 * e + e * e)
+    t = jnp.where(positive, 1 + 2 * e, e * (2 + e)) / d
+    return t + z * (jnp.where(positive, e, 1) * (4 * e * (1 + e)) / (d * d))
 
 
 @elementwise(_mish_derivative, keep="input")

@@ -99,7 +99,10 @@ def log_sigmoid(z: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
     >>> log_sigmoid(jnp.array([-1e4, 0.0])).round(2)
     Array([-1.0e+04, -6.9e-01], dtype=float32)
     """
-    return -jnp.logaddexp(-jnp.asarray(z), 0)
+    z = jnp.asarray(z)
+    # Not as -logaddexp(-z, 0): XLA keeps what is under the last minus sign beside the output.
+    rest = jnp.log1p(jnp.exp(jnp.where(z >= 0, -z, z)))
+    return jnp.where(z >= 0, -rest, z - rest)
 
 
 def _soft_sign_derivative(a: Array) -> Array:
