@@ -377,6 +377,9 @@ def _with_rules_in_line(pullback: Function) -> Function:
 
 
 def _is_a_rule(equation: Any, flags: Flags) -> bool:
+    if equation.primitive.name == "stop_gradient" and flags is not None:
+        # a transpose for it, that of the identity, comes with some other packages
+        raise TypeError("lax.stop_gradient of the cotangent")
     if equation.primitive.name == "convert_element_type" and flags is not None:
         dtype = equation.outvars[0].aval.dtype
         if not jnp.issubdtype(dtype, jnp.inexact):

@@ -169,7 +169,8 @@ def absolute_error(
 
 def _huber_value(p: Array, t: Array, delta: float) -> Array:
     distance = jnp.abs(p - t)
-    inside = jnp.minimum(distance, delta)
+    # where rather than minimum, whose derivative is halved at |e| = δ
+    inside = jnp.where(distance <= delta, distance, delta)
     return jnp.where(distance <= delta, 0.5 * inside**2, delta * (distance - 0.5 * delta))
 
 

@@ -9,8 +9,9 @@ the terms of its sums are counted: that is k. Two right answers then differ by a
     eps · max(4 √k · |largest entry|,  8 · loss)
 
 The second term is for what is ill-conditioned: `loss` is what autodiff of the reference itself
-loses in float32, in units of the float32 eps. A gradient that cancels to nothing (of a bias in
-front of a norm, say) is all rounding error, and has no size of its own; its loss tells.
+loses in float32, in units of the float32 eps; where float64 is compared also what the rule loses,
+if that is more. A gradient that cancels to nothing (of a bias in front of a norm, say) is all
+rounding error, and has no size of its own; its loss tells.
 
 `eps` is that of the dtype in which the check computes, float64 for most. Where the function rounds
 to a coarser dtype inside, it is that one's, for there the rule may round elsewhere than autodiff.

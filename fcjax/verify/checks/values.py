@@ -19,6 +19,7 @@ RESOLVED = 1e-6
 COORDINATES = 64  # arguments of at most that size are moved along each coordinate
 DIRECTIONS = 16  # larger ones along that many random directions,
 LARGE = 2**17  # and still larger ones along one
+BESIDE = 1e-9  # a step off a kink
 
 
 def primal(trial: Trial) -> Iterator[CheckResult]:
@@ -187,9 +188,31 @@ def _in_dtype(trial: Trial, dtype: str) -> Iterator[CheckResult]:
         result = compare(
             "precision", trial.name(k), got.dxs[k], dx, tolerance, message=f"in {label}"
         )
-        if result.status == "failed" and _autodiff_is_no_better(trial, dtype, k, dx, result):
-            continue
+        if result.status == "failed":
+            if _autodiff_is_no_better(trial, dtype, k, dx, result):
+                continue
+            near = _nearest_beside(trial, dtype, k, got.dxs[k], dx)
+            result = compare(
+                "precision", trial.name(k), got.dxs[k], near, tolerance, message=f"in {label}"
+            )
         yield result
+
+
+def _nearest_beside(trial: Trial, dtype: str, k: int, got: Any, want: Any) -> Any:
+    """Return what is next to `got` between the right answers here and on either side of here.
+
+    Numbers of few digits often lie on a kink, where autodiff of the reference takes what it likes.
+    """
+    wants = [as_float64(want)]
+    random = np.random.default_rng(0)
+    exact = cast(trial.xs(dtype), WIDE)
+    steps = [BESIDE * random.uniform(-1, 1, x.shape) for x in exact]
+    for sign in (-1, 1):
+        with mode(WIDE):
+            xs = tuple(x + sign * d * (1 + abs(x)) for x, d in zip(exact, steps, strict=True))
+            dys = trial.as_cotangents(trial.dys(dtype), WIDE)
+            wants.append(as_float64(trial.by_autodiff(WIDE, xs, dys).dxs[k]))
+    return np.clip(as_float64(got), np.min(wants, axis=0), np.max(wants, axis=0))
 
 
 def _is_another(trial: Trial, dtype: str) -> bool:
