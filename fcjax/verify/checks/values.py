@@ -19,7 +19,7 @@ RESOLVED = 1e-6
 COORDINATES = 64  # arguments of at most that size are moved along each coordinate
 DIRECTIONS = 16  # larger ones along that many random directions,
 LARGE = 2**17  # and still larger ones along one
-BESIDE = 1e-9  # a step off a kink
+BESIDE = 1e-13  # a step off a kink, in float64
 
 
 def primal(trial: Trial) -> Iterator[CheckResult]:
@@ -212,7 +212,9 @@ def _nearest_beside(trial: Trial, dtype: str, k: int, got: Any, want: Any) -> An
             xs = tuple(x + sign * d * (1 + abs(x)) for x, d in zip(exact, steps, strict=True))
             dys = trial.as_cotangents(trial.dys(dtype), WIDE)
             wants.append(as_float64(trial.by_autodiff(WIDE, xs, dys).dxs[k]))
-    return np.clip(as_float64(got), np.min(wants, axis=0), np.max(wants, axis=0))
+    got = as_float64(got)
+    between = np.clip(got, np.min(wants, axis=0), np.max(wants, axis=0))
+    return np.where(np.isfinite(got), between, want)
 
 
 def _is_another(trial: Trial, dtype: str) -> bool:
