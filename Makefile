@@ -27,6 +27,7 @@ test: $(VENV)/test.stamp
 	$(BIN)/python -m pytest -n auto
 
 bench-power: $(VENV)/test.stamp
+	$(BIN)/python -m pip install --quiet --editable '.[power]'
 	$(BIN)/python benchmarks/power.py
 
 $(VENV)/demo.stamp: $(VENV)/pip.stamp pyproject.toml
