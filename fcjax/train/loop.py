@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from .epoch import batch_rows, count_examples, epoch_order, take
+from .epoch import batches_of, count_examples, in_order
 from .state import StepInfo, TrainState, copy_arrays
 from .step import TrainStep
 
@@ -53,8 +53,8 @@ class ArrayEpochs(NamedTuple):
         end, infos = self.train_epoch(copy_arrays(state), self.data)
         losses = np.asarray(infos.loss)
         if not np.isfinite(losses).all():
-            rows = batch_rows(epoch_order(state, self.data, self.shuffle), self.batch_size)
-            run_steps(self.step, state, (take(self.data, r) for r in rows))
+            data = in_order(state, self.data, self.shuffle)
+            run_steps(self.step, state, batches_of(data, self.batch_size))
             raise NonFiniteLossError(int(state.step), float(losses[~np.isfinite(losses)][0]), state)
         sizes = np.full(len(losses), self.batch_size)
         sizes[-1] = count_examples(self.data) - sizes[:-1].sum()
