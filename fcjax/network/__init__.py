@@ -1,0 +1,11 @@
+"""Fully connected networks: parameters, the composed rules, and the textbook passes."""
+
+from .layers import Layer as Layer, Params as Params, init as init
+from .mlp import mlp as mlp
+from .passes import (
+    Cache as Cache,
+    LayerCache as LayerCache,
+    backward as backward,
+    deltas as deltas,
+    forward as forward,
+)

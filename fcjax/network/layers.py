@@ -1,0 +1,89 @@
+"""Parameters: a tuple of layers, and how they are drawn."""
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from .._arguments import describe, is_key
+
+_HE_NORMAL = jax.nn.initializers.he_normal()
+
+
+class Layer(NamedTuple):
+    """Parameters of one dense layer: weights `w (n_in, n_out)` and bias `b (n_out,)` or None.
+
+    >>> Layer(jnp.ones((2, 3)), None).w.shape
+    (2, 3)
+    """
+
+    w: Array
+    b: Array | None = None
+
+
+Params = tuple[Layer, ...]
+
+
+def init(
+    key: Array,
+    sizes: Sequence[int],
+    *,
+    bias: bool = True,
+    w_init: Callable[..., Array] = _HE_NORMAL,
+    b_init: Callable[..., Array] = jax.nn.initializers.zeros,
+    dtype: Any = jnp.float32,
+) -> Params:
+    """Draw the parameters of a network with the given layer sizes.
+
+    Args:
+        key: PRNG key; equal keys draw equal parameters.
+        sizes: numbers of units `(n_0, n_1, …, n_L)`, the inputs first, at least two.
+        bias: False leaves out the biases.
+        w_init: an initializer of `jax.nn.initializers`, called as `(key, (n_in, n_out), dtype)`.
+        b_init: likewise for `(n_out,)`.
+        dtype: floating dtype of the parameters.
+
+    Returns:
+        A tuple of L layers.
+
+    Raises:
+        TypeError: `key` is not a PRNG key, a size is not an integer, or `dtype` is not floating.
+        ValueError: there are fewer than two sizes, or one is not positive.
+
+    Source: He et al., Delving deep into rectifiers, ICCV 2015 (the default initializer).
+
+    >>> params = init(jax.random.key(0), (4, 8, 3))
+    >>> [layer.w.shape for layer in params]
+    [(4, 8), (8, 3)]
+    """
+    if not is_key(key):
+        raise TypeError(f"key must be one PRNG key, e.g. jax.random.key(0), got {describe(key)}")
+    sizes = _checked_sizes(sizes)
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise TypeError(f"dtype must be a floating-point dtype, got {dtype}")
+    layers = []
+    for n_in, n_out in itertools.pairwise(sizes):
+        key, w_key, b_key = jax.random.split(key, 3)
+        b = b_init(b_key, (n_out,), dtype) if bias else None
+        layers.append(Layer(w_init(w_key, (n_in, n_out), dtype), b))
+    return tuple(layers)
+
+
+def _checked_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
+    try:
+        sizes = tuple(sizes)
+    except TypeError:
+        raise TypeError(f"sizes must be a sequence of integers, got {describe(sizes)}") from None
+    for size in sizes:
+        if not hasattr(size, "__index__") or isinstance(size, bool):
+            raise TypeError(f"sizes must be integers, got {describe(size)} in {sizes}")
+        if size < 1:
+            raise ValueError(f"sizes must be positive, got {size} in {sizes}")
+    if len(sizes) < 2:
+        raise ValueError(
+            f"sizes must name the inputs and at least one layer, e.g. (4, 8, 3), got {sizes}"
+        )
+    return sizes

@@ -1,0 +1,171 @@
+"""The textbook passes, explicit: forward with a cache, backward, and the deltas."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+from jax import Array
+from jaxtyping import ArrayLike, Float
+
+from .._arguments import describe, floating
+from .._rule import rule_of
+from ..dense import compute_dtype_of, dense_bwd, dense_fwd, dense_kept
+from .arguments import Activation, prepare
+from .layers import Layer, Params
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["X", "Z", "kept"],
+    meta_fields=["activation", "compute_dtype"],
+)
+@dataclass(frozen=True)
+class LayerCache:
+    """What the forward pass leaves of one layer; a pytree, so that `jax.jit` can return it.
+
+    `X` is the layer's input and `Z = X W + b`. `kept` is what the rule of `activation` needs: the
+    output A where g' is a function of it, else Z, or JAX's pullback for a function without a
+    hand-written rule.
+    """
+
+    X: Array
+    Z: Array
+    kept: Any
+    activation: Callable[[Array], Array]
+    compute_dtype: Any
+
+
+Cache = tuple[LayerCache, ...]
+
+
+def forward(
+    params: Params,
+    x: Float[ArrayLike, "*batch n_in"],
+    *,
+    activations: Activation | Sequence[Activation] = "relu",
+    output_activation: Activation = "identity",
+    compute_dtype: Any = None,
+) -> tuple[Float[Array, "*batch n_out"], Cache]:
+    """Run the textbook forward pass: like `mlp`, and return what `backward` needs.
+
+    Args:
+        params: the layers, as from `init`.
+        x: inputs, shape `(..., n_in)`.
+        activations: as in `mlp`.
+        output_activation: as in `mlp`.
+        compute_dtype: as in `mlp`.
+
+    Returns:
+        `(A_L, cache)`, the cache with one entry per layer, from first to last.
+
+    Raises:
+        TypeError, ValueError: as `mlp`.
+
+    Source: Goodfellow, Bengio & Courville, Deep Learning (2016), algorithm 6.3.
+
+    >>> from fcjax import init
+    >>> params = init(jax.random.key(0), (4, 8, 3))
+    >>> A, cache = forward(params, jax.numpy.ones((5, 4)))
+    >>> A.shape, [layer.Z.shape for layer in cache]
+    ((5, 3), [(5, 8), (5, 3)])
+    """
+    A, functions = prepare(params, x, activations, output_activation)
+    compute_dtype = compute_dtype_of(compute_dtype)
+    cache = []
+    for layer, g in zip(params, functions, strict=True):
+        X = A
+        Z, _ = dense_fwd(compute_dtype, X, layer.w, layer.b)
+        A, kept = rule_of(g).fwd(Z)
+        cache.append(LayerCache(X, Z, kept, g, compute_dtype))
+    return A, tuple(cache)
+
+
+def backward(params: Params, cache: Cache, dA: Array) -> tuple[Params, Array]:
+    """Run the textbook backward pass: the four formulas, from the last layer to the first.
+
+        dZ_l = dA_l ⊙ g_l'(Z_l)        dW_l = A_{l−1}ᵀ dZ_l
+        db_l = Σᵢ (dZ_l)ᵢ              dA_{l−1} = dZ_l W_lᵀ
+
+    The recursion starts with `dA_L`, the gradient of the loss with respect to the network's output.
+    These are the backward halves of the same rules that `jax.grad` runs through `mlp`, called one
+    by one; the results agree with it to the last bit.
+
+    Args:
+        params: the layers that `forward` was called with.
+        cache: what `forward` returned.
+        dA: dA_L, the shape of `forward`'s output.
+
+    Returns:
+        `(dparams, dX)`: the gradients `(dW_l, db_l)` as a tuple of layers, and that of the input.
+
+    Raises:
+        TypeError: `dA` is not floating-point.
+        ValueError: the number of layers or the shape of `dA` does not match the cache.
+
+    Source: Rumelhart, Hinton & Williams, Learning representations by back-propagating errors,
+    Nature 323 (1986); Goodfellow, Bengio & Courville, Deep Learning (2016), algorithm 6.4.
+
+    >>> from fcjax import init
+    >>> params = init(jax.random.key(0), (4, 8, 3))
+    >>> A, cache = forward(params, jax.numpy.ones((5, 4)))
+    >>> dparams, dX = backward(params, cache, jax.numpy.ones_like(A))
+    >>> dparams[1].b
+    Array([5., 5., 5.], dtype=float32)
+    """
+    _, dlayers, dAs = zip(*_backward_steps(params, cache, dA), strict=True)
+    return tuple(reversed(dlayers)), dAs[-1]
+
+
+def deltas(params: Params, cache: Cache, dA: Array) -> tuple[Array, ...]:
+    """Return δ_l = dZ_l of every layer, from the first to the last.
+
+    The textbooks' recursion `δ_l = (δ_{l+1} W_{l+1}ᵀ) ⊙ g_l'(Z_l)`, started by
+    `δ_L = dA_L ⊙ g_L'(Z_L)`. The arguments and errors are those of `backward`.
+
+    Source: Nielsen, Neural Networks and Deep Learning (2015), chapter 2, eqs. BP1 and BP2.
+
+    >>> from fcjax import init
+    >>> params = init(jax.random.key(0), (4, 8, 3))
+    >>> A, cache = forward(params, jax.numpy.ones((5, 4)))
+    >>> [delta.shape for delta in deltas(params, cache, jax.numpy.ones_like(A))]
+    [(5, 8), (5, 3)]
+    """
+    return tuple(reversed([dZ for dZ, _, _ in _backward_steps(params, cache, dA)]))
+
+
+def _backward_steps(
+    params: Params, cache: Cache, dA: Array
+) -> Iterator[tuple[Array, Layer, Array]]:
+    """Yield (dZ_l, (dW_l, db_l), dA_{l−1}) from the last layer to the first."""
+    dA = _checked_start(params, cache, dA)
+    for layer, kept in zip(reversed(params), reversed(cache), strict=True):
+        dZ = rule_of(kept.activation).bwd(kept.kept, dA)
+        of_layer = dense_kept(kept.compute_dtype, kept.X, layer.w, layer.b)
+        dA, dW, db = dense_bwd(kept.compute_dtype, of_layer, dZ)
+        yield dZ, Layer(dW, db), dA
+
+
+def _checked_start(params: Params, cache: Cache, dA: Any) -> Array:
+    """Check what the backward pass starts from; return dA_L."""
+    dA = floating("dA", dA)
+    if not isinstance(cache, tuple) or not all(isinstance(kept, LayerCache) for kept in cache):
+        raise TypeError(f"cache must be what forward returned, got {describe(cache)}")
+    if len(params) != len(cache):
+        raise ValueError(
+            f"cache must have one entry per layer of params, {len(params)}, got {len(cache)}"
+        )
+    for i, (layer, kept) in enumerate(zip(params, cache, strict=True)):
+        if (kept.X.shape[-1], kept.Z.shape[-1]) != layer.w.shape:
+            raise ValueError(
+                f"cache[{i}] must be of params[{i}].w {describe(layer.w)}, got a layer from "
+                f"{kept.X.shape[-1]} to {kept.Z.shape[-1]} units"
+            )
+    output = jax.eval_shape(cache[-1].activation, cache[-1].Z)
+    if dA.shape != output.shape:
+        raise ValueError(
+            f"dA must have the shape of the network's output, {list(output.shape)}, "
+            f"got {describe(dA)}"
+        )
+    return dA
