@@ -58,6 +58,8 @@ from .network import (
     forward as forward,
     init as init,
     mlp as mlp,
+    stack as stack,
+    unstack as unstack,
 )
 from .norms import layer_norm as layer_norm, rms_norm as rms_norm
 from .train import (

@@ -11,7 +11,7 @@ import numpy as np
 from .. import activations, losses
 from ..dense import dense
 from ..dropout import dropout
-from ..network import init, mlp
+from ..network import init, mlp, stack
 from ..norms import layer_norm, rms_norm
 
 Draw = Callable[[np.random.Generator], np.ndarray]
@@ -133,10 +133,16 @@ def _cross_entropies() -> Iterator[Case]:
 
 
 def _networks() -> Iterator[Case]:
-    params = init(jax.random.key(0), (3, 5, 7, 2), dtype=jnp.float32)
+    key, batch = jax.random.key(0), (normal(5, 3), integers(2, 5))
+    params = init(key, (3, 5, 7, 2), dtype=jnp.float32)
+    deep = stack(init(key, (3, 5, 5, 5, 5, 2), dtype=jnp.float32))
 
-    def loss(params: Any, x: Any, labels: Any) -> Any:
-        prediction = mlp(params, x, activations=("gelu", "tanh"))
-        return losses.softmax_cross_entropy(prediction, labels)
+    def loss(params: Any, x: Any, labels: Any, **options: Any) -> Any:
+        return losses.softmax_cross_entropy(mlp(params, x, **options), labels)
 
-    yield Case("mlp and its loss", loss, (params, normal(5, 3), integers(2, 5)))
+    yield Case("mlp and its loss", loss, (params, *batch), {"activations": ("gelu", "tanh")})
+    for name in ("tanh", "gelu"):
+        options = {"activations": name}
+        yield Case(f"mlp and its loss, stacked, {name}", loss, (deep, *batch), options)
+    options = {"activations": "gelu", "remat_every": 2}
+    yield Case("mlp and its loss, stacked, remat", loss, (deep, *batch), options)

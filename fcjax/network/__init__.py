@@ -9,3 +9,4 @@ from .passes import (
     deltas as deltas,
     forward as forward,
 )
+from .stack import stack as stack, unstack as unstack

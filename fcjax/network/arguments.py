@@ -1,36 +1,109 @@
 """What a network is applied to: checked at the call, and named in the error."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from jax import Array
 
-from .._arguments import describe, floating, matrix_product
+from .._arguments import describe, floating, matrix_product, not_empty
 from ..activations import activation_named
-from .layers import Layer, Params
+from .layers import Layer, Params, depth, is_run
 
 Activation = str | Callable[[Array], Array]
+
+
+def check_layers(params: Any) -> None:
+    """Raise unless `params` is a tuple of layers and runs of layers, each of a right shape."""
+    if not params or not all(isinstance(layer, Layer) for layer in params):
+        raise TypeError(
+            f"params must be a tuple of one or more Layers, as from init, got {describe(params)}"
+        )
+    for i, layer in enumerate(params):
+        if is_run(layer):
+            _check_run(f"params[{i}]", layer)
+    if is_run(params[-1]):
+        raise ValueError(
+            "params must end with one layer, the output layer, got the run "
+            f"{describe(params[-1].w)}; stack(params) never stacks it"
+        )
+
+
+def _check_run(name: str, run: Layer) -> None:
+    layers, n_in, n_out = run.w.shape
+    if not layers or n_in != n_out:
+        raise ValueError(
+            f"{name}.w of a run must have shape (L, n, n) with L at least 1, got {describe(run.w)}"
+        )
+    if run.b is not None and run.b.shape != (layers, n_out):
+        raise ValueError(
+            f"{name}.b must have shape ({layers}, {n_out}) to match w {describe(run.w)}, "
+            f"got {describe(run.b)}"
+        )
 
 
 def prepare(
     params: Params, x: Any, activations: Any, output_activation: Any
 ) -> tuple[Array, tuple[Callable[[Array], Array], ...]]:
-    """Check what a network is applied to; return x and one function per layer."""
+    """Check what a network is applied to; return x, and one function per layer or run."""
     x = floating("x", x)
-    if not params or not all(isinstance(layer, Layer) for layer in params):
-        raise TypeError(
-            f"params must be a tuple of one or more Layers, as from init, got {describe(params)}"
-        )
+    check_layers(params)
     n_in = x.shape[-1:]
     for i, layer in enumerate(params):
-        if i and layer.w.shape[:1] != n_in:
+        if i and layer.w.shape[-2:-1] != n_in:
             raise ValueError(
                 f"params[{i}].w must have {n_in[0]} rows, the units of the layer before, "
                 f"got {describe(layer.w)}"
             )
-        n_in = layer.w.shape[1:]
-    matrix_product(x, params[0].w, params[0].b)
-    return x, (*_hidden(activations, len(params) - 1), _output(output_activation))
+        n_in = layer.w.shape[-1:]
+    _check_input(x, params[0])
+    hidden = _hidden(activations, sum(depth(layer) for layer in params[:-1]))
+    return x, (*_by_run(params[:-1], hidden), _output(output_activation))
+
+
+def check_remat(remat_every: Any, params: Params) -> None:
+    """Raise unless `remat_every` is None, or positive and of use to `params`."""
+    if remat_every is None:
+        return
+    if not hasattr(remat_every, "__index__") or isinstance(remat_every, bool):
+        raise TypeError(f"remat_every must be an integer or None, got {describe(remat_every)}")
+    if remat_every < 1:
+        raise ValueError(f"remat_every must be positive, got {remat_every}")
+    if not any(is_run(layer) for layer in params):
+        raise ValueError(
+            f"remat_every={remat_every} needs a run of layers in params, as from "
+            "stack(params), got none"
+        )
+
+
+def _check_input(x: Array, first: Layer) -> None:
+    if not is_run(first):
+        matrix_product(x, first.w, first.b)
+        return
+    n = first.w.shape[-1]
+    if x.shape[-1:] != (n,):
+        raise ValueError(
+            f"x must have shape (..., {n}) to match w {describe(first.w)}, got {describe(x)}"
+        )
+    not_empty("x", x)
+
+
+def _by_run(
+    hidden: Params, functions: Sequence[Callable[[Array], Array]]
+) -> Iterator[Callable[[Array], Array]]:
+    """Yield the function of each layer, and the one that all layers of a run share."""
+    start = 0
+    for i, layer in enumerate(hidden):
+        of_layer = functions[start : start + depth(layer)]
+        if any(g is not of_layer[0] for g in of_layer):
+            names = ", ".join(dict.fromkeys(getattr(g, "__name__", repr(g)) for g in of_layer))
+            raise ValueError(
+                f"activations must be the same for the {len(of_layer)} layers of the run "
+                f"params[{i}], which are activations[{start}] to "
+                f"activations[{start + len(of_layer) - 1}], got {names}; "
+                "apply unstack(params), or stack the layers of each activation apart"
+            )
+        yield of_layer[0]
+        start += len(of_layer)
 
 
 def _hidden(activations: Any, layers: int) -> tuple[Callable[[Array], Array], ...]:

@@ -7,8 +7,9 @@ from jax import Array
 from jaxtyping import ArrayLike, Float
 
 from ..dense import dense
-from .arguments import Activation, prepare
-from .layers import Params
+from .arguments import Activation, check_remat, prepare
+from .layers import Params, is_run
+from .run import apply_run
 
 
 def mlp(
@@ -18,24 +19,31 @@ def mlp(
     activations: Activation | Sequence[Activation] = "relu",
     output_activation: Activation = "identity",
     compute_dtype: Any = None,
+    remat_every: int | None = None,
 ) -> Float[Array, "*batch n_out"]:
     """Apply the network: `A_0 = x`, `Z_l = A_{l−1} W_l + b_l`, `A_l = g_l(Z_l)`; returns `A_L`.
 
     A composition of `dense` and the activations, so that `jax.grad`, `jax.hessian`, `jax.vmap` and
-    `jax.jit` run the hand-written rules of both.
+    `jax.jit` run the hand-written rules of both. A run of layers, as from `stack`, has one rule for
+    all of it, which saves one array per layer.
 
     Args:
-        params: the layers, as from `init`.
+        params: the layers, as from `init` or `stack`.
         x: inputs, shape `(..., n_in)`, any number of leading batch dimensions.
-        activations: of the hidden layers: a name, a function, or one of these per hidden layer.
+        activations: of the hidden layers: a name, a function, or one of these per hidden layer,
+            counted before stacking; the layers of a run must have the same one.
         output_activation: of the last layer.
         compute_dtype: dtype of the matrix products' operands, as in `dense`.
+        remat_every: k saves the input of every k-th layer of a run only, and computes the k − 1
+            between again in the backward pass: L/k + k arrays instead of L, least for k = √L, at
+            the price of a second forward pass. None saves every layer's.
 
     Raises:
-        TypeError: `x` or a parameter is not floating-point, or an activation is neither a name nor
-            a function.
-        ValueError: shapes do not match, the batch is empty, an activation's name is unknown, or
-            their number is not that of the hidden layers.
+        TypeError: `x` or a parameter is not floating-point, an activation is neither a name nor a
+            function or narrows the dtype of a run, or `remat_every` is not an integer.
+        ValueError: shapes do not match, the batch is empty, an activation's name is unknown, their
+            number is not that of the hidden layers, they differ within a run, or `remat_every` is
+            not positive or there is no run.
 
     Source: Goodfellow, Bengio & Courville, Deep Learning (2016), algorithm 6.3.
 
@@ -46,6 +54,10 @@ def mlp(
     (5, 3)
     """
     A, functions = prepare(params, x, activations, output_activation)
+    check_remat(remat_every, params)
     for layer, g in zip(params, functions, strict=True):
-        A = g(dense(A, layer.w, layer.b, compute_dtype=compute_dtype))
+        if is_run(layer):
+            A = apply_run(layer, A, g, compute_dtype=compute_dtype, remat_every=remat_every)
+        else:
+            A = g(dense(A, layer.w, layer.b, compute_dtype=compute_dtype))
     return A

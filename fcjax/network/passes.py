@@ -6,14 +6,15 @@ from functools import partial
 from typing import Any
 
 import jax
-from jax import Array
+from jax import Array, lax
 from jaxtyping import ArrayLike, Float
 
 from .._arguments import describe, floating
 from .._rule import rule_of
 from ..dense import compute_dtype_of, dense_bwd, dense_fwd, dense_kept
 from .arguments import Activation, prepare
-from .layers import Layer, Params
+from .layers import Layer, Params, is_run
+from .run import as_output
 
 
 @partial(
@@ -27,7 +28,7 @@ class LayerCache:
 
     `X` is the layer's input and `Z = X W + b`. `kept` is what the rule of `activation` needs: the
     output A where g' is a function of it, else Z, or JAX's pullback for a function without a
-    hand-written rule.
+    hand-written rule. The arrays of a run of layers have a leading layer axis.
     """
 
     X: Array
@@ -51,14 +52,14 @@ def forward(
     """Run the textbook forward pass: like `mlp`, and return what `backward` needs.
 
     Args:
-        params: the layers, as from `init`.
+        params: the layers, as from `init` or `stack`.
         x: inputs, shape `(..., n_in)`.
         activations: as in `mlp`.
         output_activation: as in `mlp`.
         compute_dtype: as in `mlp`.
 
     Returns:
-        `(A_L, cache)`, the cache with one entry per layer, from first to last.
+        `(A_L, cache)`, the cache with one entry per layer or run, from first to last.
 
     Raises:
         TypeError, ValueError: as `mlp`.
@@ -75,11 +76,22 @@ def forward(
     compute_dtype = compute_dtype_of(compute_dtype)
     cache = []
     for layer, g in zip(params, functions, strict=True):
-        X = A
-        Z, _ = dense_fwd(compute_dtype, X, layer.w, layer.b)
-        A, kept = rule_of(g).fwd(Z)
-        cache.append(LayerCache(X, Z, kept, g, compute_dtype))
+        if is_run(layer):
+            A = as_output(layer, A, g, compute_dtype)
+            step = partial(_layer_forward, g=g, compute_dtype=compute_dtype)
+            A, of_layer = lax.scan(step, A, layer)
+        else:
+            A, of_layer = _layer_forward(A, layer, g, compute_dtype)
+        cache.append(of_layer)
     return A, tuple(cache)
+
+
+def _layer_forward(
+    X: Array, layer: Layer, g: Callable[[Array], Array], compute_dtype: Any
+) -> tuple[Array, LayerCache]:
+    Z, _ = dense_fwd(compute_dtype, X, layer.w, layer.b)
+    A, kept = rule_of(g).fwd(Z)
+    return A, LayerCache(X, Z, kept, g, compute_dtype)
 
 
 def backward(params: Params, cache: Cache, dA: Array) -> tuple[Params, Array]:
@@ -122,7 +134,8 @@ def deltas(params: Params, cache: Cache, dA: Array) -> tuple[Array, ...]:
     """Return δ_l = dZ_l of every layer, from the first to the last.
 
     The textbooks' recursion `δ_l = (δ_{l+1} W_{l+1}ᵀ) ⊙ g_l'(Z_l)`, started by
-    `δ_L = dA_L ⊙ g_L'(Z_L)`. The arguments and errors are those of `backward`.
+    `δ_L = dA_L ⊙ g_L'(Z_L)`. The arguments and errors are those of `backward`. Those of a run of
+    layers are one array with a leading layer axis.
 
     Source: Nielsen, Neural Networks and Deep Learning (2015), chapter 2, eqs. BP1 and BP2.
 
@@ -141,10 +154,19 @@ def _backward_steps(
     """Yield (dZ_l, (dW_l, db_l), dA_{l−1}) from the last layer to the first."""
     dA = _checked_start(params, cache, dA)
     for layer, kept in zip(reversed(params), reversed(cache), strict=True):
-        dZ = rule_of(kept.activation).bwd(kept.kept, dA)
-        of_layer = dense_kept(kept.compute_dtype, kept.X, layer.w, layer.b)
-        dA, dW, db = dense_bwd(kept.compute_dtype, of_layer, dZ)
-        yield dZ, Layer(dW, db), dA
+        if is_run(layer):
+            dA, (dZ, dlayer) = lax.scan(_layer_backward, dA, (layer, kept), reverse=True)
+        else:
+            dA, (dZ, dlayer) = _layer_backward(dA, (layer, kept))
+        yield dZ, dlayer, dA
+
+
+def _layer_backward(dA: Array, at: tuple[Layer, LayerCache]) -> tuple[Array, tuple[Array, Layer]]:
+    layer, cache = at
+    dZ = rule_of(cache.activation).bwd(cache.kept, dA)
+    of_layer = dense_kept(cache.compute_dtype, cache.X, layer.w, layer.b)
+    dA, dW, db = dense_bwd(cache.compute_dtype, of_layer, dZ)
+    return dA, (dZ, Layer(dW, db))
 
 
 def _checked_start(params: Params, cache: Cache, dA: Any) -> Array:
@@ -157,7 +179,8 @@ def _checked_start(params: Params, cache: Cache, dA: Any) -> Array:
             f"cache must have one entry per layer of params, {len(params)}, got {len(cache)}"
         )
     for i, (layer, kept) in enumerate(zip(params, cache, strict=True)):
-        if (kept.X.shape[-1], kept.Z.shape[-1]) != layer.w.shape:
+        stacked = layer.w.shape[:-2] + cache[-1].Z.shape[:-1]
+        if (*stacked, layer.w.shape[-1]) != kept.Z.shape or kept.X.shape[-1] != layer.w.shape[-2]:
             raise ValueError(
                 f"cache[{i}] must be of params[{i}].w {describe(layer.w)}, got a layer from "
                 f"{kept.X.shape[-1]} to {kept.Z.shape[-1]} units"

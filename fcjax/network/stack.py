@@ -1,0 +1,91 @@
+"""Runs of equal hidden layers, held as one layer with a leading layer axis."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+
+from .arguments import check_layers
+from .layers import Layer, Params, is_run
+
+
+def stack(params: Params) -> Params:
+    """Turn each run of equal hidden layers into one Layer with a leading layer axis.
+
+    Layers are equal that have square weights of one shape, one dtype, and a bias or none. A run of
+    L of them becomes `Layer(w (L, n, n), b (L, n))`, to which `mlp`, `forward` and `backward` apply
+    one rule under `lax.scan`: compiling takes the same time for any L, and one array per layer is
+    saved. Other layers stay as they are: as a rule the first one, and always the output layer. So
+    do runs that are stacked already.
+
+    Gradients and the states of optimizers have the structure of the parameters that they belong
+    to; stack before `init_state`.
+
+    Args:
+        params: the layers, as from `init`.
+
+    Returns:
+        A tuple of layers, shorter than `params` where there was a run of two or more.
+
+    Raises:
+        TypeError: `params` is not a tuple of Layers.
+        ValueError: a layer's `w` or `b` has no shape that a layer can have.
+
+    Source: Goodfellow, Bengio & Courville, Deep Learning (2016), algorithm 6.3, its loop rolled up.
+
+    >>> from fcjax import init
+    >>> params = init(jax.random.key(0), (4, 8, 8, 8, 8, 3))
+    >>> [layer.w.shape for layer in stack(params)]
+    [(4, 8), (3, 8, 8), (8, 3)]
+    """
+    check_layers(params)
+    *hidden, output = params
+    layers = []
+    for kind, group in itertools.groupby(enumerate(hidden), key=_kind):
+        equal = tuple(layer for _, layer in group)
+        if isinstance(kind, int) or len(equal) == 1:
+            layers.extend(equal)
+        else:
+            layers.append(jax.tree.map(lambda *leaves: jnp.stack(leaves), *equal))
+    return (*layers, output)
+
+
+def _kind(numbered: tuple[int, Layer]) -> object:
+    """Equal for layers that can be stacked; the layer's number for one that cannot."""
+    number, (w, b) = numbered
+    if w.ndim != 2 or w.shape[0] != w.shape[1]:
+        return number
+    return w.shape, w.dtype, None if b is None else b.dtype
+
+
+def unstack(params: Params) -> Params:
+    """Turn each run back into its layers: the inverse of `stack`.
+
+    Also for what has the structure of stacked parameters, such as their gradient.
+
+    Args:
+        params: layers and runs of layers.
+
+    Returns:
+        A tuple of layers, each with `w (n_in, n_out)`.
+
+    Raises:
+        TypeError, ValueError: as `stack`.
+
+    Source: as `stack`.
+
+    >>> from fcjax import init
+    >>> params = init(jax.random.key(0), (4, 8, 8, 8, 8, 3))
+    >>> [layer.w.shape for layer in unstack(stack(params))]
+    [(4, 8), (8, 8), (8, 8), (8, 8), (8, 3)]
+    """
+    check_layers(params)
+    layers = []
+    for layer in params:
+        layers.extend(_layers_of(layer) if is_run(layer) else [layer])
+    return tuple(layers)
+
+
+def _layers_of(run: Layer) -> list[Layer]:
+    biases = itertools.repeat(None) if run.b is None else run.b
+    return [Layer(w, b) for w, b in zip(run.w, biases)]  # noqa: B905
