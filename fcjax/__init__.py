@@ -41,6 +41,7 @@ from .forward_mode import (
 from .losses import (
     absolute_error as absolute_error,
     binary_cross_entropy as binary_cross_entropy,
+    dense_softmax_cross_entropy as dense_softmax_cross_entropy,
     half_squared_error as half_squared_error,
     hinge as hinge,
     huber as huber,

@@ -13,6 +13,7 @@ SHARED = {"_arguments", "_cotangent", "_rule"}
 
 ALLOWED = {
     **dict.fromkeys(RULES, SHARED),
+    "losses": SHARED | {"dense"},
     **dict.fromkeys(SHARED, SHARED),
     "network": SHARED | {"dense", "activations"},
     "checkpoint": {"_arguments"},

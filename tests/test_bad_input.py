@@ -400,6 +400,65 @@ CROSS_ENTROPY = [
     ),
 ]
 
+
+def fused(x=X, w=W[:, :4], b=B[:4], labels=LABELS, **options):
+    return fcjax.dense_softmax_cross_entropy(x, w, b, labels, **options)
+
+
+FUSED = [
+    reject("fused, x against w", ValueError, r"^x .*\(\.\.\., 3\).*got .*\[5, 4\]", fused, Z),
+    reject("fused, x of integers", TypeError, r"^x .*floating.*int32\[5, 3\]", fused, INTEGERS),
+    reject("fused, w of integers", TypeError, r"^w .*floating.*int32", fused, w=INTEGERS.T[:, :4]),
+    reject("fused, w a vector", ValueError, r"^w .*\(n_in, n_out\), got", fused, w=B),
+    reject(
+        "fused, no classes",
+        ValueError,
+        r"^w .*one class, got float32\[3, 0\]",
+        fused,
+        w=W[:, :0],
+        b=None,
+    ),
+    reject("fused, b against w", ValueError, r"^b .*\(4,\).*got float32\[7\]", fused, b=B),
+    reject("fused, b of integers", TypeError, r"^b .*floating", fused, b=LABELS[:4]),
+    reject("fused, empty batch", ValueError, r"^x .*at least one", fused, X[:0], labels=LABELS[:0]),
+    reject(
+        "fused, labels of another batch",
+        ValueError,
+        r"^labels .*classes of shape \[5\] .*distributions of shape \[5, 4\], to match "
+        r"x float32\[5, 3\] and w float32\[3, 4\], got int32\[4\]",
+        lambda: fused(labels=LABELS[:4]),
+    ),
+    reject("fused, labels of booleans", TypeError, r"^labels .*bool", fused, labels=LABELS > 0),
+    reject(
+        "fused, label_smoothing", ValueError, r"^label_smoothing .*got", fused, label_smoothing=1
+    ),
+    reject("fused, ignore_index", TypeError, r"^ignore_index .*got", fused, ignore_index=1.0),
+    reject("fused, weights", ValueError, r"^weights .*\[5\], got", fused, weights=B[:4]),
+    reject(
+        "fused, class_weights", ValueError, r"^class_weights .*\[4\], got", fused, class_weights=B
+    ),
+    reject("fused, reduction", ValueError, r"^reduction: 'avg' is unknown", fused, reduction="avg"),
+    reject(
+        "fused, compute_dtype", TypeError, r"^compute_dtype .*int8", fused, compute_dtype=jnp.int8
+    ),
+    *(
+        reject(
+            f"chunk_size {size!r}",
+            error,
+            r"^chunk_size must be an? (positive|integer).*, got",
+            lambda size=size: fused(chunk_size=size),
+        )
+        for size, error in [
+            (0, ValueError),
+            (-2, ValueError),
+            (2.0, TypeError),
+            ("2", TypeError),
+            (True, TypeError),
+            (jnp.ones(2), TypeError),
+        ]
+    ),
+]
+
 NORMS = [
     reject(
         "layer_norm, scale", ValueError, r"^scale .*\[3\].*got .*\[7\]", fcjax.layer_norm, X, B, B
@@ -471,7 +530,18 @@ HUBER = [
 ]
 
 ALL = [
-    *(DENSE + ACTIVATIONS + NETWORKS + INIT + BACKWARD + CROSS_ENTROPY + NORMS + DROPOUT + HUBER),
+    *(
+        DENSE
+        + ACTIVATIONS
+        + NETWORKS
+        + INIT
+        + BACKWARD
+        + CROSS_ENTROPY
+        + FUSED
+        + NORMS
+        + DROPOUT
+        + HUBER
+    ),
     *(bad for name, pred in PAIRWISE.items() for bad in pairwise(name, pred)),
 ]
 

@@ -86,6 +86,16 @@ def cross_entropy_by_class(class_weights, logits, q):
     )
 
 
+def fused_cross_entropy(w, b, class_weights, x, q, **options):
+    return fcjax.dense_softmax_cross_entropy(
+        x, w, b, q, class_weights=class_weights, label_smoothing=0.1, **options
+    )
+
+
+def fused_none(*args):
+    return fused_cross_entropy(*args, reduction="none", chunk_size=1)
+
+
 CASES = [
     case("dense", dense, (W, B), X),
     case("dense, bfloat16", partial(dense, compute_dtype=jnp.bfloat16), (W, B), X),
@@ -104,6 +114,7 @@ CASES = [
     case("huber", each_loss("huber"), (), Z, TARGET),
     case("binary_cross_entropy", each_loss("binary_cross_entropy"), (), PROBS, TARGET),
     case("softmax_cross_entropy", cross_entropy_by_class, (CLASS_WEIGHTS,), Z, DISTRIBUTIONS),
+    case("dense_softmax_cross_entropy", fused_none, (W, B, CLASS_WEIGHTS), X, DISTRIBUTIONS),
     case("network", network, (W, B, W2, B2), X),
     case("textbook passes", textbook, (W, B, W2, B2), X),
     case("normalized network", normalized_network, (W, B, B, B2, W2, B2), X),
@@ -207,6 +218,16 @@ def weighted_cross_entropy(weights, w, b, x, labels, reduction):
     return jnp.sum(loss * loss)
 
 
+def fused(weights, w, b, x, labels, reduction, chunk_size=1):
+    options = {"weights": weights, "reduction": reduction, "chunk_size": chunk_size}
+    loss = fcjax.dense_softmax_cross_entropy(x, w, b, labels, **options)
+    return jnp.sum(loss * loss)
+
+
+def fused_with_a_remainder(weights, w, b, x, labels, reduction):
+    return fused(weights, w, b, x, labels, reduction, chunk_size=3)
+
+
 def weighted_error(weights, w, b, x, labels, reduction):
     del labels
     loss = fcjax.mean_squared_error(
@@ -215,7 +236,9 @@ def weighted_error(weights, w, b, x, labels, reduction):
     return jnp.sum(loss * loss)
 
 
-@pytest.mark.parametrize("loss", [weighted_cross_entropy, weighted_error])
+@pytest.mark.parametrize(
+    "loss", [weighted_cross_entropy, weighted_error, fused, fused_with_a_remainder]
+)
 @pytest.mark.parametrize("reduction", ["mean", "none"])
 @pytest.mark.parametrize("weights", [None, P(), P("data")], ids=["", "replicated", "split"])
 @pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit], ids=["auto", "explicit"])

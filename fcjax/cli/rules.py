@@ -130,6 +130,12 @@ def _cross_entropies() -> Iterator[Case]:
     for what, kwargs in options.items():
         yield Case(f"softmax_cross_entropy, {what}", fun, (normal(5, 3), labels), kwargs)
     yield Case("softmax_cross_entropy, distributions", fun, (normal(5, 3), distributions(5, 3)))
+    fun, layer = losses.dense_softmax_cross_entropy, (normal(5, 2), normal(2, 3), normal(3))
+    for what, kwargs in options.items():
+        kwargs = {"chunk_size": 2, **kwargs}
+        yield Case(f"dense_softmax_cross_entropy, {what}", fun, (*layer, labels), kwargs)
+    soft = (*layer, distributions(5, 3))
+    yield Case("dense_softmax_cross_entropy, distributions", fun, soft, {"chunk_size": 2})
 
 
 def _networks() -> Iterator[Case]:

@@ -5,6 +5,7 @@ from .binary import (
     hinge as hinge,
     sigmoid_binary_cross_entropy as sigmoid_binary_cross_entropy,
 )
+from .dense_softmax import dense_softmax_cross_entropy as dense_softmax_cross_entropy
 from .regression import (
     absolute_error as absolute_error,
     half_squared_error as half_squared_error,

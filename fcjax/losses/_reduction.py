@@ -21,18 +21,11 @@ def reduce(
     With weights w: "none" returns `w ℓ`, "sum" `Σ w ℓ` and "mean" `Σ w ℓ / Σ w n`, where `counts`
     n says how much each example counts in the mean (1 unless given). Without weights, w = 1.
     """
-    one_of("reduction", reduction, get_args(Reduction))
-    if weights is not None:
-        weights = floating("weights", weights)
-        if weights.shape != losses.shape:
-            raise ValueError(
-                f"weights must have one number per example, shape {list(losses.shape)}, "
-                f"got {describe(weights)}"
-            )
+    weights = checked_weights(weights, reduction, losses.shape)
     if reduction == "none":
-        return losses if weights is None else _weighted(losses, weights)
+        return losses if weights is None else weighted(losses, weights)
     if reduction == "sum":
-        return _sum(losses, weights)
+        return total(losses, weights)
     if weights is None and counts is None:
         return _mean(losses)
     return _weighted_mean(
@@ -42,8 +35,23 @@ def reduce(
     )
 
 
+def checked_weights(weights: Any, reduction: str, batch: tuple[int, ...]) -> Array | None:
+    """Return the weights as an array, or raise unless they and the reduction can be applied."""
+    one_of("reduction", reduction, get_args(Reduction))
+    if weights is None:
+        return None
+    weights = floating("weights", weights)
+    if weights.shape != batch:
+        raise ValueError(
+            f"weights must have one number per example, shape {list(batch)}, "
+            f"got {describe(weights)}"
+        )
+    return weights
+
+
 @jax.custom_vjp
-def _weighted(losses: Array, weights: Array) -> Array:
+def weighted(losses: Array, weights: Array) -> Array:
+    """Return `w ℓ` for each example."""
     return losses * weights
 
 
@@ -59,14 +67,15 @@ def _weighted_bwd(kept: tuple[Array, Array], dL: Array) -> tuple[Array, Array]:
     return cotangent_of(losses, dlosses), cotangent_of(weights, dweights)
 
 
-_weighted.defvjp(_weighted_fwd, _weighted_bwd)
+weighted.defvjp(_weighted_fwd, _weighted_bwd)
 
 
 def _total(losses: Array, weights: Array | None) -> Array:
+    """Return `Σ w ℓ`."""
     return jnp.sum(losses if weights is None else losses * weights)
 
 
-_sum = jax.custom_vjp(_total)
+total = jax.custom_vjp(_total)
 
 
 def _sum_fwd(losses: Array, weights: Array | None) -> tuple[Array, tuple[Array, Array | None]]:
@@ -83,7 +92,7 @@ def _sum_bwd(kept: tuple[Array, Array | None], dL: Array) -> tuple[Array, Array 
     return cotangent_of(losses, dlosses), cotangent_of(weights, dweights)
 
 
-_sum.defvjp(_sum_fwd, _sum_bwd)
+total.defvjp(_sum_fwd, _sum_bwd)
 
 
 @jax.custom_vjp
@@ -106,6 +115,7 @@ _mean.defvjp(_mean_fwd, _mean_bwd)
 
 
 def _ratio(losses: Array, weights: Array, counts: Array) -> Array:
+    """Return `Σ w ℓ / Σ w n`."""
     return jnp.sum(losses * weights) / jnp.sum(counts * weights)
 
 
@@ -138,3 +148,26 @@ def _weighted_mean_bwd(
 
 
 _weighted_mean.defvjp(_weighted_mean_fwd, _weighted_mean_bwd)
+
+
+def _quotient(S: Array, D: Array) -> Array:
+    """Return `S / D`, the mean of a sum that is known already."""
+    return S / D
+
+
+quotient = jax.custom_vjp(_quotient)
+
+
+def _quotient_fwd(S: Array, D: Array) -> tuple[Array, tuple[Array, Array]]:
+    return S / D, (S, D)
+
+
+def _quotient_bwd(kept: tuple[Array, Array], dL: Array) -> tuple[Array, Array]:
+    # L D = S: L̇ D + L Ḋ = Ṡ.
+    S, D = kept
+    dS = dL / D
+    dD = -dS * (S / D)
+    return cotangent_of(S, dS), cotangent_of(D, dD)
+
+
+quotient.defvjp(_quotient_fwd, _quotient_bwd)

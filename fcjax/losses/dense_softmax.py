@@ -1,0 +1,313 @@
+"""The last dense layer and softmax cross-entropy in one rule, whose logits never exist at once."""
+
+import math
+import operator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import ArrayLike, Float, Shaped
+
+from .._arguments import describe, floating, matrix_product
+from .._cotangent import cotangent_of, placement
+from ..dense import _product, _weight_gradient, compute_dtype_of
+from ._chunks import Batch, over_chunks
+from ._reduction import Reduction, checked_weights, quotient, total, weighted
+from .softmax import (
+    Options,
+    checked_class_weights,
+    checked_labels,
+    count_equally,
+    count_gradient,
+    is_integer,
+    label_options,
+    loss_gradients,
+    losses_and_counts,
+)
+
+# The memory of one chunk's logits, unless chunk_size says otherwise, and how many examples it has
+# at least: each chunk reads W twice and the running sum dW once, at the price of few products.
+CHUNK_BYTES = 2**25
+CHUNK_EXAMPLES = 32
+
+
+def dense_softmax_cross_entropy(
+    x: Float[ArrayLike, "*batch n_in"],
+    w: Float[ArrayLike, "n_in classes"],
+    b: Float[ArrayLike, " classes"] | None,
+    labels: Shaped[ArrayLike, "..."],
+    *,
+    chunk_size: int | None = None,
+    weights: Float[ArrayLike, "*batch"] | None = None,
+    reduction: Reduction = "mean",
+    label_smoothing: float = 0.0,
+    ignore_index: int | None = None,
+    class_weights: Float[ArrayLike, " classes"] | None = None,
+    compute_dtype: Any = None,
+) -> Float[Array, "..."]:
+    """`softmax_cross_entropy(dense(x, w, b), labels)` in the memory of a few examples' logits.
+
+    The batch is cut into chunks. Of each, the logits `Z = X W + b`, the losses ℓ of
+    `softmax_cross_entropy`, and the gradients of `S = Σᵢ aᵢ ℓᵢ` for weights a are computed, and
+    the logits forgotten; s and p are those of `softmax_cross_entropy`:
+
+        dZ = a ((Σs) p − s)      dX = dZ Wᵀ      dW = Σ Xᵀ dZ      db = Σ dZᵀ 1      da = ℓ
+
+    the sums being over chunks. "sum" is S and "mean" is S over a number that no logit enters, so
+    all gradients are computed in the forward pass, and the backward pass multiplies them by a
+    number: logits are computed once. Without differentiation, none of this is computed.
+
+    With "none" the weight of an example is the gradient that arrives for its loss, known in the
+    backward pass only. The forward pass then computes losses alone, and the backward pass the
+    logits once more: four matrix products, not three.
+
+    Split over a mesh, a chunk takes its examples from all devices, as long as their number
+    divides by that of the devices (`chunk_size` may see to it; with explicit axes and a split
+    first axis it always does). Otherwise each device computes the whole batch. dW is summed over
+    devices once per chunk, and in `shard_map` once.
+
+    Args:
+        x: inputs X of the last layer, shape `(..., n_in)`, any number of batch dimensions.
+        w: weights W, shape `(n_in, K)`.
+        b: bias, shape `(K,)`, or None.
+        labels: integer classes, shape `(...)`, or distributions, shape `(..., K)`.
+        chunk_size: number of examples in a chunk (per device, where the first axis is split with
+            explicit axes). By default their logits take 32 MiB, but they are 32 at least. One
+            chunk may be smaller.
+        weights: one weight per example, shape `(...)`.
+        reduction: "mean", "sum" or "none"; the divisors are those of `softmax_cross_entropy`.
+        label_smoothing: as in `softmax_cross_entropy`.
+        ignore_index: as in `softmax_cross_entropy`.
+        class_weights: as in `softmax_cross_entropy`, shape `(K,)`.
+        compute_dtype: dtype of the matrix products' operands, as in `dense`.
+
+    Returns:
+        The loss, in float32 at least, as are the logits, which are never rounded to a narrower
+        type. Each gradient, of distributions and weights too, has the dtype of its argument.
+
+    Raises:
+        TypeError: an argument has the wrong kind of dtype.
+        ValueError: shapes do not match, there is no example, or an option is out of its range.
+
+    Source: Wijmans et al., Cut your losses in large-vocabulary language models, ICLR 2025; Hsu et
+    al., Liger kernel: efficient Triton kernels for LLM training (2024), section 3.2, where the
+    gradient is computed in the forward pass.
+
+    >>> x = jnp.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+    >>> w = jnp.array([[1.0, 0.0, -1.0], [0.0, 2.0, 1.0]])
+    >>> labels = jnp.array([0, 1, 2])
+    >>> dense_softmax_cross_entropy(x, w, jnp.zeros(3), labels, chunk_size=2).round(4)
+    Array(4.7012, dtype=float32)
+    """
+    X, W = floating("x", x), floating("w", w)
+    b = None if b is None else floating("b", b)
+    matrix_product(X, W, b)
+    batch, K = X.shape[:-1], W.shape[1]
+    if K == 0:
+        raise ValueError(f"w must have a column for at least one class, got {describe(W)}")
+    labels = checked_labels(labels, (*batch, K), f"x {describe(X)} and w {describe(W)}")
+    options = label_options(labels, label_smoothing, ignore_index)
+    c = checked_class_weights(class_weights, K)
+    a = checked_weights(weights, reduction, batch)
+    operand = compute_dtype_of(compute_dtype) or jnp.promote_types(X.dtype, W.dtype)
+    wide = _logits_dtype(X, W, b, operand)
+    chunk = _chunk_size(chunk_size, K * jnp.dtype(wide).itemsize)
+    static = _Static(options, operand, wide, chunk)
+    if reduction == "none":
+        losses = _each(static, X, W, b, labels, c)
+        return losses if a is None else weighted(losses, a)
+    S, D = _total(static, X, W, b, labels, c, a)
+    if reduction == "sum":
+        return S
+    if not count_equally(options, labels, c):
+        return quotient(S, D)
+    return S / math.prod(batch) if a is None else quotient(S, total(a, None))
+
+
+class _Static(NamedTuple):
+    """What is fixed when the rule is traced: options, dtypes of operands and logits, chunk size."""
+
+    options: Options
+    operand: Any
+    wide: Any
+    chunk: int
+
+
+def _logits_dtype(X: Array, W: Array, b: Array | None, operand: Any) -> Any:
+    return jnp.result_type(*(v for v in (X, W, b) if v is not None), operand, jnp.float32)
+
+
+def _chunk_size(chunk_size: Any, bytes_per_example: int) -> int:
+    if chunk_size is None:
+        return max(CHUNK_EXAMPLES, CHUNK_BYTES // bytes_per_example)
+    try:
+        size = operator.index(chunk_size)
+    except TypeError:
+        size = None
+    if size is None or isinstance(chunk_size, bool):
+        raise TypeError(f"chunk_size must be an integer or None, got {describe(chunk_size)}")
+    if size < 1:
+        raise ValueError(f"chunk_size must be a positive number of examples, got {size}")
+    return size
+
+
+def _logits(static: _Static, X: Array, W: Array, b: Array | None) -> Array:
+    Z = _product(X, W, ((X.ndim - 1,), (0,)), static.operand).astype(static.wide)
+    return Z if b is None else Z + b.astype(static.wide)
+
+
+def _losses_and_counts(
+    static: _Static, X: Array, W: Array, b: Array | None, labels: Array, c: Array | None
+) -> tuple[Array, Array]:
+    """The loss ℓ of each example, and how much it counts in a mean."""
+    batch = Batch(X, static.chunk)
+
+    def one_chunk(X: Array, labels: Array) -> tuple[None, tuple[Array, Array]]:
+        return None, losses_and_counts(static.options, _logits(static, X, W, b), labels, c)
+
+    _, each = over_chunks(one_chunk, batch, (X, labels))
+    return each
+
+
+class _Gradients(NamedTuple):
+    """Of `S = Σᵢ aᵢ ℓᵢ`, and `counts` that of `D = Σᵢ aᵢ nᵢ` by c; in float32 at least."""
+
+    X: Array
+    W: Array
+    b: Array | None
+    labels: Array | None
+    c: Array | None
+    counts: Array | None
+
+
+def _gradients(
+    static: _Static,
+    X: Array,
+    W: Array,
+    b: Array | None,
+    labels: Array,
+    c: Array | None,
+    a: Array,
+) -> tuple[tuple[Array, Array], _Gradients]:
+    # Chunk by chunk, with ℓ̇ᵢ = ⟨dzᵢ, żᵢ⟩ + … of `softmax_cross_entropy`, scaled by aᵢ:
+    #   S = Σᵢ aᵢ ℓᵢ,   Ż = Ẋ W + X Ẇ + 1 ḃᵀ,   so   Ṡ = ⟨dZ, Ż⟩ + …
+    #     = ⟨dZ Wᵀ, Ẋ⟩ + ⟨Xᵀ dZ, Ẇ⟩ + ⟨dZᵀ 1, ḃ⟩ + ⟨dlabels, labels˙⟩ + ⟨dc, ċ⟩.
+    # An example belongs to one chunk, and so do its rows of dX and dlabels. W, b and c serve all
+    # chunks: their gradients are sums over chunks, of which only the running total is held.
+    batch = Batch(X, static.chunk)
+
+    def one_chunk(X: Array, labels: Array, a: Array) -> tuple[tuple, tuple]:
+        Z = _logits(static, X, W, b)
+        losses, n = losses_and_counts(static.options, Z, labels, c)
+        dZ, dlabels, dc = loss_gradients(static.options, Z, labels, c, a)
+        dX = _product(dZ, W, ((dZ.ndim - 1,), (1,)), static.operand, placement(X, dZ))
+        dW = _weight_gradient(static.operand, X, dZ, placement(W, dZ))
+        db = None if b is None else jnp.sum(dZ, axis=tuple(range(dZ.ndim - 1)))
+        dcounts = None
+        if c is not None and is_integer(labels):
+            dcounts = count_gradient(static.options, labels, c, a)
+        return (dW, db, dc, dcounts), (losses, n, dX, dlabels)
+
+    (dW, db, dc, dcounts), each = over_chunks(one_chunk, batch, (X, labels, a))
+    losses, n, dX, dlabels = each
+    return (losses, n), _Gradients(dX, dW, db, dlabels, dc, dcounts)
+
+
+def _weighted_total(
+    static: _Static,
+    X: Array,
+    W: Array,
+    b: Array | None,
+    labels: Array,
+    c: Array | None,
+    a: Array | None,
+) -> tuple[Array, Array]:
+    """S = Σᵢ aᵢ ℓᵢ and D = Σᵢ aᵢ nᵢ."""
+    losses, n = _losses_and_counts(static, X, W, b, labels, c)
+    return _sums(losses, n, a)
+
+
+def _sums(losses: Array, n: Array, a: Array | None) -> tuple[Array, Array]:
+    if a is None:
+        return jnp.sum(losses), jnp.sum(n)
+    return jnp.sum(losses * a), jnp.sum(n * a)
+
+
+_total = jax.custom_vjp(_weighted_total, nondiff_argnums=(0,))
+
+
+class _Kept(NamedTuple):
+    """What the backward pass scales.
+
+    `args` for the types of their gradients only. `gradients` those of S: S is one number, so its
+    cotangent is a factor of each, and need not be known when they are computed. `losses` and `n`
+    for da.
+    """
+
+    args: tuple
+    gradients: _Gradients
+    losses: Array
+    n: Array
+
+
+def _total_fwd(
+    static: _Static,
+    X: Array,
+    W: Array,
+    b: Array | None,
+    labels: Array,
+    c: Array | None,
+    a: Array | None,
+) -> tuple[tuple[Array, Array], _Kept]:
+    ones = jnp.ones_like(X[..., 0], dtype=static.wide)
+    A = ones if a is None else a.astype(jnp.promote_types(a.dtype, jnp.float32))
+    (losses, n), gradients = _gradients(static, X, W, b, labels, c, A)
+    return _sums(losses, n, a), _Kept((X, W, b, labels, c, a), gradients, losses, n)
+
+
+def _total_bwd(static: _Static, kept: _Kept, cotangents: tuple[Array, Array]) -> tuple:
+    # S and D = Σ aᵢ nᵢ: Ṡ dS + Ḋ dD has every gradient of S times dS, that of D times dD, and
+    # Σᵢ (ℓᵢ dS + nᵢ dD) ȧᵢ.
+    del static
+    args, of_S, losses, n = kept
+    dS, dD = cotangents
+    dX, dW, db, dlabels, dc = (None if dV is None else dV * dS for dV in of_S[:5])
+    if dc is not None and of_S.counts is not None:
+        dc = dc + of_S.counts * dD
+    da = losses * dS + n * dD
+    return tuple(map(_leaving, args, (dX, dW, db, dlabels, dc, da)))
+
+
+def _leaving(V: Any, dV: Array | None) -> Array | None:
+    """Return dV as the cotangent of V, which may be absent or not differentiable."""
+    return None if V is None or dV is None else cotangent_of(V, dV)
+
+
+_total.defvjp(_total_fwd, _total_bwd)
+
+
+def _losses(
+    static: _Static, X: Array, W: Array, b: Array | None, labels: Array, c: Array | None
+) -> Array:
+    return _losses_and_counts(static, X, W, b, labels, c)[0]
+
+
+_each = jax.custom_vjp(_losses, nondiff_argnums=(0,))
+
+
+def _each_fwd(
+    static: _Static, X: Array, W: Array, b: Array | None, labels: Array, c: Array | None
+) -> tuple[Array, tuple]:
+    # Only the arguments are kept: each example's losses have a cotangent of their own, which dW,
+    # a sum over examples, cannot be scaled by afterwards.
+    return _losses(static, X, W, b, labels, c), (X, W, b, labels, c)
+
+
+def _each_bwd(static: _Static, kept: tuple, dl: Array) -> tuple:
+    # ⟨dℓ, ℓ̇⟩ = Σᵢ dℓᵢ ℓ̇ᵢ is Ṡ for the weights a = dℓ.
+    _, of_S = _gradients(static, *kept, a=dl)
+    return tuple(map(_leaving, kept, of_S[:5]))
+
+
+_each.defvjp(_each_fwd, _each_bwd)
