@@ -349,15 +349,17 @@ def test_backward_is_differentiable(x64):
 # --- dtypes ---------------------------------------------------------------------------------
 
 
-def test_compute_dtype_rounds_the_operands_of_every_layer():
+def test_compute_dtype_rounds_operands_and_what_lies_between_the_layers():
     names, params, x, weights = at_a_point(3, jnp.float32)
     narrow = {"compute_dtype": jnp.bfloat16}
 
     def by_layers(params, x):
-        A = x
-        for layer, name in zip(params, names, strict=True):
-            A = getattr(fcjax, name)(fcjax.dense(A, *layer, **narrow))
-        return jnp.sum(weights * A)
+        A, (*hidden, last) = x, zip(params, names, strict=True)
+        for layer, name in hidden:
+            Z = fcjax.dense(A, *layer, **narrow)
+            A = getattr(fcjax, name)(Z.astype(jnp.bfloat16))
+        layer, name = last
+        return jnp.sum(weights * getattr(fcjax, name)(fcjax.dense(A, *layer, **narrow)))
 
     def loss(params, x):
         return jnp.sum(weights * fcjax.mlp(params, x, **options(names), **narrow))

@@ -429,6 +429,11 @@ each_mesh_case = pytest.mark.parametrize("name", MESH_CASES)
 CHECK_VMA = pytest.mark.parametrize("check_vma", [True, False], ids=["vma", "no vma"])
 
 
+def allowed(name):
+    # an operand at a rounding boundary may go either way in two programs
+    return tolerance(jnp.bfloat16 if name == "bfloat16" else jnp.float32)
+
+
 def on_a_mesh(name, axis_type):
     """Loss, what lies on every device, and what is split; on one device, and placed."""
     function, *shared = MESH_CASES[name]
@@ -460,7 +465,7 @@ def test_a_run_on_a_mesh(name, axis_type):
         if axis_type is AxisType.Explicit:
             specs = jax.tree.map(lambda V: jax.typeof(V).sharding.spec, (placed, grads))
             assert specs[0] == specs[1]
-    assert_trees_close((value, grads), want, tolerance(jnp.float32))
+    assert_trees_close((value, grads), want, allowed(name))
 
 
 @ON_A_MESH
@@ -476,7 +481,7 @@ def test_gradient_of_a_run_in_a_shard_map(name, check_vma):
         return jax.lax.psum(total(shared, batch), "data")
 
     got = compiled(jax.value_and_grad(sharded, (0, 1)))(*placed)
-    assert_trees_close(got, want, tolerance(jnp.float32))
+    assert_trees_close(got, want, allowed(name))
 
 
 @ON_A_MESH
@@ -498,7 +503,7 @@ def test_gradient_of_a_run_inside_a_shard_map(name, check_vma):
             dshared = jax.lax.psum(dshared, "data")
         return jax.lax.psum(value, "data"), (dshared, dbatch)
 
-    assert_trees_close(compiled(run)(*placed), want, tolerance(jnp.float32))
+    assert_trees_close(compiled(run)(*placed), want, allowed(name))
 
 
 @ON_A_MESH
@@ -528,7 +533,7 @@ def test_weights_of_each_device_and_one_input(check_vma):
         return total(w[0], x) + total(w[1], x)
 
     got, want = (compiled(jax.value_and_grad(f, (0, 1)))(w, X_SPLIT) for f in (summed, one_by_one))
-    assert_trees_close(got, want, tolerance(jnp.float32))
+    assert_trees_close(got, want, allowed(name))
 
 
 # --- training -------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from typing import Any
 from jax import Array
 from jaxtyping import ArrayLike, Float
 
-from ..dense import dense
+from ..dense import compute_dtype_of, dense, narrowed
 from .arguments import Activation, check_remat, prepare
 from .layers import Params, is_run
 from .run import apply_run
@@ -33,7 +33,8 @@ def mlp(
         activations: of the hidden layers: a name, a function, or one of these per hidden layer,
             counted before stacking; the layers of a run must have the same one.
         output_activation: of the last layer.
-        compute_dtype: dtype of the matrix products' operands, as in `dense`.
+        compute_dtype: dtype of the matrix products' operands, as in `dense`. The hidden layers'
+            values are rounded to it where it is narrower, and take less memory; the output is not.
         remat_every: k saves the input of every k-th layer of a run only, and computes the k − 1
             between again in the backward pass: L/k + k arrays instead of L, least for k = √L, at
             the price of a second forward pass. None saves every layer's.
@@ -55,9 +56,12 @@ def mlp(
     """
     A, functions = prepare(params, x, activations, output_activation)
     check_remat(remat_every, params)
-    for layer, g in zip(params, functions, strict=True):
+    compute_dtype = compute_dtype_of(compute_dtype)
+    *hidden, (last, output) = zip(params, functions, strict=True)
+    for layer, g in hidden:
         if is_run(layer):
             A = apply_run(layer, A, g, compute_dtype=compute_dtype, remat_every=remat_every)
         else:
-            A = g(dense(A, layer.w, layer.b, compute_dtype=compute_dtype))
-    return A
+            Z = dense(A, layer.w, layer.b, compute_dtype=compute_dtype)
+            A = g(narrowed(compute_dtype, Z))
+    return output(dense(A, last.w, last.b, compute_dtype=compute_dtype))

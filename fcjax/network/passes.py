@@ -11,7 +11,7 @@ from jaxtyping import ArrayLike, Float
 
 from .._arguments import describe, floating
 from .._rule import rule_of
-from ..dense import compute_dtype_of, dense_bwd, dense_fwd, dense_kept
+from ..dense import compute_dtype_of, dense_bwd, dense_fwd, dense_kept, narrowed
 from .arguments import Activation, prepare
 from .layers import Layer, Params, is_run
 from .run import as_output
@@ -75,21 +75,24 @@ def forward(
     A, functions = prepare(params, x, activations, output_activation)
     compute_dtype = compute_dtype_of(compute_dtype)
     cache = []
-    for layer, g in zip(params, functions, strict=True):
+    *hidden, (last, output) = zip(params, functions, strict=True)
+    for layer, g in hidden:
+        step = partial(_layer_forward, g=g, compute_dtype=compute_dtype, is_hidden=True)
         if is_run(layer):
-            A = as_output(layer, A, g, compute_dtype)
-            step = partial(_layer_forward, g=g, compute_dtype=compute_dtype)
-            A, of_layer = lax.scan(step, A, layer)
+            A, of_layer = lax.scan(step, as_output(layer, A, g, compute_dtype), layer)
         else:
-            A, of_layer = _layer_forward(A, layer, g, compute_dtype)
+            A, of_layer = step(A, layer)
         cache.append(of_layer)
-    return A, tuple(cache)
+    A, of_last = _layer_forward(A, last, output, compute_dtype, is_hidden=False)
+    return A, (*cache, of_last)
 
 
 def _layer_forward(
-    X: Array, layer: Layer, g: Callable[[Array], Array], compute_dtype: Any
+    X: Array, layer: Layer, g: Callable[[Array], Array], compute_dtype: Any, is_hidden: bool
 ) -> tuple[Array, LayerCache]:
     Z, _ = dense_fwd(compute_dtype, X, layer.w, layer.b)
+    if is_hidden:
+        Z = narrowed(compute_dtype, Z)
     A, kept = rule_of(g).fwd(Z)
     return A, LayerCache(X, Z, kept, g, compute_dtype)
 

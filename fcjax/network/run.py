@@ -32,7 +32,7 @@ from jax import Array, lax
 from .._arguments import describe, floating
 from .._cotangent import cotangent_of
 from .._rule import rule_of
-from ..dense import compute_dtype_of, dense_bwd, dense_fwd
+from ..dense import compute_dtype_of, dense_bwd, dense_fwd, narrowed
 from .layers import Layer
 
 
@@ -138,6 +138,7 @@ def _ascend(
 
     def step(A: Array, l: Array) -> tuple[Array, Array]:
         Z, _ = dense_fwd(rule.compute_dtype, A, *_at(layers, l))
+        Z = narrowed(rule.compute_dtype, Z)
         A, _ = _activation(rule, theta, Z)
         return A, A if rule.keeps_output else Z
 
@@ -244,7 +245,8 @@ def as_output(layers: Layer, x: Array, g: Callable[[Array], Array], compute_dtyp
     types = []
 
     def look(x: Array) -> None:
-        A = g(dense_fwd(compute_dtype, x, *_at(layers, jnp.int32(0)))[0])
+        Z, _ = dense_fwd(compute_dtype, x, *_at(layers, jnp.int32(0)))
+        A = g(narrowed(compute_dtype, Z))
         types.append(jax.typeof(A))
 
     jax.eval_shape(look, x)
@@ -254,6 +256,7 @@ def as_output(layers: Layer, x: Array, g: Callable[[Array], Array], compute_dtyp
             "activations of a run must keep the shape of their argument, got "
             f"{describe(A)} from {describe(x)}"
         )
+    x = narrowed(compute_dtype, x)
     if jnp.promote_types(x.dtype, A.dtype) != A.dtype:
         raise TypeError(
             "activations of a run must not narrow the dtype of their argument, got "
