@@ -18,7 +18,7 @@ def test_every_snippet_runs_and_shows_what_it_is_for(capsys):
     for snippet in SNIPPETS:
         exec(compile(snippet, "README.md", "exec"), namespace)
         printed.append(capsys.readouterr().out)
-    train, step, verify, forward, see = printed
+    train, step, verify, forward, deep, together, see = printed
     losses = namespace["result"].history["loss"]
     assert str(losses) in train
     assert losses[-1] < 0.2 < losses[0]
@@ -30,6 +30,9 @@ def test_every_snippet_runs_and_shows_what_it_is_for(capsys):
     ahead, behind = u_of(1 + step_size), u_of(1 - step_size)
     assert jnp.isclose(du, (ahead - behind) / (2 * step_size), rtol=0.02)
     assert jnp.isclose(d2u, (ahead - 2 * u + behind) / step_size**2, rtol=0.1, atol=0.02)
+    assert deep.strip() == "(99, 32, 32) float32"
+    assert len(re.findall(r"\d\.\d+", together)) == 8
+    assert (namespace["info"].loss[:, -10:].mean(1) < namespace["info"].loss[:, :10].mean(1)).all()
     assert see.splitlines()[1] == "[(5, 128), (5, 10)]"
     assert jnp.isfinite(namespace["dX"]).all()
 
