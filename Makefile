@@ -1,5 +1,8 @@
 # make demo   install what the main job needs, and run it
 # make test   install what the tests need, and run lint, types and every test
+# make bench  train beside the peers, and write benchmarks/README.md (25 min on an idle machine)
+# make bench-check  fail if a small case is slower or larger than benchmarks/results has it (3 min)
+# make bench-tpu-compile  compile the steps for a TPU that need not be there, and count bytes (2 min)
 # make bench-power  count what the checker catches, and its false alarms, over 20 random points (20 min)
 # make clean  remove the environments and everything that was made
 #
@@ -14,8 +17,10 @@ else
 VENV := .venv-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 endif
 BIN := $(VENV)/bin
+BENCH := $(VENV)-bench
+TPU := $(VENV)-tpu
 
-.PHONY: demo test bench-power clean
+.PHONY: demo test bench bench-check bench-tpu-compile bench-power clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/fcjax train
@@ -25,6 +30,15 @@ test: $(VENV)/test.stamp
 	$(BIN)/ruff check .
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
 	$(BIN)/python -m pytest -n auto
+
+bench: $(BENCH)/bench.stamp
+	$(BENCH)/bin/python -m benchmarks run
+
+bench-check: $(BENCH)/bench.stamp
+	$(BENCH)/bin/python -m benchmarks check
+
+bench-tpu-compile: $(TPU)/tpu.stamp
+	$(TPU)/bin/python -m benchmarks tpu
 
 bench-power: $(VENV)/test.stamp
 	$(BIN)/python -m pip install --quiet --editable '.[power]'
@@ -38,11 +52,19 @@ $(VENV)/test.stamp: $(VENV)/pip.stamp pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
 	touch $@ $(VENV)/demo.stamp
 
-$(VENV)/pip.stamp:
+$(BENCH)/bench.stamp: $(BENCH)/pip.stamp pyproject.toml
+	$(BENCH)/bin/python -m pip install --quiet --editable '.[bench]'
+	touch $@
+
+$(TPU)/tpu.stamp: $(TPU)/pip.stamp pyproject.toml
+	$(TPU)/bin/python -m pip install --quiet --editable '.[bench-tpu]'
+	touch $@
+
+%/pip.stamp:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "fcjax needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1)." \
 	       "Name another one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $*
 	touch $@
 
 clean:

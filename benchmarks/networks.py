@@ -1,0 +1,68 @@
+"""The networks that every system trains, with the same weights and examples for each."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby, pairwise
+
+import numpy as np
+
+LEARNING_RATE = 0.01
+
+
+@dataclass(frozen=True)
+class Network:
+    """Sizes of the layers, examples per step, and steps per pass over the data."""
+
+    sizes: tuple[int, ...]
+    batch: int
+    steps: int
+
+    @property
+    def name(self) -> str:
+        """For example `784-1024×3-10, batch 512`."""
+        runs = [(size, len(list(run))) for size, run in groupby(self.sizes)]
+        layers = "-".join(f"{size}×{n}" if n > 2 else "-".join([str(size)] * n) for size, n in runs)
+        return f"{layers}, batch {self.batch}"
+
+    @property
+    def flops(self) -> int:
+        """Multiplications and additions of a step's matrix products."""
+        first, *others = [2 * self.batch * m * n for m, n in pairwise(self.sizes)]
+        return 2 * first + 3 * sum(others)
+
+    def weights(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Return (W, b) of each layer: He's normal weights, small biases."""
+        draw = np.random.default_rng(0).standard_normal
+        return [
+            (np.float32(draw((m, n)) * math.sqrt(2 / m)), np.float32(draw(n) / 100))
+            for m, n in pairwise(self.sizes)
+        ]
+
+    def data(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return examples (steps · batch, n_in) and their classes."""
+        generator = np.random.default_rng(1)
+        examples = self.steps * self.batch
+        X = generator.standard_normal((examples, self.sizes[0]), dtype=np.float32)
+        return X, generator.integers(self.sizes[-1], size=examples, dtype=np.int32)
+
+    def batches(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Return the same examples step by step."""
+        X, y = self.data()
+        return list(zip(np.split(X, self.steps), np.split(y, self.steps), strict=True))
+
+
+def by_name(networks: Sequence[Network]) -> dict[str, Network]:
+    """Return the networks under their names."""
+    return {network.name: network for network in networks}
+
+
+TINY = Network((64, 128, 10), 32, 64)
+NARROW = Network((1000, 100, 10), 64, 64)
+MIDDLE = Network((784, 512, 512, 10), 128, 64)
+WIDE = Network((784, 1024, 1024, 1024, 10), 512, 16)
+DEEP = Network((*(512,) * 17, 10), 256, 16)
+WIDEST = Network((4096, 4096, 4096), 512, 4)
+
+MAIN = (TINY, NARROW, MIDDLE, WIDE, DEEP)
+MIXED = (WIDE, DEEP, WIDEST, MIDDLE)

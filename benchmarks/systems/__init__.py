@@ -1,0 +1,1 @@
+"""One module per library: each function builds the `Program` of one system."""
