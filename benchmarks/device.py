@@ -13,13 +13,15 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+ROOT = Path(__file__).parents[1]
 PACKAGES = ("jax", "jaxlib", "equinox", "flax", "keras", "torch", "scikit-learn", "optax", "numpy")
 
 
 def describe() -> dict[str, Any]:
     """Ask a short-lived process for JAX's devices; add the processor and the packages."""
     command = [sys.executable, "-m", "benchmarks.device"]
-    found = json.loads(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
+    answer = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True, cwd=ROOT)
+    found = json.loads(answer.stdout)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return found | {
         "processor": _processor(),

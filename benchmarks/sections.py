@@ -53,8 +53,8 @@ PEERS = {
     "Equinox": System("of_equinox:mlp"),
     "Flax NNX": System("of_flax:mlp"),
     "Keras on JAX": System("of_keras:fit"),
-    "PyTorch": System("of_torch:eager"),
-    "torch.compile": System("of_torch:compiled"),
+    "PyTorch": System("of_torch:train"),
+    "torch.compile": System("of_torch:train", {"compiled": True}),
     "scikit-learn": System("of_sklearn:partial_fit"),
 }
 IN_SCAN = {"jax.grad in scan": System("of_jax:grad", {"scan": True})}
@@ -66,7 +66,7 @@ MIXED_SYSTEMS = {
     "fcjax bf16 train_step": System("of_fcjax:train_step", _BF16),
     "autodiff, bf16 result": System("of_jax:grad", _BF16 | {"result": "bfloat16", "scan": True}),
     "autodiff, f32 result": System("of_jax:grad", _BF16 | {"scan": True}),
-    "PyTorch autocast": System("of_torch:eager", {"autocast": True}),
+    "PyTorch autocast": System("of_torch:train", {"autocast": True}),
     "limit bf16": System("limit:limit", {"dtype": "bfloat16", "loop": True}),
 }
 

@@ -13,16 +13,10 @@ from .sections import LIMITS, PEERS
 Figure = tuple[float, str] | None
 
 SINGLE_LIMITS = [name for name in LIMITS if "loop" not in name]
-# g' is a function of the output, or has but few values: nothing else needs to be kept.
+# g' is a function of the output, so that nothing else needs to be kept.
 KEEPS_OUTPUT = (
-    "celu",
-    "elu",
-    "leaky_relu",
-    "relu",
-    "selu",
-    "sigmoid",
-    "softplus",
-    "tanh",
+    *("celu", "elu", "leaky_relu", "log_sigmoid", "log_softmax", "relu", "relu6", "selu"),
+    *("sigmoid", "soft_sign", "softmax", "softplus", "sparse_plus", "squareplus", "tanh"),
 )
 VOCABULARY, MILLION = "4,096 × 512 × 32,768", "256 × 512 × 1,000,000"
 

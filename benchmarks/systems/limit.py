@@ -39,12 +39,12 @@ def limit(
         compiled = jax.jit(step, donate_argnums=0, keep_unused=True)
     gradients = [jnp.zeros(shape, jnp.float32) for shape in pairwise(network.sizes)]
 
-    def run() -> list[Array]:
+    def run() -> list[float]:
         nonlocal gradients
         for X in [arguments[1]] if loop else batches:
             gradients = compiled(gradients, weights, X)
         jax.block_until_ready(gradients)
-        return [jnp.zeros(())]
+        return [0.0]
 
     return Program(
         run,

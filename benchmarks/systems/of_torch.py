@@ -1,7 +1,6 @@
 """PyTorch, eager and compiled, on the device that it finds."""
 
 import shutil
-from collections.abc import Callable
 from itertools import pairwise
 
 import torch
@@ -11,12 +10,32 @@ from ..networks import LEARNING_RATE, Network
 from ..program import Program, Skip
 
 
-def eager(network: Network, autocast: bool = False) -> Program:
-    """The training loop of PyTorch's tutorials, with the fused optimizer."""
-    device = _device()
+def train(network: Network, compiled: bool = False, autocast: bool = False) -> Program:
+    """The training loop of PyTorch's tutorials, with the fused optimizer.
+
+    Args:
+        network: its shape.
+        compiled: whether `torch.compile` compiles the network with its loss.
+        autocast: whether the forward pass runs under autocast to bfloat16.
+    """
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda":
+        torch.set_float32_matmul_precision("high")  # as JAX does by default
     model = _model(network).to(device)
     optimizer = torch.optim.SGD(model.parameters(), LEARNING_RATE, fused=True)
-    loss = _loss(model, autocast)
+    batches = [
+        (torch.from_numpy(X).to(device), torch.from_numpy(y).long().to(device))
+        for X, y in network.batches()
+    ]
+
+    def loss(X: Tensor, y: Tensor) -> Tensor:
+        with torch.autocast(device, torch.bfloat16, enabled=autocast):
+            return nn.functional.cross_entropy(model(X), y)
+
+    if compiled:
+        if device == "cpu" and not (shutil.which("g++") or shutil.which("clang++")):
+            raise Skip("torch.compile needs a C++ compiler")
+        loss = torch.compile(loss)
 
     def step(X: Tensor, y: Tensor) -> Tensor:
         value = loss(X, y)
@@ -25,29 +44,13 @@ def eager(network: Network, autocast: bool = False) -> Program:
         optimizer.step()
         return value.detach()
 
-    return _program(network, step)
+    def run() -> list[Tensor]:
+        losses = [step(X, y) for X, y in batches]
+        if device == "cuda":
+            torch.cuda.synchronize()
+        return losses
 
-
-def compiled(network: Network, autocast: bool = False) -> Program:
-    """`torch.compile` of the network with its loss; the update stays as in `eager`."""
-    if _device() == "cpu" and not (shutil.which("g++") or shutil.which("clang++")):
-        raise Skip("torch.compile needs a C++ compiler")
-    model = _model(network).to(_device())
-    optimizer = torch.optim.SGD(model.parameters(), LEARNING_RATE, fused=True)
-    loss = torch.compile(_loss(model, autocast))
-
-    def step(X: Tensor, y: Tensor) -> Tensor:
-        value = loss(X, y)
-        optimizer.zero_grad()
-        value.backward()
-        optimizer.step()
-        return value.detach()
-
-    return _program(network, step)
-
-
-def _device() -> str:
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    return Program(run, network.steps)
 
 
 def _model(network: Network) -> nn.Sequential:
@@ -57,27 +60,3 @@ def _model(network: Network) -> nn.Sequential:
         layer.bias.data = torch.from_numpy(b)
     hidden = [module for layer in layers[:-1] for module in (layer, nn.ReLU())]
     return nn.Sequential(*hidden, layers[-1])
-
-
-def _loss(model: nn.Module, autocast: bool) -> Callable[[Tensor, Tensor], Tensor]:
-    def loss(X: Tensor, y: Tensor) -> Tensor:
-        with torch.autocast(_device(), torch.bfloat16, enabled=autocast):
-            return nn.functional.cross_entropy(model(X), y)
-
-    return loss
-
-
-def _program(network: Network, step: Callable[[Tensor, Tensor], Tensor]) -> Program:
-    device = _device()
-    batches = [
-        (torch.from_numpy(X).to(device), torch.from_numpy(y).long().to(device))
-        for X, y in network.batches()
-    ]
-
-    def run() -> list[Tensor]:
-        losses = [step(X, y) for X, y in batches]
-        if device == "cuda":
-            torch.cuda.synchronize()
-        return losses
-
-    return Program(run, network.steps)
