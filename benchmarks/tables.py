@@ -10,9 +10,9 @@ from .targets import SINGLE_LIMITS, Figure, Target, targets
 Cell = Callable[[str, str], str]
 
 
-def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table whose columns but the first are aligned to the right."""
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+def markdown(head: Sequence[str], rows: Iterable[Sequence[str]], text: Sequence[int] = (0,)) -> str:
+    """Return a table; columns are aligned to the right but for those with text."""
+    lines = [head, ["---" if i in text else "---:" for i in range(len(head))], *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
@@ -20,9 +20,7 @@ def target_table(result: Result) -> str:
     """Return every target beside its figure and the remark on it."""
     remarks = tomllib.loads((HERE / "remarks.toml").read_text())
     rows = [_target_row(target, result, remarks) for target in targets()]
-    return markdown(["", "target", "measured", "met", "remark"], rows).replace(
-        "---: |\n", "--- |\n", 1
-    )
+    return markdown(["", "target", "measured", "met", "remark"], rows, text=(0, 2, 3, 4))
 
 
 def _target_row(target: Target, result: Result, remarks: dict[str, str]) -> list[str]:

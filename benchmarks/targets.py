@@ -20,6 +20,9 @@ KEEPS_OUTPUT = (
 )
 VOCABULARY, MILLION = "4,096 × 512 × 32,768", "256 × 512 × 1,000,000"
 
+# Where the logits exist at once: two rules of fcjax, and JAX with Optax.
+UNFUSED = ("two rules", "jax.grad")
+
 
 @dataclass(frozen=True)
 class Target:
@@ -92,11 +95,10 @@ def _deep() -> Iterable[Target]:
 
 
 def _losses() -> Iterable[Target]:
-    text = f"{VOCABULARY}: temporaries of `dense_softmax_cross_entropy` ÷ of the two rules"
+    text = f"{VOCABULARY}: temporaries of `dense_softmax_cross_entropy` ÷ the least of two rules"
     yield Target("one rule memory", text, 1 / 7, True, _one_rule_memory)
-    text = f"{VOCABULARY}: time of `dense_softmax_cross_entropy` ÷ of the two rules"
-    measure = partial(_times, "vocabulary", VOCABULARY, "one rule", "two rules")
-    yield Target("one rule time", text, 1.0, True, measure)
+    text = f"{VOCABULARY}: time of `dense_softmax_cross_entropy` ÷ the faster of two rules"
+    yield Target("one rule time", text, 1.0, True, _one_rule_time)
     text = f"{VOCABULARY}: time of the loss alone ÷ with its gradient"
     measure = partial(_times, "vocabulary", VOCABULARY, "one rule, loss only", "one rule")
     yield Target("loss only", text, 0.5, True, measure)
@@ -187,10 +189,16 @@ def _trains(result: Result) -> Figure:
 
 
 def _one_rule_memory(result: Result) -> Figure:
-    fused, unfused = (
-        _temp(entry(result, "vocabulary", VOCABULARY, name)) for name in ("one rule", "two rules")
+    ours, *others = (
+        _temp(entry(result, "vocabulary", VOCABULARY, name)) for name in ("one rule", *UNFUSED)
     )
-    return _figure(fused / unfused if fused and unfused else None)
+    known = [temp for temp in others if temp]
+    return _figure(ours / min(known) if ours and known else None)
+
+
+def _one_rule_time(result: Result) -> Figure:
+    best = fastest(result, "vocabulary", VOCABULARY, UNFUSED)
+    return _figure(ratio(entry(result, "vocabulary", VOCABULARY, "one rule"), best))
 
 
 def _million(result: Result) -> Figure:

@@ -12,6 +12,7 @@ from jax import Array, lax
 import fcjax
 
 from ..cases import Deep
+from ..networks import LEARNING_RATE
 from ..program import Facts, Program, Skip, compiled, memory_of
 
 CLASSES = 10
@@ -46,7 +47,8 @@ def compile_only(deep: Deep, system: str, at_most: int | None = None, **options:
 
 def trained(deep: Deep, remat_every: int) -> Program:
     """Three steps of gradient descent with `fcjax.stack`, state donated."""
-    optimizer = optax.sgd(0.01)
+    # every layer changes the signal, so that a step is the larger the more there are
+    optimizer = optax.sgd(LEARNING_RATE / deep.layers)
     batch = _batch(deep)
     state = fcjax.init_state(_parameters(deep), optimizer)
     step = fcjax.make_train_step(_fcjax_loss(deep, remat_every=remat_every), optimizer)
