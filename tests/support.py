@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import reference
 
+from fcjax.verify.computing import quickly_compiled
+
 # Errors that are allowed, in units of the dtype's eps and of the largest entry. In float32 and
 # float64, rounding errors of sums add up; in the narrow types only inputs, outputs and a few
 # factors are rounded, for sums are accumulated in float32.
@@ -139,10 +141,7 @@ def check_transformations(case, dtype):
 
 def _compiled(function, f, args, dy):
     """Run under `jit`, compiled quickly rather than well."""
-    lowered = jax.jit(function, static_argnums=0).lower(f, args, dy)
-    on_cpu = jax.default_backend() == "cpu"
-    options = {"xla_backend_optimization_level": 0} if on_cpu else None
-    return lowered.compile(compiler_options=options)(args, dy)
+    return quickly_compiled(partial(function, f), args, dy)(args, dy)
 
 
 def _loss(f, dy):

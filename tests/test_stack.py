@@ -24,6 +24,7 @@ from support import (
 
 import fcjax
 from fcjax.activations import ACTIVATIONS
+from fcjax.verify.computing import quick_options
 
 # glu halves its argument, and no layer of its own width can follow
 NAMES = sorted(set(ACTIVATIONS) - {"glu"})
@@ -61,9 +62,7 @@ def at_a_point(dtype, **options):
 
 def compiled(function):
     """Under `jit`, compiled quickly rather than well."""
-    on_cpu = jax.default_backend() == "cpu"
-    options = {"xla_backend_optimization_level": 0} if on_cpu else None
-    return jax.jit(function, compiler_options=options)
+    return jax.jit(function, compiler_options=quick_options())
 
 
 def gradients(params, x, weights, **options):

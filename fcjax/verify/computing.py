@@ -1,7 +1,8 @@
 """How the checks compute: in which dtypes, compiled quickly, compared as float64."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -18,11 +19,33 @@ OWN = "own"  # the dtypes that the arguments have
 FACTORS = (1.0, 0.875, 0.75)
 
 
+# Options of XLA with which it compiles quickly rather than well, where it knows them: without
+# LLVM's optimizations, and from LLVM's own language rather than MLIR, in half of the time.
+QUICK: Mapping[str, Any] = {
+    "xla_backend_optimization_level": 0,
+    "xla_cpu_use_fusion_emitters": False,
+}
+
+
 def quickly_compiled(program: Callable[..., Any], *inputs: Any) -> Callable[..., Any]:
     """Compile a program that runs a few times only: quickly rather than well."""
-    lowered = jax.jit(program).lower(*inputs)
-    options: Any = {"xla_backend_optimization_level": 0}
-    return lowered.compile(options if jax.default_backend() == "cpu" else None)
+    return jax.jit(program).lower(*inputs).compile(quick_options())
+
+
+@functools.cache
+def quick_options() -> dict[str, Any] | None:
+    """Return those of `QUICK` that this backend knows: some versions of XLA lack one."""
+    if jax.default_backend() != "cpu":
+        return None
+    return {name: value for name, value in QUICK.items() if _is_known({name: value})}
+
+
+def _is_known(option: dict[str, Any]) -> bool:
+    try:
+        jax.jit(lambda: 0).lower().compile(option)
+    except jax.errors.JaxRuntimeError:
+        return False
+    return True
 
 
 @contextlib.contextmanager
