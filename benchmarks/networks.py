@@ -66,3 +66,5 @@ WIDEST = Network((4096, 4096, 4096), 512, 4)
 
 MAIN = (TINY, NARROW, MIDDLE, WIDE, DEEP)
 MIXED = (WIDE, DEEP, WIDEST, MIDDLE)
+# Where products are so small that all else counts.
+SMALL = tuple(Network((64, width, width, 10), 32, 64) for width in (16, 32, 64, 128))

@@ -90,6 +90,17 @@ def _speed(result: Result, picture: str) -> list[str]:
     ]
 
 
+def _small(result: Result, picture: str) -> list[str]:
+    return [
+        "Time of a step ÷ that of its matrix products in a loop. What `train_epoch` in order has "
+        "above it are activations, loss, update and the launch of each kernel; without order, the "
+        "shuffling too; `train_step` pays a call from Python for each step.\n",
+        tables.ratios(result, "small", "limit in a loop"),
+        "Milliseconds per step.\n",
+        tables.times(result, "small"),
+    ]
+
+
 def _mixed(result: Result, picture: str) -> list[str]:
     return [
         "Time of a step ÷ that of `train_epoch` in float32.\n",
@@ -174,6 +185,7 @@ def _ensemble(result: Result, picture: str) -> list[str]:
 
 _TABLES = {
     "speed": _speed,
+    "small": _small,
     "mixed": _mixed,
     "rounding": _rounding,
     "saved": _saved,

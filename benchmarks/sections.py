@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .cases import ACTIVATIONS, Deep, Vocabulary
-from .networks import MAIN, MIDDLE, MIXED, NARROW, TINY, by_name
+from .networks import MAIN, MIDDLE, MIXED, NARROW, SMALL, TINY, by_name
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,14 @@ class Section:
     starts: int = 1
 
 
+LOOPS = {
+    "limit in a loop": System("limit:limit", {"loop": True}),
+    "limit in a loop, (dZᵀX)ᵀ": System("limit:limit", {"loop": True, "order": "(dZᵀX)ᵀ"}),
+}
 LIMITS = {
     "limit": System("limit:limit"),
     "limit, (dZᵀX)ᵀ": System("limit:limit", {"order": "(dZᵀX)ᵀ"}),
-    "limit in a loop": System("limit:limit", {"loop": True}),
-    "limit in a loop, (dZᵀX)ᵀ": System("limit:limit", {"loop": True, "order": "(dZᵀX)ᵀ"}),
+    **LOOPS,
 }
 OURS = {
     "fcjax train_epoch": System("of_fcjax:train_epoch"),
@@ -77,6 +80,12 @@ def sections(platform: str) -> dict[str, Section]:
     return {
         "speed": Section(
             "Speed", by_name(MAIN), LIMITS | OURS | PEERS | IN_SCAN, reference="limit"
+        ),
+        "small": Section(
+            "Where the time of narrow networks goes",
+            by_name(SMALL),
+            LOOPS | OURS | IN_SCAN,
+            reference="limit in a loop",
         ),
         "mixed": Section(
             "Mixed precision", by_name(mixed), MIXED_SYSTEMS, reference="fcjax f32 train_epoch"
