@@ -92,9 +92,9 @@ def _speed(result: Result, picture: str) -> list[str]:
 
 def _small(result: Result, picture: str) -> list[str]:
     return [
-        "Time of a step ÷ that of its matrix products in a loop. What `train_epoch` in order has "
-        "above it are activations, loss, update and the launch of each kernel; without order, the "
-        "shuffling too; `train_step` pays a call from Python for each step.\n",
+        "Time of a step ÷ that of its matrix products in a loop. What `train_epoch` has above "
+        "it are activations, loss, update and the launch of each kernel; shuffled, the drawing of "
+        "an order and the copy too; `train_step` pays a call from Python for each step.\n",
         tables.ratios(result, "small", "limit in a loop"),
         "Milliseconds per step.\n",
         tables.times(result, "small"),

@@ -48,7 +48,7 @@ LIMITS = {
 }
 OURS = {
     "fcjax train_epoch": System("of_fcjax:train_epoch"),
-    "fcjax train_epoch, in order": System("of_fcjax:train_epoch", {"shuffle": False}),
+    "fcjax train_epoch, shuffled": System("of_fcjax:train_epoch", {"shuffle": True}),
     "fcjax train_step": System("of_fcjax:train_step"),
 }
 PEERS = {

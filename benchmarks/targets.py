@@ -54,8 +54,11 @@ def _speed() -> Iterable[Target]:
     for network in (WIDE, DEEP, TINY, NARROW):
         bound = 1.05 if network in (WIDE, DEEP) else 1.0
         text = f"{network.name}: a `train_epoch` step ÷ the time of its matrix products alone"
-        measure = partial(_against_limit, case=network.name)
+        measure = partial(_against_limit, case=network.name, system="fcjax train_epoch")
         yield Target(f"limit {network.name}", text, bound, True, measure)
+        text = f"{network.name}: the same, with the examples shuffled before"
+        measure = partial(_against_limit, case=network.name, system="fcjax train_epoch, shuffled")
+        yield Target(f"shuffled {network.name}", text, bound, True, measure)
     for network in MAIN:
         text = f"{network.name}: the fastest peer's step ÷ a `train_epoch` step"
         measure = partial(_against_peers, case=network.name)
@@ -129,9 +132,9 @@ def _times(section: str, case: str, system: str, reference: str, result: Result)
     return _figure(ratio(*found))
 
 
-def _against_limit(result: Result, case: str) -> Figure:
+def _against_limit(result: Result, case: str, system: str) -> Figure:
     best = fastest(result, "speed", case, SINGLE_LIMITS)
-    return _figure(ratio(entry(result, "speed", case, "fcjax train_epoch"), best))
+    return _figure(ratio(entry(result, "speed", case, system), best))
 
 
 def _against_peers(result: Result, case: str) -> Figure:

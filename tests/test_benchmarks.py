@@ -76,7 +76,7 @@ def test_a_worker_that_cannot_take_part_says_why():
 
 def test_a_case_runs_from_start_to_end():
     section = sections("cpu")["speed"]
-    chosen = ("limit", "fcjax train_epoch, in order", "jax.grad")
+    chosen = ("limit", "fcjax train_epoch", "jax.grad")
     part = Section("", section.cases, {name: section.systems[name] for name in chosen})
     found = run_case("speed", part, TINY.name, {"BENCH_TURN_SECONDS": "0.001"}, rounds=2)
     _check_losses(found, 1e-3)

@@ -30,7 +30,7 @@ def classification(**options: Any) -> Callable[[Any, Any], Array]:
 
 
 def train_epoch(
-    network: Network, shuffle: bool = True, compute_dtype: str | None = None
+    network: Network, shuffle: bool = False, compute_dtype: str | None = None
 ) -> Program:
     """One call per pass over the data."""
     optimizer = optax.sgd(LEARNING_RATE)

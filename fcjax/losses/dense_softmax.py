@@ -27,7 +27,8 @@ from .softmax import (
 )
 
 # The memory of one chunk's logits, unless chunk_size says otherwise, and how many examples it has
-# at least: each chunk reads W twice and the running sum dW once, at the price of few products.
+# at least. Each chunk reads W twice and the running sum dW once, at the price of few products where
+# it is small; up to a quarter of the memory of W is therefore a chunk's in any case.
 CHUNK_BYTES = 2**25
 CHUNK_EXAMPLES = 32
 
@@ -73,8 +74,8 @@ def dense_softmax_cross_entropy(
         b: bias, shape `(K,)`, or None.
         labels: integer classes, shape `(...)`, or distributions, shape `(..., K)`.
         chunk_size: number of examples in a chunk (per device, where the first axis is split with
-            explicit axes). By default their logits take 32 MiB, but they are 32 at least. One
-            chunk may be smaller.
+            explicit axes). By default their logits take 32 MiB, or a quarter of the memory of w
+            if that is more, but they are 32 at least. One chunk may be smaller.
         weights: one weight per example, shape `(...)`.
         reduction: "mean", "sum" or "none"; the divisors are those of `softmax_cross_entropy`.
         label_smoothing: as in `softmax_cross_entropy`.
@@ -112,7 +113,7 @@ def dense_softmax_cross_entropy(
     a = checked_weights(weights, reduction, batch)
     operand = compute_dtype_of(compute_dtype) or jnp.promote_types(X.dtype, W.dtype)
     wide = _logits_dtype(X, W, b, operand)
-    chunk = _chunk_size(chunk_size, K * jnp.dtype(wide).itemsize)
+    chunk = _chunk_size(chunk_size, X.shape[-1], K * jnp.dtype(wide).itemsize)
     static = _Static(options, operand, wide, chunk)
     if reduction == "none":
         losses = _each(static, X, W, b, labels, c)
@@ -138,9 +139,9 @@ def _logits_dtype(X: Array, W: Array, b: Array | None, operand: Any) -> Any:
     return jnp.result_type(*(v for v in (X, W, b) if v is not None), operand, jnp.float32)
 
 
-def _chunk_size(chunk_size: Any, bytes_per_example: int) -> int:
+def _chunk_size(chunk_size: Any, n_in: int, bytes_per_example: int) -> int:
     if chunk_size is None:
-        return max(CHUNK_EXAMPLES, CHUNK_BYTES // bytes_per_example)
+        return max(CHUNK_EXAMPLES, n_in // 4, CHUNK_BYTES // bytes_per_example)
     try:
         size = operator.index(chunk_size)
     except TypeError:

@@ -9,6 +9,7 @@ import optax
 from jax import lax
 
 from .._arguments import describe
+from .shuffle import random_order
 from .state import StepInfo, TrainState
 from .step import LossFn, TrainStep, step_function, stream
 
@@ -101,7 +102,7 @@ def in_order(state: TrainState, data: Any, shuffle: bool) -> Any:
     examples = count_examples(data)
     if not shuffle:
         return data
-    rows = jax.random.permutation(stream(state, "shuffle"), examples)
+    rows = random_order(stream(state, "shuffle"), examples)
     # all at once: many small gathers cost a small network a tenth of its time
     return jax.tree.map(lambda array: jnp.take(array, rows, axis=0, mode="clip"), data)
 

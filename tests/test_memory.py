@@ -1,0 +1,49 @@
+"""What unrolled networks hold in memory: read off compiled programs, so exact."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import fcjax
+from fcjax.verify import without_rules
+
+LAYERS, UNITS, BATCH = 8, 64, 128
+# g' is a function of the output, so that nothing else needs to be kept.
+KEEPS_OUTPUT = (
+    *("celu", "elu", "leaky_relu", "log_sigmoid", "log_softmax", "relu", "relu6", "selu"),
+    *("sigmoid", "soft_sign", "softmax", "softplus", "sparse_plus", "squareplus", "tanh"),
+)
+KEEPS_INPUT = ("gelu", "hard_sigmoid", "hard_silu", "hard_tanh", "mish", "silu", "sparse_sigmoid")
+
+pytestmark = pytest.mark.skipif(
+    jax.default_backend() != "cpu", reason="other compilers have other temporaries"
+)
+
+
+def loss(params, X, **options):
+    return jnp.mean(fcjax.mlp(params, X, **options) ** 2)
+
+
+def arrays_held(loss, **options):
+    """Temporaries of loss and gradient, in arrays of one layer's outputs."""
+    params = jax.eval_shape(lambda: fcjax.init(jax.random.key(0), (UNITS,) * (LAYERS + 1)))
+    X = jax.ShapeDtypeStruct((BATCH, UNITS), jnp.float32)
+    gradient = jax.jit(jax.value_and_grad(lambda params, X: loss(params, X, **options)))
+    temporaries = gradient.lower(params, X).compile().memory_analysis().temp_size_in_bytes
+    return temporaries / (4 * BATCH * UNITS)
+
+
+@pytest.mark.parametrize("name", KEEPS_OUTPUT)
+def test_one_array_for_each_layer(name):
+    assert arrays_held(loss, activations=name) <= LAYERS + 1.1
+
+
+@pytest.mark.parametrize("name", KEEPS_INPUT)
+def test_two_arrays_for_each_layer_where_the_derivative_needs_the_input(name):
+    assert arrays_held(loss, activations=name) <= 2 * LAYERS + 1.1
+
+
+@pytest.mark.parametrize("name", [*KEEPS_OUTPUT, *KEEPS_INPUT])
+def test_never_more_than_autodiff(name):
+    by_rule = arrays_held(loss, activations=name)
+    assert by_rule <= arrays_held(without_rules(loss), activations=name) + 0.1
