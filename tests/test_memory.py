@@ -5,15 +5,12 @@ import jax.numpy as jnp
 import pytest
 
 import fcjax
+from benchmarks.cases import ACTIVATIONS
+from benchmarks.targets import KEEPS_OUTPUT
 from fcjax.verify import without_rules
 
 LAYERS, UNITS, BATCH = 8, 64, 128
-# g' is a function of the output, so that nothing else needs to be kept.
-KEEPS_OUTPUT = (
-    *("celu", "elu", "leaky_relu", "log_sigmoid", "log_softmax", "relu", "relu6", "selu"),
-    *("sigmoid", "soft_sign", "softmax", "softplus", "sparse_plus", "squareplus", "tanh"),
-)
-KEEPS_INPUT = ("gelu", "hard_sigmoid", "hard_silu", "hard_tanh", "mish", "silu", "sparse_sigmoid")
+KEEPS_INPUT = sorted(set(ACTIVATIONS) - set(KEEPS_OUTPUT))
 
 pytestmark = pytest.mark.skipif(
     jax.default_backend() != "cpu", reason="other compilers have other temporaries"

@@ -30,7 +30,7 @@ def test_places_are_uniform_and_neighbours_part():
     examples = 70_000
     order = np.asarray(random_order(jax.random.key(2), examples)).astype(int)
     assert abs(np.corrcoef(order, np.arange(examples))[0, 1]) < 4 / np.sqrt(examples)
-    # words with equal random bits keep their order: after one round, 37,000 neighbours would rise
+    # words with equal random bits keep their order: after one round, two of three would rise
     rising = np.mean(order[1:] > order[:-1])
     assert abs(rising - 0.5) < 4 * np.sqrt(1 / 12 / examples)
 
