@@ -14,7 +14,7 @@ QUICK = ROOT / "out" / "benchmarks"
 
 
 def run(
-    rounds: int = 9,
+    rounds: int = 15,
     only: tyro.conf.UseAppendAction[tuple[str, ...]] = (),
     quick: bool = False,
 ) -> None:

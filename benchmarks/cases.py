@@ -51,6 +51,21 @@ class Deep:
 
 
 @dataclass(frozen=True)
+class Product:
+    """The shape of `Xᵀ dZ`, and the dtype of its operands."""
+
+    examples: int
+    n_in: int
+    n_out: int
+    dtype: str
+
+    @property
+    def name(self) -> str:
+        """For example `128: 512 × 10, float32`."""
+        return f"{self.examples}: {self.n_in} × {self.n_out}, {self.dtype}"
+
+
+@dataclass(frozen=True)
 class Vocabulary:
     """Examples, features and classes of a last layer."""
 

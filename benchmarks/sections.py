@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .cases import ACTIVATIONS, Deep, Vocabulary
+from .cases import ACTIVATIONS, Deep, Product, Vocabulary
 from .networks import MAIN, MIDDLE, MIXED, NARROW, SMALL, TINY, by_name
 
 
@@ -91,18 +91,33 @@ def sections(platform: str) -> dict[str, Section]:
             "Mixed precision", by_name(mixed), MIXED_SYSTEMS, reference="fcjax f32 train_epoch"
         ),
         **_exact(),
+        "products": _products(),
         **_deep(),
         **_losses(),
         "ensemble": Section(
             "Ensembles of 32",
             by_name((TINY, NARROW)),
             {
-                "vmap of train_epoch": System("ensembles:together"),
                 "one after another": System("ensembles:one_by_one"),
+                "vmap of train_epoch": System("ensembles:together"),
+                "one after another, unshuffled": System("ensembles:one_by_one", _UNSHUFFLED),
+                "vmap of train_epoch, unshuffled": System("ensembles:together", _UNSHUFFLED),
             },
             reference="one after another",
         ),
     }
+
+
+_UNSHUFFLED = {"shuffle": False}
+
+
+def _products() -> Section:
+    shapes = [(32, 128, 10), (128, 512, 10), (512, 1024, 10), (128, 512, 512), (256, 512, 512)]
+    cases = [Product(*shape, dtype) for dtype in ("float32", "bfloat16") for shape in shapes]
+    cases += [Product(512, 1024, 1024, "bfloat16")]
+    ways = ("XᵀdZ", "(dZᵀX)ᵀ", "fcjax")
+    systems = {way: System("products:weight_gradient", {"way": way}) for way in ways}
+    return Section("The weight gradient", {c.name: c for c in cases}, systems, "XᵀdZ")
 
 
 def _exact() -> dict[str, Section]:

@@ -55,14 +55,14 @@ def speed_ratios(result: Result) -> str:
     return system_table(result, "speed", cell)
 
 
-def ratios(result: Result, section: str, reference: str) -> str:
+def ratios(result: Result, section: str, reference: str, cases_down: bool = False) -> str:
     """Return each system's time divided by that of the reference, with quartiles."""
 
     def cell(case: str, system: str) -> str:
         found = entry(result, section, case, system)
         return _ratio(found, entry(result, section, case, reference))
 
-    return system_table(result, section, cell)
+    return system_table(result, section, cell, cases_down)
 
 
 def _ratio(found: Result, reference: Result) -> str:
@@ -105,10 +105,15 @@ def _entries(result: Result, section: str, show: Callable[[Result], str]) -> str
     )
 
 
-def system_table(result: Result, section: str, cell: Cell) -> str:
-    """Return one row for each system that has something to show, one column for each case."""
+def system_table(result: Result, section: str, cell: Cell, cases_down: bool = False) -> str:
+    """Return one row for each system that has something to show, one column for each case.
+
+    With `cases_down`, the other way round.
+    """
     cases = result["sections"][section]["cases"]
     systems = list(dict.fromkeys(system for found in cases.values() for system in found))
+    if cases_down:
+        return markdown(["", *systems], [[c, *(cell(c, s) for s in systems)] for c in cases])
     rows = [[system, *(cell(case, system) for case in cases)] for system in systems]
     return markdown(["", *cases], [row for row in rows if any(row[1:])])
 

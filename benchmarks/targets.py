@@ -120,6 +120,10 @@ def _ensembles() -> Iterable[Target]:
         systems = "one after another", "vmap of train_epoch"
         measure = partial(_times, "ensemble", network.name, *systems)
         yield Target(f"ensemble {network.name}", text, 1.0, False, measure)
+        text = f"32 networks {network.name}: the same where all see the examples in one order"
+        unshuffled = [f"{system}, unshuffled" for system in systems]
+        measure = partial(_times, "ensemble", network.name, *unshuffled)
+        yield Target(f"ensemble in one order {network.name}", text, 1.0, False, measure)
 
 
 def _figure(value: float | None, note: str = "") -> Figure:

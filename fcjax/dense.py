@@ -1,16 +1,17 @@
 """The dense layer `Z = X W + b` and its three gradients."""
 
+import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
-from jax.experimental.layout import Layout, with_layout_constraint
 from jaxtyping import ArrayLike, Float
 
 from ._arguments import floating, matrix_product
 from ._cotangent import cotangent_of, placement
+from ._transposed import transposed, transposing_pays
 
 
 def dense(
@@ -162,15 +163,20 @@ def dense_bwd(compute_dtype: Any, kept: Kept, dZ: Array) -> tuple[Array, Array, 
 
 def _weight_gradient(compute_dtype: Any, X: Array, dZ: Array, out_sharding: Any) -> Array:
     """Return `Xᵀ dZ`."""
+    operand = jnp.dtype(_operand_dtype(compute_dtype, X, dZ))
     examples = tuple(range(X.ndim - 1))
-    if jnp.dtype(_operand_dtype(compute_dtype, X, dZ)).itemsize >= 4:
-        return _product(X, dZ, (examples, examples), compute_dtype, out_sharding)
-    # On a CPU a product of 16-bit numbers is fast only along the last axis of its left operand:
-    # the transpose pays. Without a layout of its own, XLA folds it into the product again.
-    Xt = jnp.moveaxis(X, -1, 0)
-    Xt = with_layout_constraint(Xt, Layout(major_to_minor=tuple(range(X.ndim))))
-    axes = tuple(range(1, X.ndim))
-    return _product(Xt, dZ, (axes, examples), compute_dtype, out_sharding)
+
+    def as_it_lies(X: Array, dZ: Array) -> Array:
+        return _product(X, dZ, (examples, examples), operand, out_sharding)
+
+    def transposed_first(X: Array, dZ: Array) -> Array:
+        Xt, last = transposed(X.astype(operand)), tuple(range(1, X.ndim))
+        return _product(Xt, dZ, (last, examples), operand, out_sharding)
+
+    *batch, n_in = X.shape
+    if not transposing_pays(math.prod(batch), n_in, dZ.shape[-1], operand.itemsize):
+        return as_it_lies(X, dZ)
+    return lax.platform_dependent(X, dZ, cpu=transposed_first, default=as_it_lies)
 
 
 _dense.defvjp(dense_fwd, dense_bwd)

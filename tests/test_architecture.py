@@ -13,6 +13,8 @@ SHARED = {"_arguments", "_cotangent", "_rule"}
 
 ALLOWED = {
     **dict.fromkeys(RULES, SHARED),
+    "dense": SHARED | {"_transposed"},
+    "_transposed": set(),
     "losses": SHARED | {"dense"},
     **dict.fromkeys(SHARED, SHARED),
     "network": SHARED | {"dense", "activations"},

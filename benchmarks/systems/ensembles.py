@@ -16,9 +16,9 @@ from .of_fcjax import classification
 MEMBERS = 32
 
 
-def together(network: Network) -> Program:
+def together(network: Network, shuffle: bool = True) -> Program:
     """`jax.vmap` of `train_epoch` over the states."""
-    epoch, states, data = _ensemble(network)
+    epoch, states, data = _ensemble(network, shuffle)
     epochs = jax.jit(jax.vmap(epoch, in_axes=(0, None)), donate_argnums=0)
 
     def run() -> list[Array]:
@@ -30,9 +30,9 @@ def together(network: Network) -> Program:
     return Program(run, network.steps, lambda: memory_of(epochs, states, data), False)
 
 
-def one_by_one(network: Network) -> Program:
+def one_by_one(network: Network, shuffle: bool = True) -> Program:
     """An epoch of the first, an epoch of the second, and so on."""
-    epoch, stacked, data = _ensemble(network)
+    epoch, stacked, data = _ensemble(network, shuffle)
     states = [jax.tree.map(itemgetter(i), stacked) for i in range(MEMBERS)]
 
     def run() -> list[Array]:
@@ -44,9 +44,11 @@ def one_by_one(network: Network) -> Program:
     return Program(run, network.steps, lambda: memory_of(epoch, states[0], data), False)
 
 
-def _ensemble(network: Network):
+def _ensemble(network: Network, shuffle: bool):
     optimizer = optax.sgd(LEARNING_RATE)
-    epoch = fcjax.make_train_epoch(classification(), optimizer, batch_size=network.batch)
+    epoch = fcjax.make_train_epoch(
+        classification(), optimizer, batch_size=network.batch, shuffle=shuffle
+    )
 
     def start(key: Array) -> fcjax.TrainState:
         return fcjax.init_state(fcjax.init(key, network.sizes), optimizer, key=key)

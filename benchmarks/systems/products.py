@@ -1,0 +1,59 @@
+"""The product of a dense layer's weight gradient, alone."""
+
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+import fcjax
+
+from ..cases import Product
+from ..program import Program
+
+# Enough that launching the loop does not count.
+OPERATIONS = 1e9
+
+
+def weight_gradient(case: Product, way: str) -> Program:
+    """`Xᵀ dZ`, again and again, of an X that was computed just before, as activations are."""
+    shapes = (case.examples, case.n_in), (case.examples, case.n_out)
+    X, dZ = (
+        jax.random.normal(key, shape).astype(case.dtype)
+        for key, shape in zip(jax.random.split(jax.random.key(0)), shapes, strict=True)
+    )
+    steps = math.ceil(OPERATIONS / (2 * case.examples * case.n_in * case.n_out))
+    contract = _WAYS[way]
+
+    def step(dW: Array, _: None) -> tuple[Array, None]:
+        return contract(X + dW[0, 0].astype(X.dtype), dZ), None
+
+    start = jnp.zeros((case.n_in, case.n_out))
+    loop = jax.jit(lambda dW: lax.scan(step, dW, None, length=steps)[0])
+
+    def run() -> list[float]:
+        loop(start).block_until_ready()
+        return [0.0]
+
+    return Program(run, steps, comparable=False)
+
+
+def _of_the_rule(X: Array, dZ: Array) -> Array:
+    """Return dW as `fcjax.dense` does, from float32 weights; XLA drops what is not used."""
+    W = jnp.zeros((X.shape[1], dZ.shape[1]))
+    narrow = X.dtype if X.dtype != W.dtype else None
+    pull = jax.vjp(lambda W: fcjax.dense(X, W, compute_dtype=narrow), W)[1]
+    return pull(dZ.astype(jnp.float32))[0]
+
+
+def _product(left: Array, right: Array) -> Array:
+    axes = (((0,), (0,)), ((), ()))
+    return lax.dot_general(left, right, axes, preferred_element_type=jnp.float32)
+
+
+_WAYS: dict[str, Callable[[Array, Array], Array]] = {
+    "XᵀdZ": _product,
+    "(dZᵀX)ᵀ": lambda X, dZ: _product(dZ, X).T,
+    "fcjax": _of_the_rule,
+}
