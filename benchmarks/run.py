@@ -47,11 +47,12 @@ def run_sections(
     }
     # Only one process at a time can hold a TPU.
     alone = device["platform"] == "tpu"
+    tree = commit()
     with Progress() as progress:
         todo = progress.add_task("", total=sum(len(s.cases) for s in chosen.values()))
         for name, section in chosen.items():
             cases: dict[str, Any] = {}
-            about = {"date": now(), "commit": commit(), "rounds": min(rounds, section.rounds)}
+            about = {"date": now(), "commit": tree, "rounds": min(rounds, section.rounds)}
             result["sections"][name] = {**about, "cases": cases}
             for case in section.cases:
                 progress.update(todo, description=f"{name}: {case}")
