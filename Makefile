@@ -1,6 +1,6 @@
 # make demo   install what the main job needs, and run it
 # make test   install what the tests need, and run lint, types and every test
-# make bench  train beside the peers, and write benchmarks/README.md (40 min on an idle machine)
+# make bench  train beside the peers, and write benchmarks/README.md (50 min on an idle machine)
 # make bench-check  fail if a small case is slower or larger than benchmarks/results has it (3 min)
 # make bench-tpu-compile  compile the steps for a TPU that need not be there, and count bytes (2 min)
 # make bench-power  count what the checker catches, and its false alarms, over 20 random points (20 min)

@@ -62,6 +62,7 @@ PEERS = {
 }
 IN_SCAN = {"jax.grad in scan": System("of_jax:grad", {"scan": True})}
 
+_UNSHUFFLED = {"shuffle": False}
 _BF16 = {"compute_dtype": "bfloat16"}
 MIXED_SYSTEMS = {
     "fcjax f32 train_epoch": System("of_fcjax:train_epoch"),
@@ -106,9 +107,6 @@ def sections(platform: str) -> dict[str, Section]:
             reference="one after another",
         ),
     }
-
-
-_UNSHUFFLED = {"shuffle": False}
 
 
 def _products() -> Section:

@@ -162,7 +162,7 @@ def dense_bwd(compute_dtype: Any, kept: Kept, dZ: Array) -> tuple[Array, Array, 
 
 
 def _weight_gradient(compute_dtype: Any, X: Array, dZ: Array, out_sharding: Any) -> Array:
-    """Return `Xᵀ dZ`."""
+    """Return `Xᵀ dZ`, on a CPU by way of Xᵀ in memory where that is faster."""
     operand = jnp.dtype(_operand_dtype(compute_dtype, X, dZ))
     examples = tuple(range(X.ndim - 1))
 
@@ -176,6 +176,7 @@ def _weight_gradient(compute_dtype: Any, X: Array, dZ: Array, out_sharding: Any)
     *batch, n_in = X.shape
     if not transposing_pays(math.prod(batch), n_in, dZ.shape[-1], operand.itemsize):
         return as_it_lies(X, dZ)
+    # which of the two is decided when the program is compiled for a device
     return lax.platform_dependent(X, dZ, cpu=transposed_first, default=as_it_lies)
 
 

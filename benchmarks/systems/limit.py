@@ -61,7 +61,7 @@ def _step(_: list[Array], weights: list[Array], X: Array, order: str) -> list[Ar
     dZ = inputs.pop()
     gradients = []
     for X, W in zip(reversed(inputs), reversed(weights), strict=True):
-        gradients.append(_weight_gradient(X, dZ, order, W.dtype))
+        gradients.append(weight_gradient(X, dZ, order, W.dtype))
         if len(gradients) < len(weights):
             dZ = _product(dZ, W, (1, 1))
     return gradients[::-1]
@@ -80,7 +80,8 @@ def _product(left: Array, right: Array, axes: tuple[int, int]) -> Array:
     return lax.dot_general(left, right, axes, preferred_element_type=jnp.float32)
 
 
-def _weight_gradient(X: Array, dZ: Array, order: str, dtype: jnp.dtype) -> Array:
+def weight_gradient(X: Array, dZ: Array, order: str, dtype: jnp.dtype) -> Array:
+    """Return the product `Xᵀ dZ` of operands in `dtype`, contracted in either order."""
     if order == "XᵀdZ":
         return _product(X, dZ.astype(dtype), (0, 0))
     return _product(dZ, X.astype(dtype), (0, 0)).T

@@ -14,10 +14,11 @@ def random_order(key: Array, examples: int) -> Array:
 
     Examples are sorted by random bits, as `jax.random.permutation` does it, in a fifth of its time:
     XLA sorts pairs through a comparison that it calls, and single integers natively. So bits and
-    place share a word. With b = ⌈log₂ n⌉ bits for the place, 32 − b are random; sorting by them,
-    then by fresh ones, and so on is stable for the places are in the words, hence the same as
-    sorting once by all of them. The rounds go on until there are 3 log₂ n random bits, so that
-    two examples share all of theirs, and keep their order, with probability below 1/n.
+    place share a word: with b = ⌈log₂ n⌉ bits for the place, 32 − b are random. The place breaks
+    ties, so that each sort is stable, and sorting by some bits, then by fresh ones, and so on is
+    the same as sorting once by all of them. The rounds go on until there are 3 log₂ n random bits.
+    Two examples then share all of theirs, and keep their order, with probability n⁻³; of the n²/2
+    pairs any does so with probability below 1/n.
 
     Args:
         key: of `jax.random`.
