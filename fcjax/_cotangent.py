@@ -6,6 +6,8 @@ import jax
 from jax import Array, lax
 from jax.sharding import NamedSharding, PartitionSpec
 
+from ._jax import varying_axes
+
 
 def placement(V: Array, dZ: Array) -> NamedSharding:
     """Return the sharding in which the gradient of `V` must be, on the mesh of `dZ`.
@@ -30,11 +32,10 @@ def cotangent_of(V: Array, dV: Array, dtype: Any = None) -> Array:
     - With explicit axis types the sharding is part of the type.
     - The sum may have been accumulated in a wider dtype.
     """
-    primal, gradient = jax.typeof(V), jax.typeof(dV)
-    extra = gradient.manual_axis_type.varying - primal.manual_axis_type.varying
+    extra = varying_axes(dV) - varying_axes(V)
     if extra:
         dV = lax.psum(dV, tuple(sorted(extra)))
     target = placement(V, dV)
-    if gradient.sharding.spec != target.spec:
+    if jax.typeof(dV).sharding.spec != target.spec:
         dV = jax.sharding.reshard(dV, target)
-    return dV.astype(dtype or primal.dtype)
+    return dV.astype(dtype or V.dtype)

@@ -11,7 +11,8 @@ import math
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.experimental.layout import Layout, with_layout_constraint
+
+from ._jax import in_row_major_order
 
 # Of the first cache: below this much, a column of X can be read without evicting the next one.
 _CACHE_BYTES = 32 * 1024
@@ -49,10 +50,10 @@ def transposed(X: Array) -> Array:
     """
     *batch, n_in = X.shape
     if not _in_blocks(math.prod(batch), n_in, X.dtype.itemsize) or _is_placed(X):
-        return _in_memory(jnp.moveaxis(X, -1, 0))
+        return in_row_major_order(jnp.moveaxis(X, -1, 0))
     strips = X.reshape(*batch, n_in // _BLOCK, _BLOCK)
-    strips = _in_memory(jnp.moveaxis(strips, -2, 0))
-    return _in_memory(jnp.moveaxis(strips, -1, 1).reshape(n_in, *batch))
+    strips = in_row_major_order(jnp.moveaxis(strips, -2, 0))
+    return in_row_major_order(jnp.moveaxis(strips, -1, 1).reshape(n_in, *batch))
 
 
 def _in_blocks(examples: int, n_in: int, itemsize: int) -> bool:
@@ -64,8 +65,3 @@ def _in_blocks(examples: int, n_in: int, itemsize: int) -> bool:
 def _is_placed(X: Array) -> bool:
     """Whether the type of X says how it lies on a mesh, so that an axis may not be cut."""
     return any(jax.typeof(X).sharding.spec)
-
-
-def _in_memory(V: Array) -> Array:
-    """Keep XLA from folding the transpose into what reads it."""
-    return with_layout_constraint(V, Layout(major_to_minor=tuple(range(V.ndim))))

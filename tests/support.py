@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import reference
 
-from fcjax.verify.computing import quickly_compiled
+from fcjax._jax import quickly_compiled
 
 # Errors that are allowed, in units of the dtype's eps and of the largest entry. In float32 and
 # float64, rounding errors of sums add up; in the narrow types only inputs, outputs and a few

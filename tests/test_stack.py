@@ -24,7 +24,7 @@ from support import (
 
 import fcjax
 from fcjax.activations import ACTIVATIONS
-from fcjax.verify.computing import quick_options
+from fcjax._jax import quick_options
 
 # glu halves its argument, and no layer of its own width can follow
 NAMES = sorted(set(ACTIVATIONS) - {"glu"})

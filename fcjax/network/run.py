@@ -31,6 +31,7 @@ from jax import Array, lax
 
 from .._arguments import describe, floating
 from .._cotangent import cotangent_of
+from .._jax import make_varying, varying_axes
 from .._rule import rule_of
 from ..dense import compute_dtype_of, dense_bwd, dense_fwd, narrowed
 from .layers import Layer
@@ -242,15 +243,15 @@ def as_output(layers: Layer, x: Array, g: Callable[[Array], Array], compute_dtyp
     Outputs may be of a wider dtype than the input, lie on a mesh on which the input does not, or
     differ between the devices of a `shard_map` while the input does not.
     """
-    types = []
+    found = []
 
     def look(x: Array) -> None:
         Z, _ = dense_fwd(compute_dtype, x, *_at(layers, jnp.int32(0)))
         A = g(narrowed(compute_dtype, Z))
-        types.append(jax.typeof(A))
+        found.append((jax.typeof(A), varying_axes(A)))
 
     jax.eval_shape(look, x)
-    (A,) = types
+    ((A, axes),) = found
     if A.shape != x.shape:
         raise ValueError(
             "activations of a run must keep the shape of their argument, got "
@@ -263,9 +264,8 @@ def as_output(layers: Layer, x: Array, g: Callable[[Array], Array], compute_dtyp
             f"{describe(A)} from {describe(x)}; unstack(params) has layers of any dtypes"
         )
     x = x.astype(A.dtype)
-    new = A.manual_axis_type.varying - jax.typeof(x).manual_axis_type.varying
-    if new:
-        x = lax.pcast(x, tuple(sorted(new)), to="varying")
+    if axes - varying_axes(x):
+        x = make_varying(x, axes - varying_axes(x))
     if A.sharding.spec != jax.typeof(x).sharding.spec:
         x = jax.sharding.reshard(x, A.sharding)
     return x

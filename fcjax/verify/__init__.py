@@ -7,12 +7,12 @@ from ..forward_mode import (
     jvp as jvp,
     linearize as linearize,
 )
-from .checks import CHECKS as CHECKS
-from .elementwise import check_elementwise as check_elementwise
-from .plain import RuleCall as RuleCall, rules_in as rules_in, without_rules as without_rules
-from .report import CheckResult as CheckResult, RuleReport as RuleReport
-from .rule import (
+from .check import (
     assert_rule as assert_rule,
     check_at_points as check_at_points,
     check_rule as check_rule,
 )
+from .checks import CHECKS as CHECKS
+from .elementwise import check_elementwise as check_elementwise
+from .report import CheckResult as CheckResult, RuleReport as RuleReport
+from .rules import RuleCall as RuleCall, rules_in as rules_in, without_rules as without_rules

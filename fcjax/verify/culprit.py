@@ -4,30 +4,31 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from .computing import OWN, as_float64, first_line
-from .plain import RuleCall, rules_in, without_rules
-from .trial import Trial
+from .precision import as_float64
+from .program import Refused
+from .rules import RuleCall
+from .sample import Sample
 
 
-def culprits(trial: Trial) -> tuple[str, ...]:
+def culprits(sample: Sample) -> tuple[str, ...]:
     """Return a line for each rule that is wrong by itself: its name, source and arguments.
 
     A computation in which one rule stays and every other one is plain has the right gradient if
     that rule is right. Several wrong rules are all found.
     """
     try:
-        calls = rules_in(trial.functions["rule"], *trial.xs(OWN))
-    except Exception:
+        calls = sample.subject.calls
+    except Refused:
         return ()
     by_origin: dict[tuple[str, str], list[RuleCall]] = {}
     for call in calls:
         by_origin.setdefault(call.origin, []).append(call)
-    return tuple(_lines(trial, by_origin))
+    return tuple(_lines(sample, by_origin))
 
 
-def _lines(trial: Trial, by_origin: dict[tuple[str, str], list[RuleCall]]) -> Iterator[str]:
+def _lines(sample: Sample, by_origin: dict[tuple[str, str], list[RuleCall]]) -> Iterator[str]:
     for origin, calls in by_origin.items():
-        why = _wrong(trial, origin)
+        why = _wrong(sample, origin)
         if why and len(by_origin) == 1:
             yield f"  the rule is that of {origin[0]} ({origin[1]})"
         elif why:
@@ -36,24 +37,24 @@ def _lines(trial: Trial, by_origin: dict[tuple[str, str], list[RuleCall]]) -> It
             yield f"  the rule of {origin[0]} ({origin[1]}), called with {arguments}{times}: {why}"
 
 
-def _wrong(trial: Trial, origin: tuple[str, str]) -> str | None:
+def _wrong(sample: Sample, origin: tuple[str, str]) -> str | None:
     """Say what is wrong when the rule of `origin` alone is kept, or return None."""
-    alone = trial.with_rule(
-        without_rules(trial.functions["rule"], keep=lambda call: call.origin == origin)
-    )
-    dtype = trial.wide
+    alone = sample.subject.with_rules_kept(lambda call: call.origin == origin)
+    precision = sample.wide
     try:
-        got = alone.rule(dtype).dxs
-    except Exception as error:
-        return first_line(error)
+        got = alone.rule.pullback(precision, sample.xs(precision), sample.dys(precision)).dxs
+    except Refused as refusal:
+        return str(refusal)
     try:
-        want = trial.by_autodiff(dtype).dxs
-    except Exception:
+        want = sample.autodiff(precision).dxs
+    except Refused:
         return None
-    for k in range(trial.count):
-        error = np.abs(as_float64(got[k]) - as_float64(want[k]))
-        if not np.max(error, initial=0.0) <= trial.allowed(k, want[k], dtype):
-            return f"with all others taken out, the gradient of {trial.name(k)} is still wrong"
-        if got[k].dtype != trial.xs(dtype)[k].dtype:
-            return f"it returns a {got[k].dtype} cotangent"
+    for k, (one, right) in enumerate(zip(got, want, strict=True)):
+        name = sample.name(k)
+        judged = np.isfinite(as_float64(right))
+        error = np.where(judged, np.abs(as_float64(one) - as_float64(right)), 0)
+        if not np.max(error, initial=0.0) <= sample.allowed(k, right, precision):
+            return f"with all others taken out, the gradient of {name} is still wrong"
+        if one.dtype != sample.xs(precision)[k].dtype:
+            return f"it returns a {one.dtype} cotangent"
     return None

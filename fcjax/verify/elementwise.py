@@ -20,7 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .oracles import ORACLES, Oracle
-from .plain import without_rules
+from .rules import without_rules
 from .sweep import (
     BITS,
     Errors,

@@ -78,7 +78,13 @@ def _constant_factor(ratio: float, sizes: Mapping[int, str], known_only: bool) -
         if np.isclose(factor, size, rtol=1e-5):
             yield f"{prefix}{size} times too large, and {size} is {what}: is a 1/{size} missing?"
     if not known_only:
-        yield f"{prefix}a constant factor: {ratio:.6g} times what is right"
+        yield f"{prefix}a constant factor: {_unlike_one(ratio)} times what is right"
+
+
+def _unlike_one(ratio: float) -> str:
+    """Return a factor with as many digits as it takes to tell it from 1."""
+    texts = (f"{ratio:.{digits}g}" for digits in range(6, 18))
+    return next((text for text in texts if float(text) != 1), repr(ratio))
 
 
 def _copies(got: Array, cotangent: Array, close: float) -> Iterator[str]:

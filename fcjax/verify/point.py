@@ -1,8 +1,8 @@
 """A call, taken apart into what is differentiated by and what is held."""
 
-import copy
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -10,64 +10,149 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from .computing import has_dtype
-from .plain import is_array
+from .._jax import evaluate, has_dtype, is_array
+from .captured import Captured, captured_by, inline_jits, with_arrays
+from .precision import Precision
+from .program import call, user_code
+
+Leaves = tuple[Any, ...]
 
 
 class Point:
-    """A call, as a function of its differentiable leaves: the real floating-point arrays.
+    """A call, as a function of its differentiable leaves.
 
-    Everything else (integers, keys, Python numbers, names) is held as it is.
+    These are the real floating-point arrays among the arguments, and then those that the function
+    closes over. Everything else (integers, keys, Python numbers, names) is held as it is.
+
+    Attributes:
+        names: of all leaves of the arguments, in the order of the tree.
+        leaves: these.
+        wrt: positions of those that are differentiated by.
+        arrays: positions of the arrays.
+        captured: what the function closes over.
     """
 
     def __init__(self, fun: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]):
         paths, self._tree = jax.tree.flatten_with_path((tuple(args), dict(kwargs)))
-        # an array of NumPy would refuse to be indexed by what JAX traces
-        self.leaves = [jnp.asarray(x) if has_dtype(x, jnp.number) else x for _, x in paths]
         names = _argument_names(fun, args)
-        self.names = [_name(path, names) for path, _ in paths]
-        self.wrt = [i for i, leaf in enumerate(self.leaves) if has_dtype(leaf, jnp.floating)]
-        self.arrays = [i for i, leaf in enumerate(self.leaves) if is_array(leaf)]
+        self.names = tuple(_name(path, names) for path, _ in paths)
+        # an array of NumPy would refuse to be indexed by what JAX traces
+        self.leaves = tuple(jnp.asarray(x) if has_dtype(x, jnp.number) else x for _, x in paths)
         for name, leaf in zip(self.names, self.leaves, strict=True):
             if has_dtype(leaf, jnp.complexfloating):
-                raise TypeError(f"{name} is complex; the checks are of real functions")
-        if not self.wrt:
+                raise TypeError(f"{name} is complex; the checks are of functions of real arrays")
+        self.wrt = tuple(i for i, leaf in enumerate(self.leaves) if has_dtype(leaf, jnp.floating))
+        self.arrays = tuple(i for i, leaf in enumerate(self.leaves) if is_array(leaf))
+        self.captured = Captured()
+
+    def capture(self, fun: Callable[..., Any]) -> None:
+        """Find the arrays that `fun` closes over; raise Refused if it cannot be traced."""
+        with user_code(), Precision.OWN.context():
+            closed = jax.make_jaxpr(partial(self._outputs, fun, {}))(*self.arguments)
+        self.captured = captured_by(fun, closed, self.leaves)
+
+    def require_leaves(self) -> None:
+        """Raise TypeError where there is nothing to differentiate by."""
+        if not self.differentiable:
             raise TypeError("args must hold at least one floating-point array to differentiate by")
 
     @property
-    def xs(self) -> tuple[Array, ...]:
-        """The differentiable leaves."""
+    def arguments(self) -> Leaves:
+        """The differentiable leaves of the arguments."""
         return tuple(self.leaves[i] for i in self.wrt)
 
+    @property
+    def xs(self) -> Leaves:
+        """The differentiable leaves: those of the arguments, then the captured arrays."""
+        return (*self.arguments, *map(jnp.asarray, self.captured.arrays))
+
+    @property
+    def differentiable(self) -> tuple[str, ...]:
+        """The names of the differentiable leaves."""
+        return (*(self.names[i] for i in self.wrt), *self.captured.names)
+
+    @property
+    def call(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The positional and keyword arguments."""
+        return jax.tree.unflatten(self._tree, self.leaves)
+
     def moved_to(self, args: Sequence[Any]) -> "Point":
-        """Return the point with the differentiable leaves of other positional arguments."""
-        other = copy.copy(self)
-        new = jax.tree.leaves(tuple(args))
-        other.leaves = list(self.leaves)
+        """Return the point with the differentiable leaves of other positional arguments.
+
+        Raises:
+            ValueError: they have another tree, other shapes or other dtypes.
+        """
+        _, kwargs = jax.tree.unflatten(self._tree, self.leaves)
+        new, tree = jax.tree.flatten((tuple(args), kwargs))
+        if tree != self._tree:
+            raise ValueError(f"its tree must be {self._tree}, got {tree}")
+        other = object.__new__(Point)
+        vars(other).update(vars(self))
+        leaves = list(self.leaves)
         for i in self.wrt:
-            if i < len(new):
-                other.leaves[i] = jnp.asarray(new[i])
+            leaves[i] = jnp.asarray(new[i])
+            if described(leaves[i]) != described(self.leaves[i]):
+                want = described(self.leaves[i])
+                raise ValueError(f"{self.names[i]} must be {want}, got {described(leaves[i])}")
+        other.leaves = tuple(leaves)
         return other
 
-    def name(self, k: int) -> str:
-        """Name of the k-th differentiable leaf: its argument and its path in it."""
-        return self.names[self.wrt[k]]
+    def cast(self, precision: Precision) -> Leaves:
+        """Return the differentiable leaves; captured arrays keep their dtype, they are consts."""
+        count = len(self.wrt)
+        return (*precision.cast(self.xs[:count]), *self.xs[count:])
 
-    def on(self, fun: Callable[..., Any]) -> Callable[..., tuple[tuple, tuple]]:
+    def types(self, precision: Precision) -> tuple[Any, ...]:
+        """Return shapes and dtypes of what `cast` returns."""
+        dtype = None if precision is Precision.OWN else jnp.dtype(precision.value)
+        of_arguments = [jax.ShapeDtypeStruct(x.shape, dtype or x.dtype) for x in self.arguments]
+        captured = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in self.captured.arrays]
+        return (*of_arguments, *captured)
+
+    def on(self, fun: Callable[..., Any]) -> Callable[..., tuple[Leaves, Leaves]]:
         """Return `fun` as a function of the differentiable leaves.
 
-        It returns the floating-point outputs and the others. `held` replaces further leaves.
+        It returns the floating-point outputs and the others. A complex output counts as two, its
+        real and its imaginary part. `held` replaces further leaves.
         """
+        count = len(self.wrt)
 
-        def of_leaves(*xs: Array, held: Mapping[int, Any] | None = None) -> tuple[tuple, tuple]:
-            replaced = dict(zip(self.wrt, xs, strict=True)) | dict(held or {})
-            leaves = [replaced.get(i, leaf) for i, leaf in enumerate(self.leaves)]
-            args, kwargs = jax.tree.unflatten(self._tree, leaves)
-            outputs = [jnp.asarray(y) for y in jax.tree.leaves(fun(*args, **kwargs))]
-            floating = tuple(y for y in outputs if has_dtype(y, jnp.floating))
-            return floating, tuple(y for y in outputs if not has_dtype(y, jnp.floating))
+        def of_leaves(*xs: Array, held: Mapping[int, Any] | None = None) -> tuple[Leaves, Leaves]:
+            outputs_at = partial(self._outputs, fun, held or {})
+            if len(xs) == count:
+                return _sorted(outputs_at(*xs))
+            closed = inline_jits(jax.make_jaxpr(outputs_at)(*xs[:count]))
+            consts = with_arrays(closed, self.captured.arrays, xs[count:])
+            return _sorted(evaluate(closed, consts, xs[:count]))
 
         return of_leaves
+
+    def _outputs(self, fun: Any, held: Mapping[int, Any], *xs: Any) -> list[Any]:
+        replaced = dict(zip(self.wrt, xs, strict=True)) | dict(held)
+        leaves = [replaced.get(i, leaf) for i, leaf in enumerate(self.leaves)]
+        args, kwargs = jax.tree.unflatten(self._tree, leaves)
+        return [jnp.asarray(y) for y in jax.tree.leaves(call(fun, *args, **kwargs))]
+
+    def described(self) -> str:
+        """Return the arguments in words: names, dtypes and shapes."""
+        pairs = zip(self.names, self.leaves, strict=True)
+        return ", ".join(f"{name}: {described(leaf)}" for name, leaf in pairs)
+
+
+def _sorted(outputs: Sequence[Array]) -> tuple[Leaves, Leaves]:
+    """Return the floating-point outputs, complex ones in two parts, and the others."""
+    floating: list[Any] = []
+    for y in outputs:
+        if has_dtype_of(y, jnp.complexfloating):
+            floating += [jnp.real(y), jnp.imag(y)]
+        elif has_dtype_of(y, jnp.floating):
+            floating.append(y)
+    return tuple(floating), tuple(y for y in outputs if not has_dtype_of(y, jnp.inexact))
+
+
+def has_dtype_of(y: Any, kind: Any) -> bool:
+    """Whether a traced or concrete array has a kind of dtype."""
+    return jnp.issubdtype(y.dtype, kind)
 
 
 def _argument_names(fun: Callable[..., Any], args: Sequence[Any]) -> list[str]:
@@ -82,13 +167,14 @@ def _argument_names(fun: Callable[..., Any], args: Sequence[Any]) -> list[str]:
     return names
 
 
-def _name(path: tuple, names: list[str]) -> str:
+def _name(path: tuple[Any, ...], names: list[str]) -> str:
     where, which, *rest = path
     first = names[which.idx] if where.idx == 0 else which.key
     return first + jax.tree_util.keystr(tuple(rest))
 
 
 def described(leaf: Any) -> str:
+    """Return dtype and shape of an array, the name or the value of anything else."""
     if is_array(leaf):
         return f"{leaf.dtype}{list(np.shape(leaf))}"
     return getattr(leaf, "__name__", repr(leaf))

@@ -1,39 +1,54 @@
 """Every check by its name, in the order in which they run."""
 
-from collections.abc import Callable, Iterator
-
-from ..report import CheckResult
-from ..trial import Trial
+from ..sample import Sample
+from ._check import (
+    FLOAT64,
+    ORACLE,
+    SEVERAL_DEVICES,
+    SEVERAL_PARTS,
+    SYMBOLIC_ZEROS,
+    Check,
+)
+from .differences import finite_differences
 from .exact import exact
 from .form import determinism, dtype, integers, structure
 from .linear import dot_product, linearity, zero_cotangent
 from .mapped import vmap
+from .narrow import precision
+from .partial_use import partial_use
 from .points import finite, kinks
 from .sharding import sharding
 from .transforms import jit, scan, second_order
-from .values import finite_differences, precision, primal, vjp
+from .values import primal, vjp
 
-CHECKS: dict[str, Callable[[Trial], Iterator[CheckResult]]] = {
-    check.__name__: check
+
+def _is_asked_for_or_meant(sample: Sample) -> bool:
+    """A rule for one device may ignore the others; one that uses a mesh may not."""
+    return sample.chosen or sample.subject.uses_mesh
+
+
+CHECKS: dict[str, Check] = {
+    check.name: check
     for check in (
-        structure,
-        dtype,
-        primal,
-        vjp,
-        finite_differences,
-        dot_product,
-        precision,
-        exact,
-        zero_cotangent,
-        linearity,
-        second_order,
-        finite,
-        kinks,
-        integers,
-        vmap,
-        jit,
-        scan,
-        determinism,
-        sharding,
+        Check(structure, "form"),
+        Check(dtype, "form"),
+        Check(primal, "form"),
+        Check(vjp, "value", (ORACLE,), follows_vjp=True),
+        Check(finite_differences, "value", follows_vjp=True),
+        Check(dot_product, "value", (ORACLE,), follows_vjp=True),
+        Check(precision, "value", (ORACLE, FLOAT64), follows_vjp=True),
+        Check(exact, "value", (ORACLE,), follows_vjp=True),
+        Check(partial_use, "value", (SEVERAL_PARTS, SYMBOLIC_ZEROS, ORACLE), follows_vjp=True),
+        Check(zero_cotangent, "form", follows_vjp=True),
+        Check(linearity, "form", follows_vjp=True),
+        Check(second_order, "transform", (ORACLE,), follows_vjp=True),
+        Check(finite, "form"),
+        Check(kinks, "form", follows_vjp=True),
+        Check(integers, "form"),
+        Check(vmap, "transform"),
+        Check(jit, "transform"),
+        Check(scan, "transform"),
+        Check(determinism, "form"),
+        Check(sharding, "transform", (SEVERAL_DEVICES,), counts=_is_asked_for_or_meant),
     )
 }

@@ -1,103 +1,138 @@
 """The form of what the backward rule returns: tree, shapes, dtypes, integers, equal bits."""
 
 import inspect
-import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..computing import OWN, first_line, mode, same_bits
-from ..plain import is_array
+from ..._jax import (
+    Halves,
+    halves_of,
+    is_array,
+    opened,
+    output_path,
+    says_closed_over,
+    wrong_cotangent,
+)
+from ..precision import Precision, same_bits
+from ..program import LEAK, Refused, Skip, call, user_code
 from ..report import CheckResult
-from ..trial import LEAK, Skip, Trial
+from ..sample import Sample
+
+UNSUMMED = "the sum over the examples that share this argument is missing"
 
 
-def structure(trial: Trial) -> Iterator[CheckResult]:
+def structure(sample: Sample) -> Iterator[CheckResult]:
     """The backward rule returns one cotangent for each argument, with its tree and shape."""
-    try:
-        jaxpr = trial.traced("rule", OWN).jaxpr
-    except Exception as error:
-        if _runs_eagerly(trial):
-            yield CheckResult(
-                "jit", "failed", message=f"runs outside of jit only: {first_line(error)}"
-            )
-            return
-        said, why = _form_in(str(error))
-        if "closed-over" in str(error):
-            said = LEAK
-        name = argument_in(trial, str(error))
-        yield CheckResult("structure", "failed", name, message=said or first_line(error), hint=why)
+    refusal = sample.subject.refusal
+    if refusal is not None:
+        yield _refused(sample, refusal)
         return
-    outputs = jaxpr.outvars[len(jaxpr.outvars) - trial.count :]
-    for k, (x, v) in enumerate(zip(trial.point.xs, outputs, strict=True)):
-        if x.shape != v.aval.shape:
-            said = f"cotangent of shape {list(v.aval.shape)} for shape {list(x.shape)}"
-            yield CheckResult("structure", "failed", trial.name(k), message=said)
+    for k, (x, got) in enumerate(_cotangent_types(sample)):
+        if x.shape != got.shape:
+            said = f"cotangent of shape {list(got.shape)} for shape {list(x.shape)}"
+            yield CheckResult("structure", "failed", sample.name(k), message=said)
     yield CheckResult("structure", "passed")
 
 
-def _form_in(message: str) -> tuple[str | None, str | None]:
-    """Return what an error of JAX says about a cotangent of another shape, and the likely cause."""
-    found = re.search(r"an output of type (\S+) corresponding to an input of type (\S+\])", message)
-    if not found or "shapes do not match" not in message:
-        return None, None
-    got, want = (re.search(r"\[(.*)\]", kind) for kind in found.groups())
-    said = f"a cotangent {found[1]} for an argument {found[2]}"
-    if got and want and got[1] != want[1] and got[1].endswith(want[1]):
-        return said, "the sum over the examples that share this argument is missing"
-    return said, None
+def _cotangent_types(sample: Sample) -> list[tuple[Any, Any]]:
+    outputs = opened(sample.subject.traced(sample.subject.rule, Precision.OWN)).outvars
+    types = [v.aval for v in outputs[len(outputs) - sample.count :]]
+    return list(zip(sample.point.xs, types, strict=True))
 
 
-def _runs_eagerly(trial: Trial) -> bool:
+def _refused(sample: Sample, refusal: Refused) -> CheckResult:
+    """Return what JAX's refusal to differentiate through the rule means."""
     try:
-        trial.eagerly()
-    except Exception:
-        return False
-    return True
+        sample.eagerly()
+    except Refused:
+        pass
+    else:
+        return CheckResult("jit", "failed", message=f"runs outside of jit only: {refusal}")
+    name = argument_in(sample, refusal.text)
+    if says_closed_over(refusal.text):
+        return CheckResult("structure", "failed", name, message=LEAK)
+    wrong = wrong_cotangent(refusal.text)
+    if wrong is None:
+        return CheckResult("structure", "failed", name, message=str(refusal))
+    said = f"a cotangent {wrong.got} for an argument {wrong.want}"
+    is_longer = wrong.got_shape != wrong.want_shape and wrong.got_shape.endswith(wrong.want_shape)
+    hint = UNSUMMED if is_longer else None
+    return CheckResult("structure", "failed", name, message=said, hint=hint)
 
 
-def argument_in(trial: Trial, message: str) -> str | None:
-    """Return the argument that an error of JAX speaks of, as `output[i]`, if any."""
-    found = re.search(r"output((?:\[[^\]]+\])+)", message)
-    if not found:
+def argument_in(sample: Sample, message: str) -> str | None:
+    """Return the argument that an error of JAX speaks of, if any."""
+    place, bare = output_path(message), bare_rule(sample)
+    if place is None or bare is None or place[0] >= len(bare.names):
         return None
-    index, rest = re.match(r"\[(\d+)\](.*)", found[1]).groups()  # pyright: ignore
-    names = rule_arguments(trial)
-    return names[int(index)] + rest if names and int(index) < len(names) else None
+    return bare.names[place[0]] + place[1]
 
 
-def dtype(trial: Trial) -> Iterator[CheckResult]:
+def dtype(sample: Sample) -> Iterator[CheckResult]:
     """Each cotangent has the dtype of its primal; JAX accepts others, and fails later."""
-    jaxpr = trial.traced("rule", OWN).jaxpr
-    outputs = jaxpr.outvars[len(jaxpr.outvars) - trial.count :]
-    for k, (x, v) in enumerate(zip(trial.point.xs, outputs, strict=True)):
-        same = x.dtype == v.aval.dtype
-        said = None if same else f"a {v.aval.dtype} cotangent for a {x.dtype} argument"
-        yield CheckResult("dtype", "passed" if same else "failed", trial.name(k), message=said)
+    for k, (x, got) in enumerate(_cotangent_types(sample)):
+        same = x.dtype == got.dtype
+        said = None if same else f"a {got.dtype} cotangent for a {x.dtype} argument"
+        yield CheckResult("dtype", "passed" if same else "failed", sample.name(k), message=said)
 
 
-def integers(trial: Trial) -> Iterator[CheckResult]:
+class BareRule(NamedTuple):
+    """The `jax.custom_vjp` that the function itself is, and how it is called.
+
+    Attributes:
+        halves: its parts.
+        arguments: all of them, defaults included.
+        names: of those that it has cotangents for.
+    """
+
+    halves: Halves
+    arguments: tuple[Any, ...]
+    names: tuple[str, ...]
+
+
+def bare_rule(sample: Sample) -> BareRule | None:
+    """Return the rule that the function itself is, or None."""
+    halves = halves_of(sample.fun)
+    if halves is None:
+        return None
+    args, kwargs = sample.point.call
+    bound = inspect.signature(halves.primal).bind(*args, **kwargs)
+    bound.apply_defaults()
+    names = tuple(f"args[{i}]" for i in range(len(bound.args)))
+    if len(bound.arguments) == len(bound.args):
+        names = tuple(bound.arguments)
+    kept = tuple(name for i, name in enumerate(names) if i not in halves.static)
+    return BareRule(halves, bound.args, kept)
+
+
+def integers(sample: Sample) -> Iterator[CheckResult]:
     """Integer, boolean and key arguments get no gradient: None, float0 or zeros."""
-    rule = custom_vjp_of(trial.fun)
-    if rule is None:
-        raise Skip("the function itself is no jax.custom_vjp: JAX drops such cotangents unseen")
-    if rule.symbolic_zeros:
+    bare = bare_rule(sample)
+    if bare is None:
+        raise Skip("the function itself is not a jax.custom_vjp: JAX drops such cotangents unseen")
+    if bare.halves.sees_zeros:
         raise Skip("rules with symbolic zeros are called by JAX only")
-    cotangents = _raw_cotangents(rule, trial)
-    seen = False
-    for (name, primal), cotangent in zip(*cotangents, strict=True):
-        leaves = [leaf for leaf in jax.tree.leaves(primal) if is_array(leaf)]
-        if not leaves or any(jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in leaves):
-            continue
-        seen = True
-        nonzero = any(_is_nonzero(leaf) for leaf in jax.tree.leaves(cotangent))
-        said = "a nonzero cotangent, which JAX drops: no gradient is there" if nonzero else None
-        yield CheckResult("integers", "failed" if nonzero else "passed", name, message=said)
-    if not seen:
+    static = bare.halves.static
+    primals = [arg for i, arg in enumerate(bare.arguments) if i not in static]
+    held = [i for i, primal in enumerate(primals) if _is_held(primal)]
+    if not held:
         raise Skip("no argument is an integer, a boolean or a key")
+    cotangents = _raw_cotangents(bare, sample)
+    for i in held:
+        nonzero = any(map(_is_nonzero, jax.tree.leaves(cotangents[i])))
+        said = "a nonzero cotangent, which JAX drops: no gradient is there" if nonzero else None
+        status = "failed" if nonzero else "passed"
+        yield CheckResult("integers", status, bare.names[i], message=said)
+
+
+def _is_held(primal: Any) -> bool:
+    """Whether an argument consists of arrays without derivatives."""
+    leaves = [leaf for leaf in jax.tree.leaves(primal) if is_array(leaf)]
+    return bool(leaves) and not any(jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in leaves)
 
 
 def _is_nonzero(cotangent: Any) -> bool:
@@ -105,56 +140,52 @@ def _is_nonzero(cotangent: Any) -> bool:
     return array.dtype != jax.dtypes.float0 and bool(np.any(array))
 
 
-def custom_vjp_of(fun: Any) -> Any:
-    """Return the jax.custom_vjp that `fun` is, perhaps under jit, or None."""
-    while not isinstance(fun, jax.custom_vjp) and hasattr(fun, "__wrapped__"):
-        if hasattr(fun, "lower"):  # a jitted function takes what the function takes
-            fun = fun.__wrapped__
-        else:
-            return None
-    return fun if isinstance(fun, jax.custom_vjp) else None
-
-
-def rule_arguments(trial: Trial) -> list[str]:
-    """Return the names of the arguments that the rule of a bare custom_vjp has cotangents for."""
-    rule = custom_vjp_of(trial.fun)
-    if rule is None:
-        return []
-    names = list(inspect.signature(rule.fun).parameters)
-    return [name for i, name in enumerate(names) if i not in rule.nondiff_argnums]
-
-
-def _raw_cotangents(rule: Any, trial: Trial) -> tuple[list[tuple[str, Any]], tuple]:
-    """Call the two halves of a rule by hand; return its differentiable arguments and cotangents."""
-    bound = inspect.signature(rule.fun).bind(*trial.args, **trial.kwargs)
-    bound.apply_defaults()
-    args = list(bound.args)
-    fixed = [args[i] for i in rule.nondiff_argnums]
-    with mode(OWN):
-        y, kept = rule.fwd(*args)
+def _raw_cotangents(bare: BareRule, sample: Sample) -> tuple[Any, ...]:
+    """Run the two halves of a rule by hand, without JAX between them."""
+    halves = bare.halves
+    fixed = [bare.arguments[i] for i in halves.static]
+    with user_code(), Precision.OWN.context():
+        y, kept = call(halves.forward, *bare.arguments)
         leaves, tree = jax.tree.flatten(y)
-        dys = iter(trial.dys(OWN))
-        floating = [jnp.issubdtype(jnp.asarray(leaf).dtype, jnp.floating) for leaf in leaves]
-        cotangent = [
-            next(dys) if yes else np.zeros(np.shape(leaf), jax.dtypes.float0)
-            for yes, leaf in zip(floating, leaves, strict=True)
-        ]
-        cotangents = rule.bwd(*fixed, kept, jax.tree.unflatten(tree, cotangent))
-    names = rule_arguments(trial) or [f"args[{i}]" for i in range(len(args))]
-    differentiable = [arg for i, arg in enumerate(args) if i not in rule.nondiff_argnums]
-    return list(zip(names, differentiable, strict=False)), tuple(cotangents)
+        cotangents = tree.unflatten(_drawn(sample, leaves))
+        return tuple(call(halves.backward, *fixed, kept, cotangents))
 
 
-def determinism(trial: Trial) -> Iterator[CheckResult]:
+def _drawn(sample: Sample, outputs: list[Any]) -> Iterator[Any]:
+    """Yield a cotangent for each output; a complex one was counted as two parts."""
+    dys = iter(sample.dys(Precision.OWN))
+    for y in outputs:
+        dtype = jnp.asarray(y).dtype
+        if jnp.issubdtype(dtype, jnp.complexfloating):
+            yield next(dys) - 1j * next(dys)
+        elif jnp.issubdtype(dtype, jnp.floating):
+            yield next(dys)
+        else:
+            yield np.zeros(np.shape(y), jax.dtypes.float0)
+
+
+def determinism(sample: Sample) -> Iterator[CheckResult]:
     """Called twice, the program gives equal bits; traced twice, the rule gives equal programs."""
-    one, two = trial.rule(OWN).dxs, trial.rule(OWN).dxs
-    retraced = trial.pulled_anew().dxs if trial.traced_differently() else one
-    for k in range(trial.count):
+    own = Precision.OWN
+    inputs = sample.xs(own), sample.dys(own)
+    one = sample.rule(own).dxs
+    two = sample.rule(own, *inputs).dxs
+    anew = sample.subject.rule.renewed(sample.subject.deadline)
+    retraced = anew(own, *inputs).dxs if _traced_differently(sample) else one
+    for k in range(sample.count):
         said = None
         if not same_bits(one[k], two[k]):
             said = "two calls of the compiled program differ"
         elif not same_bits(one[k], retraced[k]):
             said = "traced again, the rule is another program: something outside of it has changed"
-        yield CheckResult(
-            "determinism", "failed" if said else "passed", trial.name(k), message=said
-        )
+        status = "failed" if said else "passed"
+        yield CheckResult("determinism", status, sample.name(k), message=said)
+
+
+def _traced_differently(sample: Sample) -> bool:
+    """Whether tracing the rule a second time gives another program or other constants."""
+    first = sample.subject.traced(sample.subject.rule, Precision.OWN)
+    second = sample.subject.retraced()
+    if str(first) != str(second):
+        return True
+    return not all(map(same_bits, first.consts, second.consts))

@@ -1,4 +1,4 @@
-"""The rule under JAX's transformations: differentiated again, mapped, jitted, scanned."""
+"""The rule under JAX's transformations: differentiated again, jitted, scanned."""
 
 import dataclasses
 from collections.abc import Callable, Iterator
@@ -6,51 +6,50 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array, lax
 
-from ..computing import FACTORS, OWN, as_float64, first_line, mode, times
+from ..._jax import opened
+from ..compare import compare, undefined
+from ..precision import FACTORS, Precision, as_float64, eps_of, largest, times
+from ..program import Refused, Skip
 from ..report import CheckResult
-from ..tolerance import eps_of
-from ..trial import Skip, Trial, pullback
-from ._compare import compare
+from ..sample import Sample
+from ..subject import OfLeaves, Side, pullback_of
 from .values import vjp
 
 # Each operation that runs by itself is a program to compile, at 30 ms and more.
 ONE_BY_ONE = 32
+Way = Callable[[Callable[..., Any], Any, Any], Any]
 
 
-def second_order(trial: Trial) -> Iterator[CheckResult]:
+def second_order(sample: Sample) -> Iterator[CheckResult]:
     """The rule can be differentiated again: reverse over reverse and forward over reverse."""
-    dtype = trial.wide
-    if any(result.status == "failed" for result in _first_order(trial)):
+    if any(result.status == "failed" for result in _first_order(sample)):
         raise Skip("the first derivative is wrong already")
-    right = _reference_hessian_product(trial, dtype)
+    right = _reference_product(sample)
     ways = {"reverse over reverse": _reverse_again, "forward over reverse": _forward_again}
     for name, way in ways.items():
         try:
-            got = _hessian_product(trial, "rule", way, dtype)
-        except Exception as error:
-            said = f"{name}: cannot be differentiated so: {first_line(error)}"
+            got = _hessian_product(sample, sample.subject.rule, way)
+        except Refused as refusal:
+            said = f"{name}: cannot be differentiated so: {refusal}"
             yield CheckResult("second_order", "skipped", message=said)
             continue
         for k, (one, want) in enumerate(zip(got, right, strict=True)):
-            tolerance = 64 * trial.allowed(k, _scale(trial, k, want, dtype), dtype)
-            result = compare("second_order", trial.name(k), one, want, tolerance, message=name)
+            size = max(largest(want), largest(sample.rule(sample.wide).dxs[k]))
+            tolerance = 64 * sample.allowed(k, size, sample.wide)
+            out = undefined(one, want)
+            result = compare(
+                "second_order", sample.name(k), one, want, tolerance, message=name, leave_out=out
+            )
             yield _explained(result)
 
 
-def _first_order(trial: Trial) -> list[CheckResult]:
+def _first_order(sample: Sample) -> list[CheckResult]:
     try:
-        return list(vjp(trial))
+        return list(vjp(sample))
     except Skip:
         return []
-
-
-def _scale(trial: Trial, k: int, want: Any, dtype: str) -> float:
-    """Return the size of the second derivatives or of the first ones, whichever is larger."""
-    first = as_float64(trial.rule(dtype).dxs[k])
-    return max(np.max(np.abs(as_float64(want)), initial=0.0), np.max(np.abs(first), initial=0.0))
 
 
 def _explained(result: CheckResult) -> CheckResult:
@@ -60,78 +59,83 @@ def _explained(result: CheckResult) -> CheckResult:
     return dataclasses.replace(result, hint=hint)
 
 
-def _reference_hessian_product(trial: Trial, dtype: str) -> Any:
-    if trial.reference is None and not trial.has_rules:
-        raise Skip("no hand-written rule was found in it: there is nothing to compare with")
+def _reference_product(sample: Sample) -> Any:
+    why: Refused | None = None
     for way in (_forward_again, _reverse_again):
         try:
-            return _hessian_product(trial, "plain", way, dtype)
-        except Exception as error:
-            why = error
-    raise Skip(f"JAX cannot differentiate the reference twice: {first_line(why)}")
+            return _hessian_product(sample, sample.subject.plain, way)
+        except Refused as refusal:
+            why = refusal
+    raise Skip(f"JAX cannot differentiate the reference twice: {why}")
 
 
-def _hessian_product(trial: Trial, which: str, way: Callable, dtype: str) -> Any:
-    f = trial.functions[which]
+def _hessian_product(sample: Sample, side: Side, way: Way) -> Any:
+    precision = sample.wide
 
     def gradient(xs: tuple[Array, ...], dys: tuple[Array, ...]) -> tuple[Array, ...]:
         # not linear in f, so that the rule's derivative by its cotangent is met too
-        ys, pull = jax.vjp(lambda *xs: f(*xs)[0], *xs)
+        ys, pull = jax.vjp(lambda *xs: side.function(*xs)[0], *xs)
         return pull(tuple(dy + y for dy, y in zip(dys, ys, strict=True)))
 
-    def program(xs: Any, dys: Any, us: Any) -> Any:
+    def product(xs: Any, dys: Any, us: Any) -> Any:
         return way(lambda xs: gradient(xs, dys), xs, us)
 
-    xs, dys = trial.xs(dtype), trial.dys(dtype)
-    with mode(dtype):
-        us = tuple(jnp.asarray(trial.random(x.shape, 30 + k), x.dtype) for k, x in enumerate(xs))
-    return trial.run((which, way.__name__, dtype), program, dtype, xs, dys, us)
+    xs, dys = sample.xs(precision), sample.dys(precision)
+    with precision.context():
+        us = tuple(jnp.asarray(sample.random(x.shape, 30 + k), x.dtype) for k, x in enumerate(xs))
+    which = "rule" if side is sample.subject.rule else "plain"
+    program = sample.subject.program(f"{which} {way.__name__}", product)
+    return program(precision, xs, dys, us)
 
 
-def _forward_again(gradient: Callable, xs: Any, us: Any) -> Any:
+def _forward_again(gradient: Callable[..., Any], xs: Any, us: Any) -> Any:
     return jax.jvp(gradient, (xs,), (us,))[1]
 
 
-def _reverse_again(gradient: Callable, xs: Any, us: Any) -> Any:
+def _reverse_again(gradient: Callable[..., Any], xs: Any, us: Any) -> Any:
     # the Hessian is symmetric: its transpose times u is what forward mode gives
     dxs, pull = jax.vjp(gradient, xs)
     return pull(tuple(u.astype(dx.dtype) for u, dx in zip(us, dxs, strict=True)))[0]
 
 
-def jit(trial: Trial) -> Iterator[CheckResult]:
+def jit(sample: Sample) -> Iterator[CheckResult]:
     """Compiled, the rule gives what it gives operation by operation."""
-    operations = len(trial.traced("rule", OWN).eqns)
-    if operations > ONE_BY_ONE and trial.checks_all:
+    own = Precision.OWN
+    operations = len(opened(sample.subject.traced(sample.subject.rule, own)).eqns)
+    if operations > ONE_BY_ONE and not sample.chosen:
         raise Skip(f"{operations} operations would be compiled one by one; checks=['jit'] does")
-    compiled, eager = trial.rule(OWN), trial.eagerly()
+    compiled, eager = sample.rule(own), sample.eagerly()
     for k, (got, want) in enumerate(zip(compiled.dxs, eager.dxs, strict=True)):
-        tolerance = 2 * trial.allowed(k, want, OWN)
+        tolerance = 2 * sample.allowed(k, want, own)
         message = "compiled and op by op, the rule gives different numbers"
-        yield compare("jit", trial.name(k), got, want, tolerance, message=message)
+        yield compare("jit", sample.name(k), got, want, tolerance, message=message)
 
 
-def scan(trial: Trial) -> Iterator[CheckResult]:
+def scan(sample: Sample) -> Iterator[CheckResult]:
     """In `lax.scan`, where dtypes must not change: gradients inside of it, and through it."""
-    xs, dys = trial.xs(OWN), trial.dys(OWN)
-    factors = jnp.asarray(FACTORS, jnp.float32)
+    own = Precision.OWN
+    xs, dys = sample.xs(own), sample.dys(own)
+    program = sample.subject.program("scan", _scanned(sample.subject.rule.function))
     try:
-        by_way = trial.run(("scan", OWN), _scanned(trial.functions["rule"]), OWN, xs, dys, factors)
-    except Exception as error:
-        yield CheckResult("scan", "failed", message=first_line(error))
+        by_way = program(own, xs, dys, jnp.asarray(FACTORS, jnp.float32))
+    except Refused as refusal:
+        yield CheckResult("scan", "failed", message=str(refusal))
         return
     points = [tuple(jnp.asarray(times(x, factor)) for x in xs) for factor in FACTORS]
-    singles = [trial.rule(OWN, point).dxs for point in points]
+    singles = [sample.rule(own, point, dys).dxs for point in points]
     weights = {"inside of it": (1.0, 1.0, 1.0), "through it": FACTORS}
     for (way, weight), got in zip(weights.items(), by_way, strict=True):
-        for k in range(trial.count):
+        for k in range(sample.count):
             terms = [w * as_float64(dxs[k]) for w, dxs in zip(weight, singles, strict=True)]
-            size = max(np.max(np.abs(term), initial=0.0) for term in terms)
-            tolerance = 3 * trial.allowed(k, size, OWN) + 8 * eps_of(xs[k].dtype) * size
-            scene = trial.scene(k, OWN)
-            yield compare("scan", trial.name(k), got[k], sum(terms), tolerance, scene, message=way)
+            size = max(map(largest, terms))
+            tolerance = 3 * sample.allowed(k, size, own) + 8 * eps_of(xs[k].dtype) * size
+            scene = sample.scene(k, own)
+            yield compare(
+                "scan", sample.name(k), got[k], sum(terms), tolerance, scene=scene, message=way
+            )
 
 
-def _scanned(f: Callable) -> Callable[..., Any]:
+def _scanned(f: OfLeaves) -> Callable[..., Any]:
     """Return the program of both: Σ of gradients at scaled points, and the gradient of Σ."""
 
     def scaled(xs: tuple[Array, ...], factor: Array) -> tuple[Array, ...]:
@@ -139,7 +143,7 @@ def _scanned(f: Callable) -> Callable[..., Any]:
 
     def program(xs: tuple[Array, ...], dys: tuple[Array, ...], factors: Array) -> Any:
         def add_gradients(total: Any, factor: Array) -> tuple[Any, None]:
-            return jax.tree.map(jnp.add, total, pullback(f)(scaled(xs, factor), dys).dxs), None
+            return jax.tree.map(jnp.add, total, pullback_of(f)(scaled(xs, factor), dys).dxs), None
 
         def add_values(*xs: Array) -> Any:
             def step(total: Any, factor: Array) -> tuple[Any, None]:

@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from ..computing import as_float64
-from ..hints import Scene, hint
-from ..report import CheckResult
+from .hints import Scene, hint
+from .precision import as_float64
+from .report import CheckResult
 
 
 def compare(
@@ -15,22 +15,25 @@ def compare(
     got: Any,
     want: Any,
     tolerance: float,
+    *,
     scene: Scene | None = None,
     message: str | None = None,
+    leave_out: Any = None,
 ) -> CheckResult:
-    """Return the result of a comparison; NaN and infinities must stand in the same places."""
+    """Return the result of a comparison; NaN and infinities must stand in the same places.
+
+    Entries that are left out are not judged, and counted as such.
+    """
     got, want = as_float64(got), as_float64(want)
     if got.shape != want.shape:
         said = f"shape {list(got.shape)}, want {list(want.shape)}"
         return CheckResult(check, "failed", argument, message=said)
     if got.size == 0:
         return CheckResult(check, "passed", argument, 0.0, 0.0, tolerance=tolerance)
-    error = difference(got, want)
-    index = np.unravel_index(int(np.argmax(error)), error.shape)
-    worst, size = (
-        float(error[index]),
-        float(np.max(np.abs(want), where=np.isfinite(want), initial=0)),
-    )
+    out = np.zeros(got.shape, bool) if leave_out is None else leave_out
+    error = np.where(out, 0.0, difference(got, want))
+    place = np.unravel_index(int(np.argmax(error)), error.shape)
+    worst, size = float(error[place]), _largest(want)
     failed = not worst <= tolerance
     return CheckResult(
         check,
@@ -38,12 +41,14 @@ def compare(
         argument,
         max_abs=worst,
         max_rel=worst / size if size else worst,
-        index=tuple(int(i) for i in index),
-        got=float(got[index]),
-        want=float(want[index]),
+        index=tuple(int(i) for i in place),
+        got=float(got[place]),
+        want=float(want[place]),
         tolerance=tolerance,
         hint=hint(got, want, tolerance, scene) if failed and scene else None,
         message=message if failed else None,
+        compared=int(np.sum(np.isfinite(want) & ~out)),
+        unjudged=int(np.sum(out)),
     )
 
 
@@ -53,3 +58,12 @@ def difference(got: np.ndarray, want: np.ndarray) -> np.ndarray:
         same = (got == want) | (np.isnan(got) & np.isnan(want))
         error = np.where(same, 0.0, np.abs(got - want))
     return np.where(np.isnan(error), np.inf, error)
+
+
+def undefined(got: Any, want: Any) -> np.ndarray:
+    """Return where an oracle has no number and the rule has one."""
+    return ~np.isfinite(as_float64(want)) & np.isfinite(as_float64(got))
+
+
+def _largest(array: np.ndarray) -> float:
+    return float(np.max(np.abs(array), where=np.isfinite(array), initial=0))

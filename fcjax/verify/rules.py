@@ -5,21 +5,22 @@ leaves the plain forward computation, which JAX differentiates by itself.
 """
 
 import functools
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
-from jax.extend import core
 
-from .._jaxpr import inner_jaxprs, put_in_line
-
-CALLS = ("custom_vjp_call", "custom_jvp_call")
+from .._jax import as_function, equations_in, inline_calls, is_array, rule_in
 
 
 class RuleCall(NamedTuple):
-    """A hand-written rule in a traced program: its name, its source line, and its arguments."""
+    """A hand-written rule in a traced program.
+
+    Attributes:
+        name: of the function that has the rule.
+        source: file and line of its backward (or jvp) function.
+        arguments: dtype and shape of each argument, with its name where JAX knows it.
+    """
 
     name: str
     source: str
@@ -36,10 +37,12 @@ def without_rules(
 ) -> Callable[..., Any]:
     """Return `fun` with every hand-written rule in it replaced by the function that it decorates.
 
-    The computation is traced, and rules (`jax.custom_vjp`, `jax.custom_jvp`) are taken out
-    wherever they stand: in `fun` itself, in what it calls, and inside `jit`, `scan`, `cond`,
-    `while_loop`, `checkpoint`, `vmap` and `shard_map`. Values stay as they are; derivatives become
-    JAX's own. Rules that belong to JAX itself, such as that of `jax.nn.relu`, stay.
+    The computation is traced, and rules are taken out wherever they stand: in `fun` itself, in what
+    it calls, and inside `jit`, `scan`, `cond`, `while_loop`, `checkpoint`, `vmap` and `shard_map`.
+    Values stay as they are; derivatives become JAX's own. A rule is a `jax.custom_vjp` or
+    `jax.custom_jvp`, in the form of `jax_custom_vjp3` too, or a primitive of
+    `jax.experimental.hijax`. Rules that belong to JAX itself, such as that of `jax.nn.relu`, stay:
+    a rule belongs to whoever wrote its backward (or jvp) function.
 
     Args:
         fun: any function that JAX can trace. Arguments that are not arrays (names, functions,
@@ -62,15 +65,15 @@ def without_rules(
     True
     """
 
+    def is_removed(equation: Any, flags: Any) -> bool:
+        call = _call_in(equation)
+        return call is not None and not keep(call)
+
     @functools.wraps(fun)
     def plain(*args: Any, **kwargs: Any) -> Any:
         on_arrays, arrays = _of_arrays(fun, args, kwargs)
         closed, result = jax.make_jaxpr(on_arrays, return_shape=True)(*arrays)
-
-        def is_chosen(equation: Any, flags: Any) -> bool:
-            return _is_rule(equation) and not keep(_rule_call(equation))
-
-        outputs = core.jaxpr_as_fun(put_in_line(closed, is_chosen))(*arrays)
+        outputs = as_function(inline_calls(closed, is_removed))(*arrays)
         return jax.tree.unflatten(jax.tree.structure(result), outputs)
 
     return plain
@@ -87,7 +90,20 @@ def rules_in(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[RuleCa
     ['relu', 'tanh']
     """
     on_arrays, arrays = _of_arrays(fun, args, kwargs)
-    return tuple(_calls(jax.make_jaxpr(on_arrays)(*arrays)))
+    return calls_in(jax.make_jaxpr(on_arrays)(*arrays))
+
+
+def calls_in(program: Any) -> tuple[RuleCall, ...]:
+    """Return the calls of hand-written rules in a traced program, JAX's own left out."""
+    calls = map(_call_in, equations_in(program))
+    return tuple(call for call in calls if call is not None)
+
+
+def _call_in(equation: Any) -> RuleCall | None:
+    rule = rule_in(equation)
+    if rule is None or rule.is_jaxs_own:
+        return None
+    return RuleCall(rule.name, rule.source, rule.arguments)
 
 
 def _of_arrays(fun: Any, args: Any, kwargs: Any) -> tuple[Callable[..., Any], list[Any]]:
@@ -103,39 +119,3 @@ def _of_arrays(fun: Any, args: Any, kwargs: Any) -> tuple[Callable[..., Any], li
         return fun(*args, **kwargs)
 
     return on_arrays, [leaves[i] for i in traced]
-
-
-def is_array(leaf: Any) -> bool:
-    """Whether a leaf is an array: a dtype, which has a dtype too, is none."""
-    return isinstance(leaf, jax.Array | np.ndarray | np.generic)
-
-
-def _calls(jaxpr: Any) -> Iterator[RuleCall]:
-    for equation in jaxpr.eqns:
-        if _is_rule(equation):
-            yield _rule_call(equation)
-        for inner in inner_jaxprs(equation):
-            yield from _calls(inner)
-
-
-def _is_rule(equation: Any) -> bool:
-    """Whether an equation calls a hand-written rule that is not one of JAX's own."""
-    if equation.primitive.name not in CALLS:
-        return False
-    return not _where(equation)[1].startswith(str(Path(jax.__file__).parent))
-
-
-def _where(equation: Any) -> tuple[str, str]:
-    """Return the name and the source line of the function that a rule decorates."""
-    info = equation.params["call_jaxpr"].jaxpr.debug_info
-    name, _, source = (info.func_src_info or "").partition(" at ")
-    return name, source
-
-
-def _rule_call(equation: Any) -> RuleCall:
-    inputs = equation.invars[equation.params.get("num_consts", 0) :]
-    types = [v.aval.str_short() for v in inputs]
-    names = equation.params["call_jaxpr"].jaxpr.debug_info.arg_names or ()
-    if len(names) == len(types):
-        types = [f"{name}: {kind}" for name, kind in zip(names, types, strict=True)]
-    return RuleCall(*_where(equation), tuple(types))

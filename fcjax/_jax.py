@@ -1,0 +1,630 @@
+"""Everything here that depends on the internals of JAX and XLA, and nothing else.
+
+JAX promises its public functions. Names of primitives, parameters of equations, wording of errors,
+layouts and compiler options are none of them, and change between releases. They are used in this
+file only, and `tests/test_jax_internals.py` says of each whether it still holds.
+"""
+
+import contextlib
+import functools
+import inspect
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import FunctionType
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+from jax.core import Tracer as Tracer
+from jax.experimental.layout import Layout, with_layout_constraint
+from jax.extend import core
+
+Flags = Sequence[bool] | None
+
+JIT = ("jit", "pjit")
+CUSTOM_CALLS = ("custom_vjp_call", "custom_jvp_call")
+# A rule as an object: of `jax_custom_vjp3`, `jax_custom_jvp3`, or written by hand.
+HIGH_CALL = "call_hi_primitive"
+# Primitives that talk to other devices, or say where an array is.
+MESH_PRIMITIVES = (
+    "all_gather", "all_gather_invariant", "all_to_all", "axis_index", "custom_partitioning",
+    "mesh_cast", "pbroadcast", "pcast", "pmax", "pmin", "ppermute", "psum", "psum_invariant",
+    "psum2", "pvary", "ragged_all_to_all", "reduce_scatter", "reshard", "shard_map",
+    "sharding_constraint",
+)  # fmt: skip
+# Primitives with batching rules that somebody has written for one program.
+BATCHED_BY_HAND = (
+    "custom_vmap_call", "custom_partitioning", "ffi_call", "io_callback", "pallas_call",
+    "pure_callback",
+)  # fmt: skip
+
+
+# --- programs -----------------------------------------------------------------------------------
+
+
+def inner_programs(equation: Any) -> Iterator[Any]:
+    """Yield the programs that an equation holds in its parameters: loops, branches, calls."""
+    rule = _high_rule(equation)
+    if rule is not None and hasattr(rule, "traced"):
+        yield rule.traced.jaxpr
+    yield from filter(
+        _is_program, jax.tree.leaves(list(equation.params.values()), is_leaf=_is_program)
+    )
+
+
+def opened(program: Any) -> Any:
+    """Return a program without its constants. Before JAX 0.12 the two are of different classes."""
+    return getattr(program, "jaxpr", program)
+
+
+def equations_in(program: Any) -> Iterator[Any]:
+    """Yield every equation of a program, those of its loops, branches and calls included."""
+    for equation in opened(program).eqns:
+        yield equation
+        for inner in inner_programs(equation):
+            yield from equations_in(inner)
+
+
+def constants_in(program: Any) -> Iterator[Any]:
+    """Yield the arrays that a program holds: those that its function closes over, and others."""
+    yield from getattr(program, "consts", ())
+    for equation in opened(program).eqns:
+        for inner in inner_programs(equation):
+            yield from constants_in(inner)
+
+
+def rule_constants(program: Any) -> set[int]:
+    """Return the ids of a closed program's constants that a hand-written rule closes over.
+
+    JAX hands them to the rule's call as its first inputs, and the rule gives them no gradient.
+    """
+    ids = {id(v): id(c) for v, c in zip(opened(program).constvars, program.consts, strict=True)}
+    return {ids[v] for v in _closed_over(opened(program)) if v in ids}
+
+
+def _closed_over(jaxpr: Any) -> Iterator[int]:
+    """Yield the ids of the variables of a program that a rule in it closes over."""
+    for equation in jaxpr.eqns:
+        rule = rule_in(equation)
+        yield from map(id, equation.invars[: rule.constants if rule else 0])
+        for inner in map(opened, inner_programs(equation)):
+            # those of a loop or a branch are the last inputs of its equation
+            outer = dict(zip(map(id, inner.invars[::-1]), equation.invars[::-1], strict=False))
+            yield from (id(outer[v]) for v in _closed_over(inner) if v in outer)
+
+
+def original(constant: Any) -> Any:
+    """Return the array that a program's constant was made from: JAX wraps those of NumPy."""
+    return (
+        getattr(constant, "val", constant)
+        if type(constant).__name__ == "TypedNdArray"
+        else (constant)
+    )
+
+
+def as_function(closed: Any) -> Callable[..., list[Any]]:
+    """Return the function that evaluates a closed program."""
+    return core.jaxpr_as_fun(closed)
+
+
+def evaluate(closed: Any, consts: Sequence[Any], inputs: Sequence[Any]) -> list[Any]:
+    """Return the outputs of a closed program with other constants than its own."""
+    return core.jaxpr_as_fun(_closed(opened(closed), consts))(*inputs)
+
+
+def with_outputs(closed: Any, outputs: Sequence[Any]) -> Callable[..., list[Any]]:
+    """Return the function that evaluates other variables of a closed program than its outputs."""
+    jaxpr = opened(closed).replace(outvars=list(outputs))
+    return as_function(_closed(jaxpr, closed.consts))
+
+
+def is_literal(atom: Any) -> bool:
+    """Whether an input of an equation is a number that stands in the program."""
+    return isinstance(atom, core.Literal)
+
+
+def name_of(equation: Any) -> str:
+    """Return the name of the primitive that an equation applies."""
+    return equation.primitive.name
+
+
+def contracted_size(equation: Any) -> int | None:
+    """Return the number of terms in each sum of a `dot_general`, None for other primitives."""
+    if name_of(equation) != "dot_general":
+        return None
+    (axes, _), _ = equation.params["dimension_numbers"]
+    return int(np.prod([equation.invars[0].aval.shape[axis] for axis in axes]))
+
+
+def repetitions(equation: Any) -> int:
+    """Return how often a `scan` runs its program, 1 for other primitives."""
+    return equation.params.get("length", 1) if name_of(equation) == "scan" else 1
+
+
+def branch_index(equation: Any) -> Any | None:
+    """Return the variable that chooses the branch of a `cond` or `switch`, else None."""
+    return equation.invars[0] if name_of(equation) == "cond" else None
+
+
+def number_of_branches(equation: Any) -> int:
+    """Return how many branches a `cond` or `switch` has."""
+    return len(equation.params["branches"])
+
+
+def place_in_source(equation: Any) -> str:
+    """Return file and line of the user's call that an equation comes from, "" if unknown."""
+    frame = None
+    with contextlib.suppress(ImportError, AttributeError, TypeError):
+        from jax._src import source_info_util
+
+        frame = source_info_util.user_frame(equation.source_info.traceback)
+    return f"{frame.file_name}:{frame.start_line}" if frame else ""
+
+
+def _is_program(value: Any) -> bool:
+    return hasattr(value, "eqns")
+
+
+# --- programs with some of their calls inlined ---------------------------------------------------
+
+
+def inline_calls(
+    program: Any, is_chosen: Callable[[Any, Flags], bool], depends: Flags = None
+) -> Any:
+    """Return `program`, open or closed, with the body of each chosen call in its place.
+
+    A call of a `jax.custom_vjp` function is an equation with a derivative of its own and without a
+    transpose. Its body has the derivative, and the transpose, that JAX finds.
+
+    Args:
+        program: a jaxpr; those in its loops, branches and calls are treated alike.
+        is_chosen: says of an equation, and of which of its inputs depend on the chosen ones,
+            whether it is a call to inline.
+        depends: the chosen inputs. Only equations that depend on them are asked for and changed;
+            inside of loops and branches, which do not tell what is which, all are. None: all.
+    """
+    hoisted: list[tuple[Any, Any]] = []
+    jaxpr = _inlined(opened(program), is_chosen, depends, _Hoist(hoisted))
+    if not hoisted:
+        return _closed(jaxpr, program.consts) if opened(program) is not program else jaxpr
+    jaxpr = jaxpr.replace(constvars=[*jaxpr.constvars, *(v for v, _ in hoisted)])
+    return _closed(jaxpr, [*program.consts, *(value for _, value in hoisted)])
+
+
+def _closed(jaxpr: Any, consts: Sequence[Any]) -> Any:
+    return core.ClosedJaxpr(jaxpr, list(consts))
+
+
+class _Hoist(NamedTuple):
+    """Where constants of inlined calls go: to those of the outermost program, or into literals."""
+
+    pairs: list[tuple[Any, Any]] | None
+
+    def __call__(self, variable: Any, value: Any, fresh: Callable[[Any], Any]) -> Any:
+        if self.pairs is None:
+            return core.Literal(value, variable.aval)
+        new = fresh(variable.aval)
+        self.pairs.append((new, value))
+        return new
+
+
+def _inlined(
+    jaxpr: Any, is_chosen: Callable[[Any, Flags], bool], depends: Flags, hoist: _Hoist
+) -> Any:
+    names: dict[Any, Any] = {}  # of variables that stand for another one
+    chosen = zip(jaxpr.invars, depends, strict=True) if depends else ()
+    reached = {variable for variable, flag in chosen if flag}
+    equations = []
+    for equation in jaxpr.eqns:
+        flags = None if depends is None else [_is_in(v, reached) for v in equation.invars]
+        if flags is None or any(flags):
+            reached.update(equation.outvars)
+            equations += _rewritten(equation, is_chosen, flags, names, hoist)
+        else:
+            equations.append(equation.replace(invars=_renamed(equation.invars, names)))
+    return jaxpr.replace(eqns=equations, outvars=_renamed(jaxpr.outvars, names))
+
+
+def _rewritten(
+    equation: Any,
+    is_chosen: Callable[[Any, Flags], bool],
+    flags: Flags,
+    names: dict[Any, Any],
+    hoist: _Hoist,
+) -> Iterable[Any]:
+    """Return what stands for one equation, its inputs renamed."""
+    inputs = _renamed(equation.invars, names)
+    if is_chosen(equation, flags):
+        body = body_of(equation)
+        inner = _inlined(opened(body), is_chosen, flags, hoist)
+        equations, outputs = _applied(inner, getattr(body, "consts", ()), inputs, hoist)
+        names.update(zip(equation.outvars, outputs, strict=True))
+        return equations
+    # which inputs of a loop or a branch are which is known to its primitive alone
+    inner_flags = flags if name_of(equation) in JIT else None
+
+    def change(program: Any) -> Any:
+        jaxpr = _inlined(opened(program), is_chosen, inner_flags, _Hoist(None))
+        return jaxpr if opened(program) is program else _closed(jaxpr, program.consts)
+
+    params = {key: _in_parameter(value, change) for key, value in equation.params.items()}
+    return [equation.replace(invars=inputs, params=params)]
+
+
+def body_of(equation: Any) -> Any:
+    """Return the program that a call stands for: the primal of a rule, the body of a jit."""
+    rule = _high_rule(equation)
+    if rule is not None:
+        return _expanded(rule)
+    return equation.params["jaxpr" if name_of(equation) in JIT else "call_jaxpr"]
+
+
+def _expanded(rule: Any) -> Any:
+    """Return the program of a rule that is an object, traced at its types."""
+
+    def on_leaves(*leaves: Any) -> list[Any]:
+        args = jax.tree.unflatten(rule.in_tree, leaves)
+        return jax.tree.leaves(rule.expand(*args))
+
+    types = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in rule.in_avals_flat]
+    return jax.make_jaxpr(on_leaves)(*types)
+
+
+def _applied(
+    jaxpr: Any, consts: Sequence[Any], inputs: Sequence[Any], hoist: _Hoist
+) -> tuple[list[Any], list[Any]]:
+    """Return the equations of a program applied to `inputs`, and what they return."""
+    fresh = core.gensym()
+    names = dict(zip(jaxpr.invars, inputs, strict=True))
+    for variable, value in zip(jaxpr.constvars, consts, strict=True):
+        names[variable] = hoist(variable, value, fresh)
+    equations = []
+    for equation in jaxpr.eqns:
+        invars = _renamed(equation.invars, names)
+        outvars = [fresh(v.aval) for v in equation.outvars]
+        names.update(zip(equation.outvars, outvars, strict=True))
+        equations.append(equation.replace(invars=invars, outvars=outvars))
+    return equations, _renamed(jaxpr.outvars, names)
+
+
+def _in_parameter(value: Any, change: Callable[[Any], Any]) -> Any:
+    """Change the programs that a parameter holds, whatever its container."""
+    if not any(map(_is_program, jax.tree.leaves(value, is_leaf=_is_program))):
+        return value
+    return jax.tree.map(lambda v: change(v) if _is_program(v) else v, value, is_leaf=_is_program)
+
+
+def _is_in(variable: Any, variables: set[Any]) -> bool:
+    return not is_literal(variable) and variable in variables
+
+
+def _renamed(variables: Sequence[Any], names: Mapping[Any, Any]) -> list[Any]:
+    return [v if is_literal(v) else names.get(v, v) for v in variables]
+
+
+def lost_derivatives(program: Any, depends: Flags) -> Iterator[str]:
+    """Yield the operations on chosen inputs whose derivative JAX takes for zero, without a word.
+
+    Those inside of loops and branches, which do not tell what depends on what, are left out.
+    """
+    for equation in _dependent(opened(program), depends):
+        if name_of(equation) == "stop_gradient":
+            # some other packages register a transpose for it, that of the identity
+            yield "lax.stop_gradient"
+        elif name_of(equation) == "convert_element_type":
+            dtype = equation.outvars[0].aval.dtype
+            if not jnp.issubdtype(dtype, jnp.inexact):
+                yield f"conversion to {dtype}"
+
+
+def _dependent(jaxpr: Any, depends: Flags) -> Iterator[Any]:
+    """Yield the equations that depend on the chosen inputs, those of calls included."""
+    reached = {v for v, flag in zip(jaxpr.invars, depends or (), strict=True) if flag}
+    for equation in jaxpr.eqns:
+        flags = [_is_in(v, reached) for v in equation.invars]
+        if any(flags):
+            reached.update(equation.outvars)
+            yield equation
+            if name_of(equation) in (*JIT, *CUSTOM_CALLS, HIGH_CALL):
+                yield from _dependent(opened(body_of(equation)), flags)
+
+
+# --- hand-written rules ---------------------------------------------------------------------------
+
+
+class Rule(NamedTuple):
+    """A call of a hand-written rule.
+
+    Attributes:
+        name: of the function that it is the rule of.
+        source: file and line of what was written by hand, the backward or jvp function.
+        is_jaxs_own: whether that stands in JAX itself.
+        arguments: name (where JAX knows it), dtype and shape of each.
+        constants: how many of the call's first inputs are arrays that the function closes over,
+            which get no gradient.
+        sees_zeros: whether the rule is told which arguments and outputs are not used.
+        is_backward: whether it is a backward rule (vjp) rather than a forward one (jvp).
+    """
+
+    name: str
+    source: str
+    is_jaxs_own: bool
+    arguments: tuple[str, ...]
+    constants: int
+    sees_zeros: bool
+    is_backward: bool
+
+
+def rule_in(equation: Any) -> Rule | None:
+    """Return the hand-written rule that an equation calls, or None."""
+    high = _high_rule(equation)
+    if high is not None:
+        return _described_high_rule(high, equation)
+    if name_of(equation) not in CUSTOM_CALLS:
+        return None
+    params = equation.params
+    info = opened(params["call_jaxpr"]).debug_info
+    name, _, place = (info.func_src_info or "").partition(" at ")
+    halves = [params.get(key) for key in ("bwd", "jvp_jaxpr_fun", "fwd_jaxpr_thunk")]
+    constants = params.get("num_consts", 0)
+    return Rule(
+        name,
+        *_written_in(halves, place),
+        _arguments(equation.invars[constants:], info.arg_names or ()),
+        constants,
+        bool(params["symbolic_zeros"]),
+        name_of(equation) == "custom_vjp_call",
+    )
+
+
+def _high_rule(equation: Any) -> Any | None:
+    return equation.params["_prim"] if name_of(equation) == HIGH_CALL else None
+
+
+def _described_high_rule(rule: Any, equation: Any) -> Rule:
+    while hasattr(rule, "prim"):  # under vmap, before JAX 0.12
+        rule = rule.prim
+    traced = getattr(rule, "traced", None)
+    if traced is None:  # somebody's own class
+        kind = type(rule)
+        halves: list[Any] = [
+            getattr(kind, method)
+            for method in ("vjp_bwd_retval", "vjp_bwd", "jvp")
+            if not _is_jaxs(getattr(kind, method, None))
+        ]
+        name, constants, sees_zeros, is_backward = kind.__name__, 0, True, True
+    else:
+        halves = [getattr(rule, half, None) for half in ("bwd", "jvp_rule", "fwd")]
+        name, sees_zeros = traced.fun_name, bool(rule.symbolic_zeros)
+        is_backward = hasattr(rule, "bwd")
+        constants = _promoted_constants(rule)
+    place = _place(halves[0]) if halves else ""
+    arguments = _arguments(equation.invars[constants:], ())
+    return Rule(name, *_written_in(halves, place), arguments, constants, sees_zeros, is_backward)
+
+
+def _promoted_constants(rule: Any) -> int:
+    """Return how many closed-over arrays JAX has made arguments: from 0.12 on, the first ones."""
+    version = tuple(int(part) for part in jax.__version__.split(".")[:2])
+    if version < (0, 11):
+        return 0
+    return len(jax.tree.leaves(rule.in_avals[0]))
+
+
+def _arguments(inputs: Sequence[Any], names: Sequence[str]) -> tuple[str, ...]:
+    types = [v.aval.str_short() for v in inputs]
+    if len(names) != len(types):
+        return tuple(types)
+    return tuple(f"{name}: {kind}" for name, kind in zip(names, types, strict=True))
+
+
+def _written_in(halves: Iterable[Any], place: str) -> tuple[str, bool]:
+    """Return where a rule was written, and whether that is in JAX; `place` if nothing is found."""
+    for half in halves:
+        authors = list(_authors(half, set()))
+        if authors:
+            own = [author for author in authors if not _is_jaxs(author)]
+            return _place((own or authors)[0]) or place, not own
+    return place, _is_inside_jax(place)
+
+
+# Modules of JAX that wrap a user's functions and write no rules themselves.
+_PLUMBING = re.compile(
+    r"jax[/\\]_src[/\\](custom_derivatives|linear_util|hijax|util|api|api_util|traceback_util|core"
+    r"|interpreters[/\\]\w+)\.py$"
+)
+
+
+def _authors(value: Any, seen: set[int]) -> Iterator[Any]:
+    """Yield the functions that JAX's wrappers around a rule lead to: those that somebody wrote."""
+    if id(value) in seen:
+        return
+    seen.add(id(value))
+    if isinstance(value, tuple | list):
+        for item in value:
+            yield from _authors(item, seen)
+    elif isinstance(value, functools.partial):
+        yield from _authors(value.func, seen)
+    elif type(value).__name__ == "WrappedFun":
+        yield from _authors(value.f, seen)
+    elif callable(value) and not isinstance(value, type):
+        function = inspect.unwrap(getattr(value, "__func__", value))
+        if function is not value:
+            yield from _authors(function, seen)
+        elif not isinstance(function, FunctionType):  # an object: JAX's own write no rules
+            yield from () if _is_jaxs(function) else (function,)
+        elif not _PLUMBING.search(_file(function)):
+            yield function
+        else:
+            for cell in function.__closure__ or ():
+                with contextlib.suppress(ValueError):  # a cell that is still empty
+                    yield from _authors(cell.cell_contents, seen)
+
+
+def _file(function: Any) -> str:
+    code = getattr(function, "__code__", None)
+    if code is not None:
+        return code.co_filename
+    module = inspect.getmodule(type(function))
+    return getattr(module, "__file__", None) or ""
+
+
+def _place(function: Any) -> str:
+    function = inspect.unwrap(function) if callable(function) else function
+    code = getattr(function, "__code__", None)
+    return f"{code.co_filename}:{code.co_firstlineno}" if code else _file(function)
+
+
+def _is_jaxs(function: Any) -> bool:
+    return function is None or _is_inside_jax(_file(function))
+
+
+def _is_inside_jax(place: str) -> bool:
+    # with a separator: jaxopt and jax_md lie beside jax
+    return Path(jax.__file__).parent in Path(place).parents
+
+
+class Halves(NamedTuple):
+    """The parts of a `jax.custom_vjp` function, for a caller who runs them by hand."""
+
+    primal: Callable[..., Any]
+    forward: Callable[..., Any]
+    backward: Callable[..., Any]
+    static: tuple[int, ...]
+    sees_zeros: bool
+
+
+def halves_of(fun: Any) -> Halves | None:
+    """Return the halves of the `jax.custom_vjp` that `fun` is, perhaps under jit, or None."""
+    while hasattr(fun, "lower") and hasattr(fun, "__wrapped__"):  # jitted: it takes what fun takes
+        fun = fun.__wrapped__
+    if isinstance(fun, jax.custom_vjp) and fun.bwd is not None:
+        return Halves(fun.fun, fun.fwd, fun.bwd, fun.nondiff_argnums, fun.symbolic_zeros)
+    if type(fun).__name__ == "custom_vjp3" and fun.bwd is not None:
+        static = tuple(sorted(fun.static_argnums))
+        return Halves(fun.f, fun.fwd, fun.bwd, static, fun.symz)
+    return None
+
+
+# --- the wording of errors ------------------------------------------------------------------------
+
+
+class WrongCotangent(NamedTuple):
+    """What JAX says of a cotangent that does not fit its argument."""
+
+    got: str
+    want: str
+    got_shape: str
+    want_shape: str
+
+
+def wrong_cotangent(message: str) -> WrongCotangent | None:
+    """Return the types in JAX's complaint about the shape of a cotangent, or None."""
+    patterns = (
+        r"an output of type (\S+) corresponding to an input of type (\S+\])",
+        r"an output of type (\S+) which doesn't match expected type (\S+\])",
+    )
+    for pattern in patterns:
+        found = re.search(pattern, message)
+        shapes = [re.search(r"\[(.*)\]", kind) for kind in found.groups()] if found else []
+        if found and all(shapes):
+            return WrongCotangent(*found.groups(), *(shape[1] for shape in shapes if shape))
+    return None
+
+
+def output_path(message: str) -> tuple[int, str] | None:
+    """Return the place in the cotangents that an error speaks of: an argument, a path in it."""
+    found = re.search(r"output\[(\d+)\]((?:\[[^\]]+\])*)", message)
+    return (int(found[1]), found[2]) if found else None
+
+
+def says_closed_over(message: str) -> bool:
+    """Whether JAX refuses a rule that closes over a value that is differentiated outside of it."""
+    return "closed-over" in message or "close over Tracers" in message.replace("\n", " ")
+
+
+def says_unimplemented(message: str) -> bool:
+    """Whether the backend lacks something, which the rule cannot help."""
+    return "UNIMPLEMENTED" in message
+
+
+def says_axes_differ(message: str) -> bool:
+    """Whether a value varies over devices where another one does not."""
+    return "manual axis types do not match" in message
+
+
+def says_no_reverse_mode(message: str) -> bool:
+    """Whether JAX has no derivative in reverse mode, that of a `while_loop`, say."""
+    return "everse-mode" in message
+
+
+# --- where arrays are -----------------------------------------------------------------------------
+
+
+def varying_axes(x: Any) -> frozenset[str]:
+    """Return the mesh axes of `shard_map` along which devices hold different values of `x`.
+
+    With `check_vma=False` JAX tracks none: the set is empty.
+    """
+    return frozenset(jax.typeof(x).manual_axis_type.varying)
+
+
+def make_varying(x: Array, axes: Iterable[str]) -> Array:
+    """Mark a value that is the same on all devices along `axes` as one that may differ."""
+    return lax.pcast(x, tuple(sorted(axes)), to="varying")
+
+
+def in_row_major_order(V: Array) -> Array:
+    """Hold `V` in memory in the order of its axes: XLA may not fold a transpose into its reader."""
+    return with_layout_constraint(V, Layout(major_to_minor=tuple(range(V.ndim))))
+
+
+# --- compiling ------------------------------------------------------------------------------------
+
+# Options of XLA with which it compiles quickly rather than well, where it knows them: without
+# LLVM's optimizations, and from LLVM's own language rather than MLIR, in half of the time.
+QUICK: Mapping[str, Any] = {
+    "xla_backend_optimization_level": 0,
+    "xla_cpu_use_fusion_emitters": False,
+}
+
+
+def quickly_compiled(program: Callable[..., Any], *inputs: Any) -> Callable[..., Any]:
+    """Compile a program that runs a few times only: quickly rather than well."""
+    return jax.jit(program).lower(*inputs).compile(quick_options())
+
+
+@functools.cache
+def quick_options() -> dict[str, Any] | None:
+    """Return those of `QUICK` that this backend knows: some versions of XLA lack one."""
+    if jax.default_backend() != "cpu":
+        return None
+    return {name: value for name, value in QUICK.items() if _is_known({name: value})}
+
+
+def _is_known(option: dict[str, Any]) -> bool:
+    try:
+        jax.jit(lambda: 0).lower().compile(option)
+    except jax.errors.JaxRuntimeError:
+        return False
+    return True
+
+
+def unfiltered_tracebacks() -> contextlib.AbstractContextManager[None]:
+    """Keep JAX's own frames in tracebacks, by which one can tell where an error was raised."""
+    from jax._src import config
+
+    return config.traceback_filtering("off")
+
+
+def is_array(leaf: Any) -> bool:
+    """Whether a leaf is an array; a dtype, which has a dtype too, is not."""
+    return isinstance(leaf, jax.Array | np.ndarray | np.generic)
+
+
+def has_dtype(leaf: Any, kind: Any) -> bool:
+    """Whether a leaf is an array of a kind of dtype."""
+    return is_array(leaf) and jnp.issubdtype(leaf.dtype, kind)

@@ -1,0 +1,115 @@
+"""The directions in which a point can move: the tangents of its floating-point leaves."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .._arguments import describe
+from .._jax import has_dtype, is_array
+
+
+class Directions:
+    """The directions at a point, a tree in which some leaves are floating-point and some not."""
+
+    def __init__(self, tree: Any, leaves: Sequence[Any], paths: Sequence[str]):
+        self.tree, self.leaves, self.paths = tree, tuple(leaves), tuple(paths)
+
+    @classmethod
+    def at(cls, point: Any) -> "Directions":
+        """Keep what a tree has for leaves: the type of floating-point arrays, else a shape."""
+        found, tree = jax.tree.flatten_with_path(point, is_leaf=_is_none)
+        types = [jax.typeof(jnp.asarray(v)) if is_inexact(v) else Fixed.at(v) for _, v in found]
+        return cls(tree, types, [jax.tree_util.keystr(path) for path, _ in found])
+
+    @property
+    def types(self) -> tuple[Any, ...]:
+        """The types of the floating-point leaves."""
+        return tuple(kind for kind in self.leaves if not isinstance(kind, Fixed))
+
+    def split(
+        self, tangents: Any, name: str = "tangents", of: str = "the primals"
+    ) -> tuple[Any, ...]:
+        """Return the directions of the floating-point leaves, all of them checked."""
+        leaves, tree = jax.tree.flatten(tangents, is_leaf=_is_none)
+        if tree != self.tree:
+            raise TypeError(f"{name} must have the tree of {of}, {self.tree}, got {tree}")
+        directions = []
+        for path, leaf, kind in zip(self.paths, leaves, self.leaves, strict=True):
+            primal = of.removeprefix("the ") + path
+            if isinstance(kind, Fixed):
+                kind.require_no_direction(name + path, leaf, primal)
+            else:
+                directions.append(_direction(name + path, leaf, primal, kind))
+        return tuple(directions)
+
+    def join(self, directions: Sequence[Any]) -> Any:
+        """Return the tree with these directions, and float0 for the other arrays."""
+        remaining = iter(directions)
+        return self.tree.unflatten(
+            kind.tangent() if isinstance(kind, Fixed) else next(remaining) for kind in self.leaves
+        )
+
+
+class Fixed(NamedTuple):
+    """A leaf that is not differentiated by: an array of another dtype, None, a name."""
+
+    shape: tuple[int, ...] | None
+    description: str
+
+    @classmethod
+    def at(cls, leaf: Any) -> "Fixed":
+        """Describe a leaf."""
+        shape = np.shape(leaf) if is_array(leaf) or isinstance(leaf, int) else None
+        return cls(shape, describe(leaf) if is_array(leaf) else type(leaf).__name__)
+
+    def tangent(self) -> Any:
+        """Return the tangent that JAX gives to such a leaf."""
+        return None if self.shape is None else np.zeros(self.shape, jax.dtypes.float0)
+
+    def require_no_direction(self, name: str, tangent: Any, primal_name: str) -> None:
+        """Raise TypeError unless `tangent` is None or of dtype float0."""
+        if tangent is not None and getattr(tangent, "dtype", None) != jax.dtypes.float0:
+            raise TypeError(
+                f"{name} must be None or of dtype float0, because {primal_name}, "
+                f"{self.description}, has no direction; got {describe(tangent)}"
+            )
+
+
+def _direction(name: str, tangent: Any, primal_name: str, primal: Any) -> Any:
+    """Return the direction of a floating-point leaf, which must have its shape and dtype."""
+    if not is_array(tangent) and not isinstance(tangent, int | float | complex):
+        raise TypeError(f"{name} must be an array like {primal_name}, got {describe(tangent)}")
+    if np.shape(tangent) != primal.shape:
+        raise ValueError(
+            f"{name} must have the shape of {primal_name}, {list(primal.shape)}, "
+            f"got {describe(tangent)}"
+        )
+    # float0 is no dtype of JAX's arrays, and jnp.asarray refuses it
+    is_float0 = is_array(tangent) and tangent.dtype == jax.dtypes.float0
+    array = None if is_float0 else jnp.asarray(tangent)
+    if array is None or array.dtype != primal.dtype:
+        raise TypeError(
+            f"{name} must have the dtype of {primal_name}, {primal.dtype}, got {describe(tangent)}"
+        )
+    return array
+
+
+def is_inexact(leaf: Any) -> bool:
+    """Whether a leaf has a derivative: floating-point or complex, an array or a number."""
+    return has_dtype(leaf, jnp.inexact) if is_array(leaf) else isinstance(leaf, float | complex)
+
+
+def as_sequence(name: str, value: Any) -> tuple[Any, ...]:
+    """Return one item per argument as a tuple, or raise TypeError."""
+    if not isinstance(value, tuple | list):
+        raise TypeError(
+            f"{name} must be a tuple or list, one item per argument, got {describe(value)}"
+        )
+    return tuple(value)
+
+
+def _is_none(leaf: Any) -> bool:
+    return leaf is None

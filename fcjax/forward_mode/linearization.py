@@ -1,0 +1,79 @@
+"""A function at a point: its value, and its derivative in both directions."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from .._arguments import describe
+from .directions import Directions, is_inexact
+from .transpose import is_about_reverse_mode, no_reverse_mode, transposed
+
+Function = Callable[..., Any]
+
+
+class Linearization(NamedTuple):
+    """A function at a point."""
+
+    value: Any
+    aux: Any
+    inputs: Directions
+    outputs: Directions
+    pullback: Function
+
+    @property
+    def push(self) -> Function:
+        """The function `ẋ ↦ J ẋ`, as a pytree of what the backward rules have saved."""
+        inputs, outputs = self.inputs, self.outputs
+
+        def f_jvp(pullback: Function, *tangents: Any) -> Any:
+            directions = inputs.split(tangents)
+            return outputs.join(transposed(pullback, outputs.types, directions))
+
+        return jax.tree_util.Partial(f_jvp, self.pullback)
+
+    def pull(self, dy: Any) -> Any:
+        """Return `Jᵀ dy`."""
+        return self.inputs.join(self.pullback(self.outputs.split(dy)))
+
+
+def linearized(fun: Function, primals: tuple[Any, ...], has_aux: bool = False) -> Linearization:
+    """Run `fun` once, and keep what its backward rules save."""
+    if not callable(fun):
+        raise TypeError(f"fun must be a function, got {describe(fun)}")
+    of_floating, xs = _of_floating(fun, primals, has_aux)
+    try:
+        _, pullback, (value, aux) = jax.vjp(of_floating, *xs, has_aux=True)
+    except ValueError as error:
+        if is_about_reverse_mode(error):
+            raise no_reverse_mode(error) from error
+        raise
+    return Linearization(value, aux, Directions.at(primals), Directions.at(value), pullback)
+
+
+def _of_floating(
+    fun: Function, primals: tuple[Any, ...], has_aux: bool
+) -> tuple[Function, list[Array]]:
+    """Return `fun` as a function of the floating-point leaves of its arguments, and these."""
+    leaves, tree = jax.tree.flatten(primals)
+    chosen = [i for i, leaf in enumerate(leaves) if is_inexact(leaf)]
+
+    def of_floating(*xs: Array) -> tuple[tuple[Any, ...], Any]:
+        filled = list(leaves)
+        for i, x in zip(chosen, xs, strict=True):
+            filled[i] = x
+        result = fun(*tree.unflatten(filled))
+        value, aux = _pair(result) if has_aux else (result, None)
+        return tuple(y for y in jax.tree.leaves(value) if is_inexact(y)), (value, aux)
+
+    return of_floating, [jnp.asarray(leaves[i]) for i in chosen]
+
+
+def _pair(result: Any) -> tuple[Any, Any]:
+    if not isinstance(result, tuple) or len(result) != 2:
+        raise TypeError(
+            f"fun must return a pair (output, aux) where has_aux is True, got {describe(result)}"
+        )
+    return result

@@ -1,0 +1,89 @@
+"""The transpose of a pullback: from `dy ↦ Jᵀ dy` to `ẋ ↦ J ẋ`."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from .._jax import (
+    Flags,
+    as_function,
+    inline_calls,
+    lost_derivatives,
+    rule_in,
+    says_no_reverse_mode,
+)
+
+_NO_REVERSE_MODE = (
+    "fun must have a derivative in reverse mode, from which the one in forward mode is taken: "
+)
+_NOT_LINEAR = (
+    "fun contains a backward rule that is not linear in its cotangent, or that JAX cannot "
+    "transpose{}; fcjax.check_rule tells which argument is wrong"
+)
+
+
+def transposed(
+    pullback: Callable[..., Any], types: tuple[Any, ...], directions: tuple[Any, ...]
+) -> tuple[Any, ...]:
+    """Return `J ẋ` for a pullback `dy ↦ Jᵀ dy`, a function of a tuple of dy of these types."""
+    if not types or not directions:
+        return tuple(jnp.zeros(y.shape, y.dtype) for y in types)
+    try:
+        (dys,) = jax.linear_transpose(_without_rules(pullback), types)(directions)
+    except ValueError as error:
+        if is_about_reverse_mode(error):
+            raise no_reverse_mode(error) from error
+        raise _not_linear(error) from error
+    except jax.errors.JaxRuntimeError:  # of the device: out of memory, and the like
+        raise
+    except (AssertionError, NotImplementedError, RuntimeError, TypeError) as error:
+        raise _not_linear(error) from error
+    return dys
+
+
+def _without_rules(pullback: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `pullback` with each rule that depends on the cotangent replaced by its primal.
+
+    A rule has no transpose; the program that it stands for has. Rules that depend on nothing but
+    the residuals stay, so that their derivative by these is still the hand-written one.
+    """
+
+    def plain(*cotangents: Any) -> Any:
+        program, result = jax.make_jaxpr(pullback, return_shape=True)(*cotangents)
+        leaves = jax.tree.leaves(cotangents)
+        depends = [True] * len(leaves)
+        _require_derivatives(program, depends)
+        outputs = as_function(inline_calls(program, _has_no_transpose, depends))(*leaves)
+        return jax.tree.unflatten(jax.tree.structure(result), outputs)
+
+    return plain
+
+
+def _require_derivatives(program: Any, depends: Flags) -> None:
+    """Raise TypeError where JAX takes the derivative by the cotangent for zero, without a word."""
+    for reason in lost_derivatives(program, depends):
+        raise TypeError(f"{reason} of the cotangent")
+
+
+def _has_no_transpose(equation: Any, _: Flags) -> bool:
+    rule = rule_in(equation)
+    return rule is not None and rule.is_backward
+
+
+def is_about_reverse_mode(error: ValueError) -> bool:
+    """Whether it is JAX that says so, and not an inner jvp already."""
+    message = str(error)
+    return says_no_reverse_mode(message) and _NO_REVERSE_MODE not in message
+
+
+def no_reverse_mode(error: ValueError) -> ValueError:
+    """Return JAX's error as one that names `fun`."""
+    return ValueError(_NO_REVERSE_MODE + str(error))
+
+
+def _not_linear(error: Exception) -> TypeError:
+    # JAX's assertions say nothing
+    says_why = str(error) and not isinstance(error, AssertionError)
+    return TypeError(_NOT_LINEAR.format(f" ({error})" if says_why else ""))

@@ -1,0 +1,144 @@
+"""What a caller passed to the checker: looked at first, and named in the error."""
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .checks import CHECKS
+from .checks._check import Check
+from .expected import Expected
+from .precision import Precision
+from .program import Refused
+from .rounding import Accuracy
+from .sample import Kinks as Kinks, Sample
+from .subject import Subject
+
+
+def call_of(fun: Any, args: Any, kwargs: Any) -> None:
+    """Raise TypeError unless these are a function and its arguments."""
+    if not callable(fun):
+        raise TypeError(f"fun must be a function, got {type(fun).__name__}")
+    if not isinstance(args, tuple | list):
+        raise TypeError(
+            f"args must be a tuple of the positional arguments, got {type(args).__name__}; "
+            "write (x,) for a single one"
+        )
+    if not isinstance(kwargs, Mapping | None):
+        raise TypeError(f"kwargs must be a mapping from names, got {type(kwargs).__name__}")
+    signature = _signature(fun)
+    if signature is None:
+        return
+    try:
+        signature.bind(*args, **(kwargs or {}))
+    except TypeError as error:
+        name = getattr(fun, "__name__", type(fun).__name__)
+        raise TypeError(f"args must fit {name}{signature}: {error}") from error
+
+
+def _signature(fun: Callable[..., Any]) -> inspect.Signature | None:
+    try:
+        return inspect.signature(fun)
+    except (TypeError, ValueError):  # some functions have none
+        return None
+
+
+def points_of(fun: Any, points: Any, kwargs: Any) -> list[Sequence[Any]]:
+    """Return the points, each the arguments of a call."""
+    if not isinstance(points, Iterable) or isinstance(points, Mapping | str):
+        raise TypeError(f"points must be a sequence of tuples, got {type(points).__name__}")
+    points = list(points)
+    if not points:
+        raise ValueError("points must hold at least one tuple of arguments, got none")
+    for number, args in enumerate(points):
+        try:
+            call_of(fun, args, kwargs)
+        except TypeError as error:
+            raise TypeError(f"points[{number}]: {error}") from error
+    return points
+
+
+def checks_of(names: Sequence[str] | None) -> list[Check]:
+    """Return the chosen checks; without its form, nothing else of a rule can be judged."""
+    if names is None:
+        return list(CHECKS.values())
+    chosen = [names] if isinstance(names, str) else list(names)
+    known_checks("checks", chosen)
+    return [check for check in CHECKS.values() if check.name in (*chosen, "structure")]
+
+
+def known_checks(option: str, names: Iterable[str]) -> None:
+    """Raise ValueError for a name that no check has."""
+    for name in names:
+        if name not in CHECKS:
+            raise ValueError(f"{option}: {name!r} is unknown; accepted: {', '.join(CHECKS)}")
+
+
+def seed_of(key: Any) -> tuple[int, ...]:
+    """Return the integers of a PRNG key, old style or new."""
+    key = jax.random.key(0) if key is None else key
+    dtype = getattr(key, "dtype", None)
+    if dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key):
+        key = jax.random.key_data(key)
+    elif dtype != np.uint32:
+        raise TypeError(f"key must be a PRNG key such as jax.random.key(0), got {key!r}")
+    return tuple(int(word) for word in np.ravel(key))
+
+
+def accuracy_of(rtol: Any, atol: Any) -> Accuracy:
+    """Return what the function is good to."""
+    return Accuracy(_size("rtol", rtol) or 0.0, _size("atol", atol) or 0.0)
+
+
+def seconds_of(time_limit: Any) -> float | None:
+    """Return the time limit in seconds."""
+    return _size("time_limit", time_limit)
+
+
+def _size(option: str, value: Any) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+        raise TypeError(f"{option} must be a number, got {value!r}")
+    if not 0 <= value < np.inf:
+        raise ValueError(f"{option} must be finite and not negative, got {value!r}")
+    return float(value)
+
+
+def refuse_unknown_arguments(
+    sample: Sample, differentiable: Mapping[str, Iterable[str]], expected: Expected
+) -> None:
+    """Raise ValueError where `kinks` or `expected_failures` name something that is not there."""
+    names = sample.subject.names
+    for option, given in differentiable.items():
+        _all_in(option, given, names)
+    for expectation in expected.values():
+        every = (*sample.point.names, *sample.point.captured.names)
+        _all_in("expected_failures", expectation.arguments or (), every)
+
+
+def _all_in(option: str, names: Iterable[str], accepted: Sequence[str]) -> None:
+    for name in names:
+        if name not in accepted:
+            said = ", ".join(accepted)
+            raise ValueError(f"{option}: {name!r} is not an argument; accepted: {said}")
+
+
+def refuse_other_reference(subject: Subject) -> None:
+    """Raise TypeError or ValueError unless the reference can stand for the function."""
+    if not subject.has_reference or subject.refusal is not None:
+        return
+    own = Precision.OWN
+    types = subject.point.types(own)
+    try:
+        ys = jax.tree.leaves(subject.plain.value.shapes(own, *types)[0])
+    except Refused as refusal:
+        raise TypeError(
+            f"reference must take the arguments of the function; it raised {refusal}"
+        ) from refusal
+    got, want = [y.shape for y in ys], [y.shape for y in subject.ys(own)]
+    if got != want:
+        raise ValueError(f"reference must return shapes {want} as the function, got {got}")

@@ -1,0 +1,118 @@
+"""Gradients in the dtypes that are used: the arguments' own, bfloat16 and float16."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from ..compare import compare, undefined
+from ..precision import Precision, as_float64, eps_of, largest
+from ..program import Refused, Skip
+from ..report import CheckResult
+from ..sample import Sample, nearly_equal
+from ..subject import Pulled
+
+BESIDE = 1e-13  # a step off a kink, in float64
+
+
+def precision(sample: Sample) -> Iterator[CheckResult]:
+    """In the arguments' own dtypes, bfloat16 and float16, gradients are right to rounding.
+
+    The oracle is the float64 reference at the rounded values.
+    """
+    own = {str(x.dtype) for x in sample.point.xs}
+    precisions = [Precision.OWN] if own != {Precision.FLOAT64.value} else []
+    narrow = (Precision.BFLOAT16, Precision.FLOAT16)
+    precisions += [narrower for narrower in narrow if own != {narrower.value}]
+    done = [result for chosen in precisions for result in _in(sample, chosen)]
+    if not done:
+        raise Skip("the function works in no other dtype")
+    yield from done
+
+
+def _in(sample: Sample, chosen: Precision) -> Iterator[CheckResult]:
+    try:
+        got, want = sample.rule(chosen), _right(sample, chosen)
+        is_another = _is_another(sample, chosen, got)
+    except Refused:
+        return  # the function refuses the dtype, or the reference cannot be differentiated
+    if is_another:
+        return  # a mask that is drawn in this dtype, or overflow
+    label = "/".join(sorted({str(x.dtype) for x in sample.xs(chosen)}))
+    for k, right in enumerate(want.dxs):
+        result = _compared(sample, chosen, k, got.dxs[k], right, f"in {label}")
+        if result is not None:
+            yield result
+
+
+def _right(sample: Sample, chosen: Precision) -> Pulled:
+    """Return the float64 reference's results at the values as `chosen` rounds them."""
+    xs = _widened(sample, chosen)
+    return sample.autodiff(Precision.FLOAT64, xs, _cotangents(sample, chosen))
+
+
+def _cotangents(sample: Sample, chosen: Precision) -> Any:
+    return sample.as_cotangents(sample.dys(chosen), Precision.FLOAT64)
+
+
+def _widened(sample: Sample, chosen: Precision) -> Any:
+    """Return the rounded leaves in float64; captured arrays are what they are."""
+    count = len(sample.point.wrt)
+    xs = sample.xs(chosen)
+    return (*Precision.FLOAT64.cast(xs[:count]), *xs[count:])
+
+
+def _is_another(sample: Sample, chosen: Precision, got: Pulled) -> bool:
+    """Whether the function, by rule or not, has other values in this dtype than in float64."""
+    exact = sample.rule(Precision.FLOAT64, _widened(sample, chosen), _cotangents(sample, chosen))
+    return not all(map(nearly_equal, got.ys, exact.ys))
+
+
+def _compared(
+    sample: Sample, chosen: Precision, k: int, got: Any, right: Any, label: str
+) -> CheckResult | None:
+    eps = max(sample.subject.eps(chosen, k), eps_of(sample.xs(chosen)[k].dtype))
+    tolerance = sample.explained(eps, k, right, sample.loss(k))
+    name, out = sample.name(k), undefined(got, right)
+    result = compare("precision", name, got, right, tolerance, message=label, leave_out=out)
+    if result.status == "passed":
+        return result
+    if _autodiff_is_no_better(sample, chosen, k, right, result):
+        return None
+    near = _nearest_beside(sample, chosen, k, got, right)
+    return compare("precision", name, got, near, tolerance, message=label, leave_out=out)
+
+
+def _nearest_beside(sample: Sample, chosen: Precision, k: int, got: Any, want: Any) -> Any:
+    """Return what is next to `got` between the right answers here and on either side of here.
+
+    Numbers of few digits often lie on a kink, where autodiff of the reference takes what it likes.
+    """
+    wants = [as_float64(want)]
+    random = np.random.default_rng(0)
+    exact = _widened(sample, chosen)
+    steps = [BESIDE * random.uniform(-1, 1, x.shape) for x in exact]
+    for sign in (-1, 1):
+        with Precision.FLOAT64.context():
+            xs = tuple(
+                x + (sign * d * (1 + abs(x))).astype(x.dtype)
+                for x, d in zip(exact, steps, strict=True)
+            )
+        dys = _cotangents(sample, chosen)
+        wants.append(as_float64(sample.autodiff(Precision.FLOAT64, xs, dys).dxs[k]))
+    got = as_float64(got)
+    between = np.clip(got, np.min(wants, axis=0), np.max(wants, axis=0))
+    return np.where(np.isfinite(got), between, want)
+
+
+def _autodiff_is_no_better(
+    sample: Sample, chosen: Precision, k: int, exact: Any, result: CheckResult
+) -> bool:
+    """Whether autodiff of the reference errs as much in this dtype."""
+    try:
+        plain = as_float64(sample.autodiff(chosen).dxs[k])
+    except Refused:
+        return True
+    with np.errstate(invalid="ignore"):
+        error = largest(np.abs(plain - as_float64(exact)))
+    return not error * 8 < (result.max_abs or 0)

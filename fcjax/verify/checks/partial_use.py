@@ -1,0 +1,106 @@
+"""The rule when some of its results are not used, or some of its arguments not differentiated by.
+
+JAX passes symbolic zeros to a rule that asks for them: for the cotangent of an output that nobody
+uses, and as the mark of an argument that is not perturbed.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+
+from ..compare import compare, undefined
+from ..point import Leaves
+from ..program import Refused, Skip
+from ..report import CheckResult
+from ..sample import Sample
+
+# Of a function with many outputs or arguments only the first are dropped in turn.
+MOST = 12
+
+
+class Use(NamedTuple):
+    """The outputs that are used and the arguments that are differentiated by."""
+
+    label: str
+    outputs: tuple[int, ...]
+    arguments: tuple[int, ...]
+
+
+def partial_use(sample: Sample) -> Iterator[CheckResult]:
+    """Without each output, and without each argument in turn, and with one alone, it is right."""
+    uses = list(_uses(sample))
+    wanted = _all(sample, "plain", uses)
+    if wanted is None:
+        raise Skip("JAX cannot differentiate the reference so")
+    found = _all(sample, "rule", uses)
+    for number, (use, want) in enumerate(zip(uses, wanted, strict=True)):
+        try:
+            got = found[number] if found else _one(sample, "rule", use)
+        except Refused as refusal:
+            name = sample.name(use.arguments[0]) if len(use.arguments) == 1 else None
+            said = f"{use.label}: {refusal}"
+            yield CheckResult("partial_use", "failed", name, message=said)
+            continue
+        for k, one, right in zip(use.arguments, got, want, strict=True):
+            tolerance, out = sample.allowed(k, right, sample.wide), undefined(one, right)
+            yield compare(
+                "partial_use",
+                sample.name(k),
+                one,
+                right,
+                tolerance,
+                message=use.label,
+                leave_out=out,
+            )
+
+
+def _uses(sample: Sample) -> Iterator[Use]:
+    """Yield the ways: each output dropped, each argument dropped, and each of them alone."""
+    ys = tuple(range(len(sample.subject.ys(sample.wide))))
+    xs = tuple(range(sample.count))
+    for i in ys[: MOST if len(ys) > 1 else 0]:
+        yield Use(f"without output {i}", (*ys[:i], *ys[i + 1 :]), xs)
+        if len(ys) > 2:
+            yield Use(f"with output {i} alone", (i,), xs)
+    for k in xs[: MOST if len(xs) > 1 else 0]:
+        name = sample.name(k)
+        yield Use(f"with {name} not differentiated by", ys, (*xs[:k], *xs[k + 1 :]))
+        if len(xs) > 2:
+            yield Use(f"differentiated by {name} alone", ys, (k,))
+
+
+def _all(sample: Sample, which: str, uses: list[Use]) -> list[Any] | None:
+    """Return the gradients of all uses from one program, or None if it is refused."""
+    f = getattr(sample.subject, which).function
+    gradients = [_gradient(f, use) for use in uses]
+
+    def together(xs: Leaves, dys: Leaves) -> list[Leaves]:
+        return [gradient(xs, dys) for gradient in gradients]
+
+    program = sample.subject.program(f"partial use of {which}", together)
+    try:
+        return program(sample.wide, sample.xs(sample.wide), sample.dys(sample.wide))
+    except Refused:
+        return None
+
+
+def _one(sample: Sample, which: str, use: Use) -> Leaves:
+    f = getattr(sample.subject, which).function
+    program = sample.subject.program(f"{which} {use.label}", _gradient(f, use))
+    return program(sample.wide, sample.xs(sample.wide), sample.dys(sample.wide))
+
+
+def _gradient(f: Any, use: Use) -> Callable[[Leaves, Leaves], Leaves]:
+    def gradient(xs: Leaves, dys: Leaves) -> Leaves:
+        def partly(*active: Any) -> Leaves:
+            filled = list(xs)
+            for k, x in zip(use.arguments, active, strict=True):
+                filled[k] = x
+            ys, _ = f(*filled)
+            return tuple(ys[i] for i in use.outputs)
+
+        _, pull = jax.vjp(partly, *(xs[k] for k in use.arguments))
+        return pull(tuple(dys[i] for i in use.outputs))
+
+    return gradient

@@ -1,0 +1,57 @@
+"""What is wrong on purpose: failures that `expected_failures` names."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from .checks import CHECKS
+from .report import CheckResult
+
+ExpectedFailures = Mapping[str, bool | str | Sequence[str]]
+
+
+class Expectation(NamedTuple):
+    """The arguments that a check may fail for, None for any, and whether `vjp` implies it."""
+
+    arguments: tuple[str, ...] | None
+    is_implied: bool = False
+
+    def covers(self, result: CheckResult) -> bool:
+        """Whether the result is about one of these arguments."""
+        return self.arguments is None or result.argument in self.arguments
+
+
+Expected = Mapping[str, Expectation]
+
+
+def expectations(expected_failures: ExpectedFailures) -> dict[str, Expectation]:
+    """Return what is expected of each check.
+
+    A gradient that `vjp` may find wrong may fail every check of its values, too.
+    """
+    expected: dict[str, Expectation] = {}
+    for name, arguments in expected_failures.items():
+        if isinstance(arguments, bool):
+            expected |= {name: Expectation(None)} if arguments else {}
+        else:
+            names = (arguments,) if isinstance(arguments, str) else tuple(arguments)
+            expected[name] = Expectation(names)
+    if "vjp" in expected:
+        implied = expected["vjp"]._replace(is_implied=True)
+        followers = [check.name for check in CHECKS.values() if check.follows_vjp]
+        expected = dict.fromkeys(followers, implied) | expected
+    return expected
+
+
+def apply_expectations(result: CheckResult, expected: Expected) -> CheckResult:
+    """Return the result with what was expected of it taken into account."""
+    expectation = expected.get(result.name)
+    if expectation is None or not expectation.covers(result):
+        return result
+    if result.status == "failed":
+        return dataclasses.replace(result, status="expected")
+    is_named = expectation.arguments is not None and not expectation.is_implied
+    if result.status == "passed" and is_named:
+        message = "expected to fail, and right: the expectation is not needed"
+        return dataclasses.replace(result, status="unexpected pass", message=message)
+    return result

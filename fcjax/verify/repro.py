@@ -1,0 +1,66 @@
+"""The Python call that repeats what failed."""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .._jax import has_dtype, is_array
+
+# Larger arguments are not written out.
+WRITTEN_OUT = 32
+
+
+def name_of_function(fun: Callable[..., Any]) -> str:
+    """Return the name of a function, that of its class for an object."""
+    return getattr(fun, "__name__", type(fun).__name__)
+
+
+def call_that_repeats(
+    fun: Callable[..., Any],
+    args: Sequence[Any],
+    described: str,
+    options: Mapping[str, Any],
+) -> str:
+    """Return Python that calls `check_rule` again; short arguments are written out."""
+    leaves = [leaf for leaf in jax.tree.leaves(args) if is_array(leaf)]
+    short = sum(np.size(leaf) for leaf in leaves) <= WRITTEN_OUT
+    name = name_of_function(fun)
+    where = getattr(inspect.unwrap(fun), "__module__", None)
+    imported = f"from {where} import {name}\n" if where and where != "__main__" else ""
+    written = [f"{key}={_written(value)}" for key, value in options.items() if value]
+    note = "" if short else f"\n# args: {described}"
+    arguments = ", ".join([name, _written(tuple(args)) if short else "args", *written])
+    return f"{imported}fcjax.check_rule({arguments}){note}"
+
+
+def _written(value: Any) -> str:
+    """Return Python for a value: exact, for the arrays in it."""
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        fields = value._asdict().items()  # pyright: ignore[reportAttributeAccessIssue]
+        return f"{type(value).__name__}({', '.join(f'{n}={_written(v)}' for n, v in fields)})"
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_written, value))}{',' if len(value) == 1 else ''})"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_written, value))}]"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{k!r}: {_written(v)}" for k, v in value.items()) + "}"
+    if has_dtype(value, jax.dtypes.prng_key):
+        words = np.asarray(jax.random.key_data(value)).tolist()
+        return f"jax.random.wrap_key_data(jnp.array({words}, 'uint32'))"
+    if is_array(value):
+        return f"jnp.array({_digits(value)}, '{value.dtype}')"
+    return getattr(value, "__name__", repr(value))
+
+
+def _digits(array: Any) -> str:
+    """Return the numbers of an array as a list, each with the digits that identify it."""
+    array = np.asarray(array)
+    if jnp.issubdtype(array.dtype, jnp.bfloat16):
+        array = array.astype(np.float32)
+    if array.ndim == 0:
+        return str(array)
+    return "[" + ", ".join(map(_digits, array)) + "]"

@@ -1,0 +1,128 @@
+"""What a report does not cover, in words."""
+
+import inspect
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from .._jax import (
+    JIT,
+    branch_index,
+    equations_in,
+    inline_calls,
+    name_of,
+    number_of_branches,
+    opened,
+    place_in_source,
+    rule_in,
+    with_outputs,
+)
+from .point import described
+from .precision import Precision
+from .program import Refused
+from .report import CheckResult
+from .sample import Sample
+
+
+def not_covered(sample: Sample, results: Sequence[CheckResult]) -> tuple[str, ...]:
+    """Return a line for each thing that the results say nothing about."""
+    lines = [*_of_results(results), *_held(sample), *sample.point.captured.held, *_options(sample)]
+    if sample.subject.refusal is None:
+        lines += [*_rules(sample), *_branches(sample)]
+    return tuple(dict.fromkeys(lines))
+
+
+def _of_results(results: Iterable[CheckResult]) -> Iterator[str]:
+    """Entries without an oracle; checks that had no time."""
+    for result in results:
+        if result.unjudged and result.name in ("vjp", "finite_differences"):
+            what = "the oracle has no number" if result.name == "vjp" else "no value"
+            yield f"{result.argument}: {result.unjudged} entries, where {what} ({result.name})"
+
+
+def _held(sample: Sample) -> Iterator[str]:
+    """Numbers that were passed as Python numbers: the gradient by them is not asked for."""
+    for name, leaf in zip(sample.point.names, sample.point.leaves, strict=True):
+        if isinstance(leaf, float):
+            yield f"{name} = {leaf}: held; jnp.asarray({leaf}) is differentiated by"
+
+
+def _options(sample: Sample) -> Iterator[str]:
+    """Arguments that were left at their defaults."""
+    try:
+        bound = inspect.signature(sample.fun).bind(*sample.point.call[0], **sample.point.call[1])
+    except (TypeError, ValueError):
+        return
+    left = [p for n, p in bound.signature.parameters.items() if n not in bound.arguments]
+    defaults = [f"{p.name}={described(p.default)}" for p in left if p.default is not p.empty]
+    if defaults:
+        yield f"options other than {', '.join(defaults)}"
+
+
+def _rules(sample: Sample) -> Iterator[str]:
+    if not sample.subject.calls and not sample.subject.has_reference:
+        yield "there is no hand-written rule in the function: the gradient is JAX's own"
+
+
+def _branches(sample: Sample) -> Iterator[str]:
+    """Branches that were not taken at these arguments."""
+    program = sample.subject.value_program
+    inlined = inline_calls(program, lambda equation, _: _is_call(equation))
+    outer = [e for e in opened(inlined).eqns if branch_index(e) is not None]
+    taken = _taken(sample, inlined, [branch_index(e) for e in outer])
+    for equation, index in zip(outer, taken, strict=True):
+        others = [i for i in range(number_of_branches(equation)) if i != index]
+        yield _branch_line(equation, f"branch {', '.join(map(str, others))} was not taken")
+    inner = sum(branch_index(e) is not None for e in equations_in(inlined)) - len(outer)
+    if inner:
+        yield f"{inner} cond or switch inside of a loop or a branch: some may have been left out"
+
+
+def _is_call(equation: Any) -> bool:
+    return name_of(equation) in JIT or rule_in(equation) is not None
+
+
+def _taken(sample: Sample, program: Any, indices: list[Any]) -> list[int]:
+    if not indices:
+        return []
+    chosen = with_outputs(program, indices)
+    evaluate = sample.subject.program("branches", chosen)
+    try:
+        return [int(i) for i in evaluate(Precision.OWN, *sample.xs(Precision.OWN))]
+    except Refused:
+        return [-1] * len(indices)
+
+
+def _branch_line(equation: Any, what: str) -> str:
+    place = place_in_source(equation)
+    return f"the cond{' at ' + place if place else ''}: {what}"
+
+
+def doubts(
+    sample: Sample, results: Sequence[CheckResult], value_checks: set[str]
+) -> tuple[str, ...]:
+    """Return the arguments whose gradient no oracle's numbers were compared with, and why."""
+    compared = {
+        r.argument
+        for r in results
+        if r.name in value_checks and r.compared and r.status in ("passed", "expected", "failed")
+    }
+    return tuple(
+        _doubt(sample.name(k), results, value_checks)
+        for k, x in enumerate(sample.point.xs)
+        if np.size(x) and sample.name(k) not in compared
+    )
+
+
+def _doubt(name: str, results: Sequence[CheckResult], value_checks: set[str]) -> str:
+    skipped = [r for r in results if r.status == "skipped" and r.name in value_checks]
+    reasons = [f"{r.name}: {r.message}" for r in skipped if r.argument in (None, name)]
+    ran = {r.name for r in results} & value_checks
+    if not ran:
+        reasons.append(f"none of {', '.join(sorted(value_checks))} was chosen")
+    if not reasons:
+        reasons.append(
+            "the comparisons that ran are too uncertain, or of numbers that are not finite"
+        )
+    return f"the gradient of {name} was compared with nothing ({'; '.join(reasons)})"
