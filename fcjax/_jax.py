@@ -21,24 +21,21 @@ from jax import Array, lax
 from jax.core import Tracer as Tracer
 from jax.experimental.layout import Layout, with_layout_constraint
 from jax.extend import core
+from jax.interpreters import batching
 
 Flags = Sequence[bool] | None
 
-JIT = ("jit", "pjit")
+JIT = ("jit",)
 CUSTOM_CALLS = ("custom_vjp_call", "custom_jvp_call")
 # A rule as an object: of `jax_custom_vjp3`, `jax_custom_jvp3`, or written by hand.
 HIGH_CALL = "call_hi_primitive"
 # Primitives that talk to other devices, or say where an array is.
 MESH_PRIMITIVES = (
     "all_gather", "all_gather_invariant", "all_to_all", "axis_index", "custom_partitioning",
-    "mesh_cast", "pbroadcast", "pcast", "pmax", "pmin", "ppermute", "psum", "psum_invariant",
-    "psum2", "pvary", "ragged_all_to_all", "reduce_scatter", "reshard", "shard_map",
-    "sharding_constraint",
-)  # fmt: skip
-# Primitives with batching rules that somebody has written for one program.
-BATCHED_BY_HAND = (
-    "custom_vmap_call", "custom_partitioning", "ffi_call", "io_callback", "pallas_call",
-    "pure_callback",
+    "pbroadcast", "pmax", "pmin", "ppermute", "preduced", "psum", "psum_invariant", "pvary",
+    "ragged_all_to_all", "reduce_scatter", "reduced_vary_cast", "reduced_vary_cast_p", "reshard",
+    "shard_map", "sharding_constraint", "unreduced_psum", "unreduced_reduce_scatter",
+    "vary_unreduced_cast", "vary_unreduced_cast_p",
 )  # fmt: skip
 
 
@@ -47,7 +44,7 @@ BATCHED_BY_HAND = (
 
 def inner_programs(equation: Any) -> Iterator[Any]:
     """Yield the programs that an equation holds in its parameters: loops, branches, calls."""
-    rule = _high_rule(equation)
+    rule = _unbatched(_high_rule(equation))
     if rule is not None and hasattr(rule, "traced"):
         yield rule.traced.jaxpr
     yield from filter(
@@ -97,12 +94,14 @@ def _closed_over(jaxpr: Any) -> Iterator[int]:
 
 
 def original(constant: Any) -> Any:
-    """Return the array that a program's constant was made from: JAX wraps those of NumPy."""
-    return (
-        getattr(constant, "val", constant)
-        if type(constant).__name__ == "TypedNdArray"
-        else (constant)
-    )
+    """Return the array that a program's constant was made from: of NumPy's, JAX keeps views."""
+    if type(constant).__name__ == "TypedNdArray" and isinstance(constant.base, np.ndarray):
+        return constant.base if _layout(constant.base) == _layout(constant) else constant
+    return constant
+
+
+def _layout(array: Any) -> tuple[Any, ...]:
+    return array.ctypes.data, array.shape, array.strides, array.dtype
 
 
 def as_function(closed: Any) -> Callable[..., list[Any]]:
@@ -142,6 +141,11 @@ def contracted_size(equation: Any) -> int | None:
 def repetitions(equation: Any) -> int:
     """Return how often a `scan` runs its program, 1 for other primitives."""
     return equation.params.get("length", 1) if name_of(equation) == "scan" else 1
+
+
+def may_not_end(equation: Any) -> bool:
+    """Whether an equation is a `while_loop`, whose number of rounds depends on its input."""
+    return name_of(equation) == "while"
 
 
 def branch_index(equation: Any) -> Any | None:
@@ -263,14 +267,26 @@ def body_of(equation: Any) -> Any:
 
 
 def _expanded(rule: Any) -> Any:
-    """Return the program of a rule that is an object, traced at its types."""
+    """Return the program of a rule that is an object: the one it holds, or one traced now."""
+    traced = getattr(rule, "traced", None)
+    # in rematerialization, JAX 0.12 gives a rule inputs that its program does not have
+    if traced is not None and len(opened(traced.jaxpr).invars) == len(rule.in_avals_flat):
+        return traced.jaxpr
 
     def on_leaves(*leaves: Any) -> list[Any]:
-        args = jax.tree.unflatten(rule.in_tree, leaves)
-        return jax.tree.leaves(rule.expand(*args))
+        return jax.tree.leaves(rule.expand(*jax.tree.unflatten(rule.in_tree, leaves)))
 
-    types = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in rule.in_avals_flat]
-    return jax.make_jaxpr(on_leaves)(*types)
+    return _traced_where(on_leaves, rule.in_avals_flat)
+
+
+def _traced_where(function: Callable[..., Any], types: Sequence[Any]) -> Any:
+    """Trace a function on the mesh of its types, inside of `shard_map` if they are from there."""
+    mesh = next((kind.sharding.mesh for kind in types), None)
+    if mesh is None or mesh.empty:
+        return jax.make_jaxpr(function)(*types)
+    axes = [(axis, mesh.shape[axis]) for axis in mesh.manual_axes]
+    with jax.sharding.use_abstract_mesh(mesh):
+        return jax.make_jaxpr(function, axis_env=axes)(*types)
 
 
 def _applied(
@@ -384,9 +400,15 @@ def _high_rule(equation: Any) -> Any | None:
     return equation.params["_prim"] if name_of(equation) == HIGH_CALL else None
 
 
-def _described_high_rule(rule: Any, equation: Any) -> Rule:
-    while hasattr(rule, "prim"):  # under vmap, before JAX 0.12
+def _unbatched(rule: Any) -> Any:
+    """Return the rule that `vmap` was applied to, perhaps several times, before JAX 0.12."""
+    while hasattr(rule, "prim"):
         rule = rule.prim
+    return rule
+
+
+def _described_high_rule(rule: Any, equation: Any) -> Rule:
+    rule = _unbatched(rule)
     traced = getattr(rule, "traced", None)
     if traced is None:  # somebody's own class
         kind = type(rule)
@@ -487,6 +509,20 @@ def _is_inside_jax(place: str) -> bool:
     return Path(jax.__file__).parent in Path(place).parents
 
 
+# Primitives for which a program brings its own batching rule, or one in Python.
+BATCHED_BY_HAND = (
+    "custom_vmap_call", "custom_partitioning", "ffi_call", "io_callback", "pallas_call",
+    "pure_callback", HIGH_CALL,
+)  # fmt: skip
+
+
+def is_batched_by_hand(equation: Any) -> bool:
+    """Whether somebody else than JAX has written how a primitive is mapped."""
+    batcher = batching.fancy_primitive_batchers.get(equation.primitive)
+    written_elsewhere = any(not _is_jaxs(author) for author in _authors(batcher, set()))
+    return name_of(equation) in BATCHED_BY_HAND or written_elsewhere
+
+
 class Halves(NamedTuple):
     """The parts of a `jax.custom_vjp` function, for a caller who runs them by hand."""
 
@@ -553,7 +589,11 @@ def says_unimplemented(message: str) -> bool:
 
 def says_axes_differ(message: str) -> bool:
     """Whether a value varies over devices where another one does not."""
-    return "manual axis types do not match" in message
+    # JAX appends the axes to a type, in braces
+    types = r"of type (\S+\])(\{\S*\})? which doesn't match expected type (\S+\])(\{\S*\})?"
+    found = re.search(types, message)
+    differ = found is not None and found[1] == found[3] and found[2] != found[4]
+    return differ or "manual axis types do not match" in message
 
 
 def says_no_reverse_mode(message: str) -> bool:
@@ -628,3 +668,8 @@ def is_array(leaf: Any) -> bool:
 def has_dtype(leaf: Any, kind: Any) -> bool:
     """Whether a leaf is an array of a kind of dtype."""
     return is_array(leaf) and jnp.issubdtype(leaf.dtype, kind)
+
+
+def is_key(array: Any) -> bool:
+    """Whether an array holds PRNG keys of the typed kind."""
+    return jnp.issubdtype(array.dtype, jax.dtypes.prng_key)

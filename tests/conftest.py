@@ -49,3 +49,18 @@ def unchecked():
     """Without the type checks, so that a test sees the errors that users see."""
     with _types_unchecked() if CHECKS_TYPES else contextlib.nullcontext():
         yield
+
+
+# JAX has two implementations of hand-written rules; a flag that a version lacks is left out.
+FLAGS = [name for name in ("jax_custom_vjp3", "jax_custom_jvp3") if name in jax.config.values]
+
+
+@pytest.fixture(params=[False, True], ids=["flags off", "flags on"])
+def flags(request):
+    """The implementation of hand-written rules, for the rules that a test defines itself."""
+    before = {name: jax.config.values[name] for name in FLAGS}
+    for name in FLAGS:
+        jax.config.update(name, request.param)
+    yield request.param
+    for name, value in before.items():
+        jax.config.update(name, value)

@@ -1,5 +1,6 @@
 """Every built-in rule at points to be checked at."""
 
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -14,45 +15,54 @@ from ..dropout import dropout
 from ..network import init, mlp, stack
 from ..norms import layer_norm, rms_norm
 
-Draw = Callable[[np.random.Generator], np.ndarray]
+
+@dataclasses.dataclass(frozen=True)
+class Draw:
+    """An array that is yet to be drawn."""
+
+    draw: Callable[[np.random.Generator], Any]
+
+    def __call__(self, rng: np.random.Generator, dtype: str) -> Any:
+        """Return the array; a floating-point one in `dtype`."""
+        array = np.asarray(self.draw(rng))
+        return jnp.asarray(array.astype(dtype) if array.dtype == np.float64 else array)
 
 
 class Case(NamedTuple):
-    """A rule, and how to draw the arguments that it is checked at."""
+    """A rule, and the arguments that it is checked at: values, and arrays to be drawn."""
 
     name: str
     fun: Callable[..., Any]
-    draws: Sequence[Any]
+    args: Sequence[Any]
     kwargs: Mapping[str, Any] = {}
     kinks: Mapping[str, Mapping[float, float]] = {}
+    reference: Callable[..., Any] | None = None
+    expected_failures: Mapping[str, bool | Sequence[str]] = {}
 
     def drawn(self, seed: int, dtype: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Return positional and keyword arguments; floating-point arrays in `dtype`."""
+        """Return positional and keyword arguments; floating-point arrays are drawn in `dtype`."""
         draw = partial(_drawn, rng=np.random.default_rng(seed), dtype=dtype)
-        return jax.tree.map(draw, (tuple(self.draws), dict(self.kwargs)))
+        return jax.tree.map(draw, (tuple(self.args), dict(self.kwargs)))
 
 
-def _drawn(draw: Any, rng: np.random.Generator, dtype: str) -> Any:
-    if not callable(draw):
-        return draw
-    array: Any = draw(rng)
-    return jnp.asarray(array.astype(dtype) if array.dtype == np.float64 else array)
+def _drawn(value: Any, rng: np.random.Generator, dtype: str) -> Any:
+    return value(rng, dtype) if isinstance(value, Draw) else value
 
 
 def normal(*shape: int) -> Draw:
-    return lambda rng: rng.standard_normal(shape)
+    return Draw(lambda rng: rng.standard_normal(shape))
 
 
 def uniform(low: float, high: float, *shape: int) -> Draw:
-    return lambda rng: rng.uniform(low, high, shape)
+    return Draw(lambda rng: rng.uniform(low, high, shape))
 
 
-def integers(below: int, *shape: int) -> Draw:
-    return lambda rng: rng.integers(0, below, shape, dtype=np.int32)
+def integers(below: int, *shape: int, low: int = 0) -> Draw:
+    return Draw(lambda rng: rng.integers(low, below, shape, dtype=np.int32))
 
 
 def distributions(*shape: int) -> Draw:
-    return lambda rng: rng.dirichlet(np.ones(shape[-1]), shape[:-1])
+    return Draw(lambda rng: rng.dirichlet(np.ones(shape[-1]), shape[:-1]))
 
 
 # The derivative at each kink, by the convention of `jax.nn`.
@@ -106,7 +116,7 @@ def _losses() -> Iterator[Case]:
         losses.absolute_error: normal(5, 3),
         losses.huber: normal(5, 3),
         losses.poisson: uniform(0, 4, 5, 3),
-        losses.hinge: lambda rng: rng.choice([-1.0, 1.0], (5, 3)),
+        losses.hinge: Draw(lambda rng: rng.choice([-1.0, 1.0], (5, 3))),
         losses.sigmoid_binary_cross_entropy: uniform(0, 1, 5, 3),
     }
     for fun, target in pairs.items():

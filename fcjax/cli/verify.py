@@ -1,97 +1,150 @@
 """`fcjax verify`: every built-in rule on this machine's devices, or somebody else's function."""
 
-import importlib
+import contextlib
+import itertools
 import json
-import re
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
 
 import jax
-import tyro
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
+from rich.text import Text
+from tyro.conf import OmitArgPrefixes
 
 from ..activations import ACTIVATIONS
-from ..verify import RuleReport, check_elementwise, check_rule
+from ..verify import CheckResult, RuleReport, check_elementwise, check_rule
+from ..verify.arguments import call_of
 from ..verify.oracles import ORACLES
-from .rules import Case, built_in, integers, normal
+from ..verify.report import MARKS, STYLES
+from .arguments import Call, from_args, from_shape
+from .imported import called, imported
+from .options import Checking, Function, Library, expected, refuse_contradictions
+from .rules import Case, built_in
 
-_console = Console(soft_wrap=True, highlight=False)
+EXIT = {"right": 0, "wrong": 1, "inconclusive": 2}
+VERDICT_MARKS = {"right": "✓", "wrong": "✗", "inconclusive": "?"}
+
+_console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
 
 
 def verify(
-    target: Annotated[str | None, tyro.conf.Positional] = None,
-    shapes: tuple[str, ...] = (),
-    reference: str | None = None,
-    only: str = "",
-    dtypes: tuple[str, ...] = ("float32",),
-    checks: tuple[str, ...] = (),
-    exhaustive: bool = False,
-    seed: int = 0,
+    function: OmitArgPrefixes[Function],
+    library: OmitArgPrefixes[Library],
+    checking: OmitArgPrefixes[Checking],
     out: Path = Path("out/verify.json"),
 ) -> None:
     """Check hand-written gradients on the present backend: fcjax's own, or a function of yours.
 
-    Exits with 1 if one is wrong.
+    The exit status is
+      0  if every gradient is right,
+      1  if one is wrong, or the command itself cannot be carried out,
+      2  if none is wrong, but one could be compared with nothing; its report says why.
+
+    For example,
+      fcjax verify
+      fcjax verify --only softmax --dtypes float32 bfloat16
+      fcjax verify --exhaustive --only tanh --dtypes bfloat16
+      fcjax verify my_ops:affine --shapes 5x3 3x2 2
+      fcjax verify jax.numpy:log --shapes 5x3@0.1:2
+      fcjax verify my_ops:loss --shapes 5x3 3x4 5:4 scalar 0.5 =sum
+      fcjax verify my_ops:loss --args point.json --dtypes float32 bfloat16
+      fcjax verify my_ops:loss --args my_ops:point --reference my_ops:plain_loss
+      fcjax verify my_ops:clip --shapes 5x3 --expected-failures vjp=x
+      fcjax verify my_ops:solve --shapes 5x5 5 --rtol 1e-5 --time-limit 60
+      fcjax verify my_ops:affine --shapes 5x3 3x2 2 --checks vjp linearity
 
     Args:
-        target: package.module:function to check; without it, every rule of fcjax.
-        shapes: of its arguments, each drawn at random: 5x3 is a floating-point array, 5:4 five
-            integers below 4, a single number such as 0.5 is passed as it is.
-        reference: package.module:function with a gradient that is known to be right; by default
-            the target without its hand-written rules.
-        only: check the built-in rules whose name contains this.
-        dtypes: of the arguments; each is also checked in bfloat16 and float16.
-        checks: names of the checks to run; all by default.
-        exhaustive: compare each built-in activation at every number of the dtypes instead: 65536
-            in bfloat16 and float16, 2³² in float32, which takes some minutes an activation. What is
-            known is kept beside `out`, and a second call goes on with it.
-        seed: that arguments and cotangents are drawn from.
-        out: JSON file that the reports are written to.
+        function: a function of yours, and the point that its gradient is checked at.
+        library: or which of fcjax's own rules are checked.
+        checking: how they are checked.
+        out: JSON file that the reports are written to, each with its verdict.
     """
+    refuse_contradictions(function, library, checking)
+    if out.is_dir():
+        raise ValueError(f"out: {out} is a folder; accepted: a file")
     out.parent.mkdir(parents=True, exist_ok=True)
-    if exhaustive:
-        _verify_every_number(only, dtypes, out)
+    if library.exhaustive:
+        _verify_every_number(library.only, checking.dtypes or ("float32",), out)
         return
-    cases = _cases_of(target, shapes) if target else [c for c in built_in() if only in c.name]
-    if not cases:
-        raise ValueError(f"only: no built-in rule has {only!r} in its name")
-    plain = _imported(reference) if reference else None
-    start, reports = time.perf_counter(), {}
-    for name, report in _checked(cases, dtypes, checks, seed, plain):
-        reports[name] = report
+    start = time.perf_counter()
+    chosen = _own_case(function, checking) if function.target else _built_in(library, checking)
+    reports = dict(_checked(*chosen, checking))
     out.write_text(json.dumps({name: r.to_dict() for name, r in reports.items()}, indent=1))
-    _tell(reports, time.perf_counter() - start, out)
-    if not all(report.ok for report in reports.values()):
-        sys.exit(1)
+    _tell(reports)
+    seconds = time.perf_counter() - start
+    _console.print(f"{_summary(reports)}, {seconds:.0f} s; {out} has the reports")
+    sys.exit(_exit_status(reports))
+
+
+def _built_in(library: Library, checking: Checking) -> tuple[list[Case], Sequence[str]]:
+    """Return the chosen rules of the library, and the dtypes to check them in."""
+    cases = [case for case in built_in() if library.only in case.name]
+    if not cases:
+        raise ValueError(f"only: no built-in rule has {library.only!r} in its name")
+    return cases, checking.dtypes or ("float32",)
+
+
+def _own_case(function: Function, checking: Checking) -> tuple[list[Case], Sequence[str]]:
+    """Return the user's function with its arguments, and the dtypes; "" is those it has."""
+    name = str(function.target)
+    args, kwargs = _arguments(function, checking)
+    case = Case(
+        name,
+        imported("target", name),
+        args,
+        kwargs,
+        reference=imported("reference", function.reference) if function.reference else None,
+        expected_failures=expected(function.expected_failures),
+    )
+    own_dtypes = ("",) if function.args and not function.args.endswith(".json") else ("float32",)
+    dtypes = checking.dtypes or own_dtypes
+    drawn, kwargs = case.drawn(checking.seed, dtypes[0])
+    call_of(case.fun, drawn, kwargs)
+    called("target", name, case.fun, *drawn, **kwargs)
+    return [case], dtypes
+
+
+def _arguments(function: Function, checking: Checking) -> Call:
+    if function.args:
+        return from_args(function.args, checking.dtypes)
+    return tuple(map(from_shape, function.shapes)), {}
 
 
 def _checked(
-    cases: Sequence[Case], dtypes: Sequence[str], checks: Sequence[str], seed: int, plain: Any
+    cases: Sequence[Case], dtypes: Sequence[str], checking: Checking
 ) -> Iterator[tuple[str, RuleReport]]:
+    """Yield the report of each rule in each dtype, and its name."""
     with Progress(console=_console, transient=True) as progress:
         task = progress.add_task("", total=len(cases) * len(dtypes))
-        for case in cases:
-            for dtype in dtypes:
-                progress.update(task, description=f"{case.name}, {dtype}")
-                args, kwargs = case.drawn(seed, dtype)
-                yield (
-                    f"{case.name}, {dtype}",
-                    check_rule(
-                        case.fun,
-                        args,
-                        kwargs=kwargs,
-                        kinks=case.kinks,
-                        reference=plain,
-                        checks=checks or None,
-                        key=jax.random.key(seed),
-                    ),
-                )
-                progress.advance(task)
+        for case, dtype in itertools.product(cases, dtypes):
+            name = f"{case.name}, {dtype}" if dtype else case.name
+            progress.update(task, description=name)
+            with jax.enable_x64(True) if dtype == "float64" else contextlib.nullcontext():
+                report = _check(case, dtype, checking)
+            yield name, report
+            progress.advance(task)
+
+
+def _check(case: Case, dtype: str, checking: Checking) -> RuleReport:
+    args, kwargs = case.drawn(checking.seed, dtype)
+    return check_rule(
+        case.fun,
+        args,
+        reference=case.reference,
+        kwargs=kwargs,
+        key=jax.random.key(checking.seed),
+        checks=checking.checks or None,
+        expected_failures=case.expected_failures,
+        kinks=case.kinks,
+        rtol=checking.rtol,
+        atol=checking.atol,
+        time_limit=checking.time_limit,
+    )
 
 
 def _verify_every_number(only: str, dtypes: Sequence[str], out: Path) -> None:
@@ -117,54 +170,56 @@ def _verify_every_number(only: str, dtypes: Sequence[str], out: Path) -> None:
         sys.exit(1)
 
 
-def _cases_of(target: str, shapes: Sequence[str]) -> list[Case]:
-    if not shapes:
-        raise ValueError("shapes: give one for each argument, e.g. --shapes 5x3 3x2 2")
-    return [Case(target, _imported(target), tuple(map(_draw, shapes)))]
-
-
-def _draw(text: str) -> Any:
-    """Return how to draw an argument that is described as on the command line."""
-    described = re.fullmatch(r"(\d+(?:x\d+)*)(?::(\d+))?", text)
-    if described:
-        shape = tuple(map(int, described[1].split("x")))
-        return integers(int(described[2]), *shape) if described[2] else normal(*shape)
-    try:
-        return float(text)
-    except ValueError:
-        raise ValueError(f"shapes: {text!r} is none of 5x3, 5:4 (integers below 4), 0.5") from None
-
-
-def _imported(target: str) -> Callable[..., Any]:
-    module, _, name = target.partition(":")
-    if not module or not name:
-        raise ValueError(f"{target!r} must have the form package.module:function")
-    sys.path.insert(0, "")  # as `python -m` does, so that files in this folder are found
-    found = getattr(importlib.import_module(module), name, None)
-    if not callable(found):
-        raise ValueError(f"{module} has no function {name!r}")
-    return found
-
-
-def _tell(reports: dict[str, RuleReport], seconds: float, out: Path) -> None:
-    """Print a row for each rule, then what is wrong."""
-    table = Table("", "rule", "right", "skipped", "checks that failed", box=None, pad_edge=False)
+def _tell(reports: Mapping[str, RuleReport]) -> None:
+    """Print a row for each rule, then the reports of those that are not right."""
+    if len(reports) > 1:
+        _console.print(_table(reports))
     for name, report in reports.items():
-        status = [result.status for result in report.results]
-        failed = dict.fromkeys(result.name for result in report.failures)
-        table.add_row(
-            "✓" if report.ok else "✗",
-            name,
-            str(status.count("passed")),
-            str(status.count("skipped")),
-            ", ".join(failed),
-            style="" if report.ok else "bold red",
-        )
-    _console.print(table if len(reports) > 1 else "")
-    for report in reports.values():
         if not report.ok or len(reports) == 1:
             _console.print(report, "")
-    wrong = sum(not report.ok for report in reports.values())
-    verdict = f"{wrong} of {len(reports)} are wrong" if wrong else f"all {len(reports)} are right"
+        else:
+            _console.print(*(_remark(name, result) for result in _remarkable(report)), sep="\n")
+
+
+def _table(reports: Mapping[str, RuleReport]) -> Table:
+    table = Table("", "rule", "verdict", "passed", "skipped", "failed", box=None, pad_edge=False)
+    for name, report in reports.items():
+        status = Counter(result.status for result in report.results)
+        failed = dict.fromkeys(result.name for result in report.failures)
+        noted = dict.fromkeys(f"({result.name})" for result in report.findings)
+        table.add_row(
+            VERDICT_MARKS[report.verdict],
+            name,
+            report.verdict,
+            str(status["passed"]),
+            str(status["skipped"]),
+            ", ".join([*failed, *noted]),
+            style="" if report.ok else STYLES[report.verdict],
+        )
+    return table
+
+
+def _remarkable(report: RuleReport) -> Sequence[CheckResult]:
+    """Return what is worth telling of a rule that is right."""
+    unexpected = [r for r in report.results if r.status == "unexpected pass"]
+    return [*report.findings, *unexpected]
+
+
+def _remark(name: str, result: CheckResult) -> Text:
+    return Text(f"{name}:\n{result}", MARKS[result.status][1])
+
+
+def _summary(reports: Mapping[str, RuleReport]) -> str:
+    count = Counter(report.verdict for report in reports.values())
     devices = f"{len(jax.devices())} {jax.devices()[0].device_kind}"
-    _console.print(f"{verdict} on {devices}, {seconds:.0f} s; {out} has the reports")
+    if len(reports) == 1:
+        return f"{next(iter(count))} on {devices}"
+    if count["right"] == len(reports):
+        return f"all {len(reports)} are right on {devices}"
+    said = ", ".join(f"{count[verdict]} {verdict}" for verdict in EXIT if count[verdict])
+    return f"{said} on {devices}"
+
+
+def _exit_status(reports: Mapping[str, RuleReport]) -> int:
+    verdicts = {report.verdict for report in reports.values()}
+    return next((EXIT[v] for v in ("wrong", "inconclusive") if v in verdicts), 0)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from .arbiter import autodiff_is_refuted
 from .arguments import (
     Kinks,
     accuracy_of,
@@ -22,7 +23,7 @@ from .arguments import (
     seed_of,
 )
 from .checks import CHECKS
-from .checks._check import Check
+from .checks._check import ORACLE, Check
 from .culprit import culprits
 from .expected import Expected, ExpectedFailures, apply_expectations, expectations
 from .point import Point
@@ -34,6 +35,7 @@ from .subject import Subject
 from .unchecked import doubts, not_covered
 
 VALUE_CHECKS = {check.name for check in CHECKS.values() if check.evidence == "value"}
+REFUTED = "autodiff of the function is not its derivative here: its slopes agree with the rule"
 QUIET = 3.0  # seconds before a line of progress is shown
 
 
@@ -299,12 +301,13 @@ def _report(sample: Sample, selected: Sequence[Check], expected: Expected) -> Ru
         for check in tqdm(selected, "checks", delay=QUIET, leave=False, disable=None)
         for result in _run(check, sample)
     ]
+    uncertain = doubts(sample, results, VALUE_CHECKS)
     return RuleReport(
         name_of_function(sample.fun),
         sample.point.described(),
         tuple(results),
-        doubts=doubts(sample, results, VALUE_CHECKS),
-        unchecked=not_covered(sample, results),
+        doubts=uncertain,
+        unchecked=(*uncertain, *not_covered(sample, results)),
     )
 
 
@@ -327,12 +330,20 @@ def _run(check: Check, sample: Sample) -> list[CheckResult]:
         results.append(CheckResult(check.name, "skipped", message="left out: the time was up"))
     except Refused as refusal:
         results.append(CheckResult(check.name, "failed", message=str(refusal)))
-    if check.counts(sample):
-        return results
-    return [
-        dataclasses.replace(result, status="noted") if result.status == "failed" else result
-        for result in results
-    ]
+    return [_weighed(result, check, sample) for result in results]
+
+
+def _weighed(result: CheckResult, check: Check, sample: Sample) -> CheckResult:
+    """Return a failure as what it is worth: noted, if it does not count, or skipped, if excused."""
+    if result.status != "failed":
+        return result
+    if not check.counts(sample):
+        return dataclasses.replace(result, status="noted")
+    if ORACLE in check.needs and result.argument in sample.subject.names:
+        k = sample.subject.names.index(result.argument)
+        if autodiff_is_refuted(sample, k):
+            return CheckResult(check.name, "skipped", result.argument, message=REFUTED)
+    return result
 
 
 def _call(sample: Sample, report: RuleReport, args: Sequence[Any], options: _Options) -> str:

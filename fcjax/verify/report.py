@@ -184,9 +184,10 @@ class RuleReport:
         yield from ((str(result), "dim") for result in self._with_status("skipped"))
         if self.call:
             yield from (("", ""), ("Repeat it:", ""), (self.call, ""))
-        if self.unchecked:
+        others = [text for text in self.unchecked if text not in self.doubts]
+        if others:
             yield from (("", ""), ("Not covered:", "dim"))
-            yield from ((f"  {text}", "dim") for text in self.unchecked)
+            yield from ((f"  {text}", "dim") for text in others)
 
     def _headline(self) -> str:
         done = [result for result in self.results if result.status != "skipped"]

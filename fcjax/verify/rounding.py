@@ -27,13 +27,20 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from .._jax import contracted_size, inner_programs, is_literal, name_of, opened, repetitions
+from .._jax import (
+    contracted_size,
+    inner_programs,
+    is_key,
+    is_literal,
+    name_of,
+    opened,
+    repetitions,
+)
 from .precision import eps_of
 
 PER_ROUNDING = 4.0
 PER_LOSS = 8.0
-# A constant with so few bits is the same number in every dtype: a half, a three, a power of two.
-FEW_BITS = 8
+SINGLE = 24  # significant bits of a float32
 # Primitives that round nothing.
 MOVES = ("broadcast_in_dim", "convert_element_type", "copy", "reshape")
 
@@ -95,8 +102,8 @@ def dtypes_in(closed: Any) -> Dtypes:
     """Return the dtypes of what flows through a closed program, and of its constants."""
     program = opened(closed)
     found = list(_dtypes(program, [_is_floating(v) for v in program.invars]))
-    scalars = [c for c in closed.consts if np.ndim(c) == 0 and hasattr(c, "dtype")]
-    found += [(c.dtype, True) for c in scalars if _is_rounded(c)]
+    scalars = [_rounded_to(c) for c in closed.consts if np.ndim(c) == 0 and not is_key(c)]
+    found += [(dtype, True) for dtype in scalars if dtype is not None]
     computed = frozenset(dtype for dtype, is_constant in found if not is_constant)
     return Dtypes(computed, frozenset(dtype for dtype, is_constant in found if is_constant))
 
@@ -105,8 +112,8 @@ def _dtypes(program: Any, depends: list[bool]) -> Iterator[tuple[Any, bool]]:
     marked = {v for v, does in zip(program.invars, depends, strict=True) if does}
     for equation in program.eqns:
         flags = [not is_literal(v) and v in marked for v in equation.invars]
-        literals = [v for v in equation.invars if is_literal(v)]
-        yield from ((v.aval.dtype, True) for v in literals if _is_rounded(v.val))
+        rounded = [_rounded_to(v.val) for v in equation.invars if is_literal(v)]
+        yield from ((dtype, True) for dtype in rounded if dtype is not None)
         outputs = [v.aval.dtype for v in equation.outvars if _is_floating(v)]
         if not any(flags):
             if name_of(equation) not in MOVES:  # computed from constants alone, in their dtype
@@ -119,13 +126,27 @@ def _dtypes(program: Any, depends: list[bool]) -> Iterator[tuple[Any, bool]]:
             yield from _dtypes(inner, flags if same else [True] * len(inner.invars))
 
 
-def _is_rounded(number: Any) -> bool:
-    """Whether a constant is a floating-point number of more bits than every dtype has."""
+def _rounded_to(number: Any) -> Any | None:
+    """Return the dtype that a constant was rounded to, None for one that is exact.
+
+    Whole numbers are exact, and so are those of few bits. A float64 that is a float32 of many bits
+    was rounded to float32 before it came here.
+    """
     number = np.asarray(number)
-    if number.ndim or not jnp.issubdtype(number.dtype, jnp.floating):
-        return False
-    mantissa, _ = np.frexp(number.astype(np.float64))
-    return bool(mantissa * 2**FEW_BITS % 1)
+    if number.ndim or not jnp.issubdtype(number.dtype, jnp.floating) or not np.isfinite(number):
+        return None
+    bits = 1 - int(jnp.finfo(number.dtype).machep)
+    value = float(number)
+    if bits > SINGLE and _has_bits(value, SINGLE):
+        bits, dtype = SINGLE, jnp.dtype("float32")
+    else:
+        dtype = number.dtype
+    return None if value.is_integer() or _has_bits(value, 2 * bits // 3) else dtype
+
+
+def _has_bits(value: float, bits: int) -> bool:
+    """Whether a number is one of so many significant bits."""
+    return (float(np.frexp(value)[0]) * 2**bits).is_integer()
 
 
 def _is_floating(variable: Any) -> bool:

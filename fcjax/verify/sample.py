@@ -40,6 +40,7 @@ class Sample:
         self._dys: dict[Precision, Leaves] = {}
         self._pulled: dict[tuple[Side, Precision], Pulled] = {}
         self._eager: Pulled | None = None
+        self.refuted: dict[int, bool] = {}  # leaves at which the function contradicts autodiff
 
     # --- inputs ---------------------------------------------------------------------------------
 
@@ -164,6 +165,8 @@ class Sample:
         """
         if self.wide is not Precision.FLOAT64:
             return False
+        if self.subject.may_not_end and precision is not Precision.OWN:
+            return False  # what a loop waits for may never be true in another dtype
         try:
             exact, rounded = self.autodiff(self.wide).ys, self.autodiff(precision).ys
         except Refused:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .point import Leaves
-from .precision import Precision, as_float64, largest
+from .precision import Precision, as_float64, eps_of, largest
 from .sample import Sample
 
 
@@ -93,28 +93,34 @@ class Sides(NamedTuple):
         return low - slack <= slope <= high + slack
 
 
-def sides(sample: Sample, k: int, index: tuple[int, ...], eps: float, weights: Weights) -> Sides:
-    """Return the slopes of ⟨dy, f⟩ along one entry of the k-th leaf."""
+def sides(sample: Sample, k: int, u: np.ndarray, weights: Weights) -> Sides:
+    """Return the slopes of ⟨dy, f⟩ on both sides of the k-th leaf, along u."""
     precision = sample.wide
+    rtol, atol = sample.subject.accuracy
+    eps = sample.subject.computed_eps(precision)
     x = np.asarray(sample.xs(precision)[k])
-    step = float(np.sqrt(eps)) * (largest(x) or 1.0)
+    resolution = max(eps, rtol, eps_of(x.dtype))
+    step = float(np.sqrt(resolution)) * (largest(x) or 1.0)
 
-    def at(h: float) -> float:
-        moved = x.copy()
-        moved[index] += np.asarray(h, x.dtype)
-        return weighted(sample, precision, sample.moved(precision, k, moved), weights)
+    def slope(h: float) -> float:
+        moved = (as_float64(x) + h * u).astype(x.dtype)
+        made = float(np.sum((as_float64(moved) - as_float64(x)) * u) / np.sum(u * u))
+        value = weighted(sample, precision, sample.moved(precision, k, moved), weights)
+        return (value - middle) / made
 
-    middle, noise = at(0.0), 64 * eps * max(weights.terms, weights.total) / step
-    found = [_limit([(at(s * h) - middle) / (s * h) for h in (step, step / 2)]) for s in (-1, 1)]
+    middle = weighted(sample, precision, sample.xs(precision), weights)
+    noise = 64 * eps * max(weights.terms, weights.total) + 2 * rtol * weights.terms
+    noise = (noise + 2 * atol * weights.total) / step
+    found = [_limit([slope(side * h) for h in (step, step / 2)], noise) for side in (-1, 1)]
     return Sides(*found, noise)
 
 
-def _limit(slopes: Sequence[float]) -> float | None:
+def _limit(slopes: Sequence[float], noise: float) -> float | None:
     """Return the slope that two steps agree on, or None: a root has an ever steeper one."""
     wide, narrow = slopes
     if not np.isfinite(wide) or not np.isfinite(narrow):
         return None
-    return narrow if abs(wide - narrow) <= 1e-2 * (1e-2 + abs(narrow)) else None
+    return narrow if abs(wide - narrow) <= noise + 1e-2 * (1e-2 + abs(narrow)) else None
 
 
 def step_of(sample: Sample, k: int, noise: float) -> float:

@@ -8,10 +8,10 @@ import jax
 from jax import Array
 
 from .._jax import (
-    BATCHED_BY_HAND,
-    HIGH_CALL,
     MESH_PRIMITIVES,
     equations_in,
+    is_batched_by_hand,
+    may_not_end,
     name_of,
     opened,
     rule_in,
@@ -152,19 +152,24 @@ class Subject:
         return self.has_reference or bool(self.calls)
 
     @functools.cached_property
-    def _primitives(self) -> frozenset[str]:
+    def _equations(self) -> list[Any]:
         programs = (self.value_program, self.traced(self.rule, Precision.OWN))
-        return frozenset(name_of(e) for program in programs for e in equations_in(program))
+        return [equation for program in programs for equation in equations_in(program)]
 
-    @property
+    @functools.cached_property
     def uses_mesh(self) -> bool:
         """Whether it communicates between devices, or says where arrays are."""
-        return not self._primitives.isdisjoint(MESH_PRIMITIVES)
+        return any(name_of(equation) in MESH_PRIMITIVES for equation in self._equations)
 
-    @property
+    @functools.cached_property
     def is_batched_by_hand(self) -> bool:
         """Whether something in it comes with a batching rule of its own."""
-        return not self._primitives.isdisjoint((*BATCHED_BY_HAND, HIGH_CALL))
+        return any(map(is_batched_by_hand, self._equations))
+
+    @functools.cached_property
+    def may_not_end(self) -> bool:
+        """Whether it loops until something is true, which elsewhere it may never be."""
+        return any(map(may_not_end, self._equations))
 
     @functools.cached_property
     def sees_zeros(self) -> bool:

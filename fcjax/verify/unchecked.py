@@ -19,7 +19,7 @@ from .._jax import (
     with_outputs,
 )
 from .point import described
-from .precision import Precision
+from .precision import Precision, as_float64
 from .program import Refused
 from .report import CheckResult
 from .sample import Sample
@@ -108,6 +108,8 @@ def doubts(
         for r in results
         if r.name in value_checks and r.compared and r.status in ("passed", "expected", "failed")
     }
+    if sample.subject.refusal is None and not _has_value(sample):
+        return ("the function has no finite value here, so that no gradient means anything",)
     return tuple(
         _doubt(sample.name(k), results, value_checks)
         for k, x in enumerate(sample.point.xs)
@@ -126,3 +128,8 @@ def _doubt(name: str, results: Sequence[CheckResult], value_checks: set[str]) ->
             "the comparisons that ran are too uncertain, or of numbers that are not finite"
         )
     return f"the gradient of {name} was compared with nothing ({'; '.join(reasons)})"
+
+
+def _has_value(sample: Sample) -> bool:
+    ys, _ = sample.rule(sample.wide)[:2]
+    return not ys or any(np.any(np.isfinite(as_float64(y))) for y in ys)

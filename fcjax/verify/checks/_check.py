@@ -61,6 +61,10 @@ SEVERAL_DEVICES = Need(
     lambda sample: len(jax.devices()) > 1,
     "one device; jax.config.update('jax_num_cpu_devices', 2) simulates more",
 )
+ENDS = Need(
+    lambda sample: sample.chosen or not sample.subject.may_not_end,
+    "a while_loop in it may not end far out; checks=['finite'] tries",
+)
 SYMBOLIC_ZEROS = Need(
     lambda sample: sample.subject.sees_zeros,
     "no rule in it is told which arguments and outputs are not used",

@@ -2,6 +2,7 @@
 
 from ..sample import Sample
 from ._check import (
+    ENDS,
     FLOAT64,
     ORACLE,
     SEVERAL_DEVICES,
@@ -42,7 +43,7 @@ CHECKS: dict[str, Check] = {
         Check(zero_cotangent, "form", follows_vjp=True),
         Check(linearity, "form", follows_vjp=True),
         Check(second_order, "transform", (ORACLE,), follows_vjp=True),
-        Check(finite, "form"),
+        Check(finite, "form", (ENDS,)),
         Check(kinks, "form", follows_vjp=True),
         Check(integers, "form"),
         Check(vmap, "transform"),

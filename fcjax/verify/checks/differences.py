@@ -5,11 +5,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..arbiter import MOST
 from ..precision import Precision, as_float64
 from ..program import Skip
 from ..report import CheckResult
 from ..sample import Sample
-from ..slopes import Weights, central, step_of, unit, weights_of
+from ..slopes import Weights, central, sides, step_of, unit, weights_of
 
 # Above the coarsest of these, a difference quotient is all rounding error.
 RESOLVED = 1e-6
@@ -53,7 +54,7 @@ def _compared(
     found = _quotients(sample, k, np.where(usable, dx, 0), directions, precision, weights)
     keep = np.isfinite(found.want) & np.isfinite(found.uncertain)
     keep &= np.array([bool(np.any(u)) for u in directions])
-    if not keep.any():
+    if not keep.any() or not weights.total:
         why = "the function is not finite around the point"
         return CheckResult("finite_differences", "skipped", name, message=why)
     tolerance = found.uncertain + sample.allowed(k, dx, precision) * np.sqrt(
@@ -63,6 +64,13 @@ def _compared(
         error = np.abs(found.got - found.want)
         excess = np.where(keep, error / np.maximum(tolerance, 1e-300), 0)
     excess = np.where(np.isnan(excess), np.inf, excess)
+    for row in np.flatnonzero(excess > 1)[:MOST]:
+        # at a kink or a singular point only the two sides tell
+        slopes = sides(sample, k, directions[row], weights)
+        if not slopes.are_known:
+            keep[row] = False
+        if not slopes.are_known or slopes.hold(float(found.got[row]), float(tolerance[row])):
+            excess[row] = 0
     row = int(np.argmax(excess))
     size = max(np.max(np.abs(found.want[keep])), weights.terms / dx.size)
     telling = keep & (tolerance <= TELLING * size) if size else keep

@@ -23,7 +23,8 @@ def precision(sample: Sample) -> Iterator[CheckResult]:
     own = {str(x.dtype) for x in sample.point.xs}
     precisions = [Precision.OWN] if own != {Precision.FLOAT64.value} else []
     narrow = (Precision.BFLOAT16, Precision.FLOAT16)
-    precisions += [narrower for narrower in narrow if own != {narrower.value}]
+    if sample.chosen or not sample.subject.may_not_end:
+        precisions += [narrower for narrower in narrow if own != {narrower.value}]
     done = [result for chosen in precisions for result in _in(sample, chosen)]
     if not done:
         raise Skip("the function works in no other dtype")

@@ -81,7 +81,8 @@ def kinks(sample: Sample) -> Iterator[CheckResult]:
         for point, slope in declared.items():
             yield _declared(sample, names.index(name), point, slope)
     for k in range(sample.count):
-        if 0.0 not in sample.kinks.get(sample.name(k), {}):
+        may_loop = sample.subject.may_not_end and not sample.chosen
+        if 0.0 not in sample.kinks.get(sample.name(k), {}) and not may_loop:
             yield from _between_slopes(sample, k)
 
 

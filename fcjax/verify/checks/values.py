@@ -5,16 +5,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ..arbiter import MOST, close, slopes_at
 from ..compare import compare, undefined
 from ..precision import as_float64, same_bits
 from ..program import Refused, Skip
 from ..report import CheckResult
 from ..sample import Sample
-from ..slopes import Sides, sides, weights_of
-
-# Entries that are judged by the slopes beside them, where autodiff has no number: each takes five
-# calls of the function.
-SLOPES = 32
+from ..slopes import Sides
 
 
 def primal(sample: Sample) -> Iterator[CheckResult]:
@@ -69,15 +66,13 @@ def _by_slopes(
     sample: Sample, k: int, got: np.ndarray, out: np.ndarray, result: CheckResult
 ) -> CheckResult:
     """Judge the entries where autodiff has no number, as far as the function has slopes there."""
-    weights = weights_of(sample, sample.wide)
-    eps = sample.subject.computed_eps(sample.wide)
-    tolerance = 1e-3 * max(1.0, float(np.max(np.abs(got[out]))))
+    near = close(sample, k, got[out])
     judged = 0
-    for place in np.argwhere(out)[:SLOPES]:
+    for place in np.argwhere(out)[:MOST]:
         index = tuple(int(i) for i in place)
-        slopes = sides(sample, k, index, eps, weights)
-        if slopes.are_known and not slopes.hold(float(got[index]), tolerance):
-            return _outside(sample.name(k), index, float(got[index]), slopes, tolerance)
+        slopes = slopes_at(sample, k, index)
+        if slopes.are_known and not slopes.hold(float(got[index]), near):
+            return _outside(sample.name(k), index, float(got[index]), slopes, near)
         judged += slopes.are_known
     return dataclasses.replace(
         result, compared=result.compared + judged, unjudged=result.unjudged - judged

@@ -1,0 +1,138 @@
+"""The arguments that a function is checked at, from the command line."""
+
+import ast
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .._arguments import describe
+from .._jax import has_dtype
+from .imported import called, imported
+from .rules import Draw, integers, normal, uniform
+
+NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+ARRAY = re.compile(
+    r"(?P<shape>\d+(?:x\d+)*|scalar)"
+    rf"(?:@(?P<low>{NUMBER}):(?P<high>{NUMBER})|:(?:(?P<first>-?\d+):)?(?P<below>-?\d+))?"
+)
+ACCEPTED = "5x3, 5x3@0:1, 5:4, 5:-2:4, scalar, 0.5, =3, =name"
+INT32 = np.iinfo(np.int32)
+
+Call = tuple[Sequence[Any], Mapping[str, Any]]
+
+
+def from_shape(text: str) -> Any:
+    """Return a value, or how to draw an array, from its description on the command line."""
+    array = ARRAY.fullmatch(text)
+    if array:
+        return _array(text, **array.groupdict())
+    if text.startswith("=") and text != "=":
+        return _literal(text[1:])
+    if re.fullmatch(NUMBER, text) and not re.fullmatch(r"[-+]?\d+", text):
+        return float(text)
+    raise ValueError(f"shapes: got {text!r}; accepted: {ACCEPTED}")
+
+
+def _array(
+    text: str, shape: str, low: str | None, high: str | None, first: str | None, below: str | None
+) -> Draw:
+    sizes = () if shape == "scalar" else tuple(map(int, shape.split("x")))
+    if low is not None and high is not None:
+        _refuse_empty(text, float(low), float(high), float(np.finfo(np.float32).max))
+        return uniform(float(low), float(high), *sizes)
+    if below is not None:
+        _refuse_empty(text, int(first or 0), int(below), INT32.max)
+        return integers(int(below), *sizes, low=int(first or 0))
+    return normal(*sizes)
+
+
+def _refuse_empty(text: str, low: float, high: float, most: float) -> None:
+    if not -most <= low < high <= most:
+        raise ValueError(
+            f"shapes: got {text!r}, from {low:g} to below {high:g}; "
+            f"accepted: a first end below the second, both within {most:g}"
+        )
+
+
+def _literal(text: str) -> Any:
+    """Return the Python value, or the text itself where it is no literal."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def from_args(source: str, dtypes: Sequence[str]) -> Call:
+    """Return the arguments that a JSON file lists, or a function of the user's returns."""
+    if source.endswith(".json"):
+        return _from_file(Path(source)), {}
+    if ":" not in source:
+        raise ValueError(f"args: got {source!r}; accepted: FILE.json, package.module:function")
+    args, kwargs = _from_function(source)
+    return jax.tree.map(_cast_later, (args, kwargs)) if dtypes else (args, kwargs)
+
+
+def _from_function(name: str) -> Call:
+    returned = called("args", name, imported("args", name))
+    if not isinstance(returned, tuple | list):
+        raise TypeError(
+            f"args: {name} must return a tuple of arguments, or (args, kwargs), "
+            f"got {type(returned).__name__}"
+        )
+    match returned:
+        case (tuple() as args, dict() as kwargs) if all(isinstance(name, str) for name in kwargs):
+            return args, kwargs
+    return tuple(returned), {}
+
+
+def _cast_later(leaf: Any) -> Any:
+    if not has_dtype(leaf, jnp.floating):
+        return leaf
+    array = np.asarray(leaf, np.float64)
+    return Draw(lambda rng: array)
+
+
+def _from_file(path: Path) -> tuple[Any, ...]:
+    try:
+        listed = json.loads(path.read_text())
+    except OSError as error:
+        raise ValueError(f"args: {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise ValueError(f"args: {path} is not JSON: {error}") from error
+    if not isinstance(listed, list):
+        raise TypeError(f"args: {path} must hold a list of the arguments, got {describe(listed)}")
+    return tuple(map(_from_json, listed))
+
+
+def _from_json(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _from_json(item) for name, item in value.items()}
+    if not isinstance(value, list):
+        return value
+    return [_from_json(item) for item in value] if _shape(value) is None else _numbers(value)
+
+
+def _shape(value: Any) -> tuple[int, ...] | None:
+    """Return the shape of nested lists of numbers; None where they are something else."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return ()
+    if not isinstance(value, list) or not value:
+        return None
+    inner = {_shape(item) for item in value}
+    shape = inner.pop()
+    return None if inner or shape is None else (len(value), *shape)
+
+
+def _numbers(value: list[Any]) -> Any:
+    array = np.asarray(value)
+    if array.dtype == np.float64:
+        return Draw(lambda rng: array)
+    if array.dtype != np.int64 or array.min() < INT32.min or array.max() > INT32.max:
+        raise ValueError(f"args: integers must fit into int32, got {np.max(np.abs(array))}")
+    return jnp.asarray(array, jnp.int32)
