@@ -537,11 +537,12 @@ def halves_of(fun: Any) -> Halves | None:
     """Return the halves of the `jax.custom_vjp` that `fun` is, perhaps under jit, or None."""
     while hasattr(fun, "lower") and hasattr(fun, "__wrapped__"):  # jitted: it takes what fun takes
         fun = fun.__wrapped__
-    if isinstance(fun, jax.custom_vjp) and fun.bwd is not None:
-        return Halves(fun.fun, fun.fwd, fun.bwd, fun.nondiff_argnums, fun.symbolic_zeros)
-    if type(fun).__name__ == "custom_vjp3" and fun.bwd is not None:
-        static = tuple(sorted(fun.static_argnums))
-        return Halves(fun.f, fun.fwd, fun.bwd, static, fun.symz)
+    rule: Any = fun
+    if isinstance(fun, jax.custom_vjp) and rule.bwd is not None:
+        return Halves(rule.fun, rule.fwd, rule.bwd, rule.nondiff_argnums, rule.symbolic_zeros)
+    if type(fun).__name__ == "custom_vjp3" and rule.bwd is not None:
+        static = tuple(sorted(rule.static_argnums))
+        return Halves(rule.f, rule.fwd, rule.bwd, static, rule.symz)
     return None
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import plain
 import pytest
 from jax import lax
+from jax.experimental import hijax
 from jax.sharding import PartitionSpec
 from support import normal
 
@@ -143,7 +144,8 @@ def test_jvp(case):
     want = jax.jvp(by_jax, primals, tangents)
     assert_close(fcjax.jvp(rules, primals, tangents), want)
     assert_close(jax.jit(functools.partial(fcjax.jvp, rules))(primals, tangents), want)
-    with pytest.raises(TypeError, match="forward-mode"):
+    # the other implementation of rules has no words for those that see symbolic zeros
+    with pytest.raises((TypeError, NotImplementedError), match=r"forward-mode|^$"):
         jax.jvp(rules, primals, tangents)
 
 
@@ -250,6 +252,53 @@ def test_second_derivatives_are_those_of_the_rules_inside_of_rules(x64):
     np.testing.assert_allclose(fcjax.jvp(first, (x,), (one,))[1], 70 * jnp.cos(x))
     total = lambda x: jnp.sum(outer(x))  # noqa: E731
     np.testing.assert_allclose(fcjax.hvp(total, (x,), (one,))[0], 70 * jnp.cos(x))
+
+
+def local_rules():
+    """Pairs of a function with rules that are defined only now, and the same without."""
+    sine = rule(jnp.sin, lambda x: cosine(x))
+    cosine = rule(jnp.cos, lambda x: -sine(x))
+    twice = rule(lambda x: 2 * x, lambda x: jnp.full_like(x, 2))
+    offset = jnp.arange(3.0)
+    around = rule(lambda x: jnp.sin(x + offset), lambda x: cosine(x + offset))
+    by_rules = jax.custom_vjp(lambda x: 8 * jnp.sin(x))
+
+    def by_rules_bwd(x, dy):
+        dy = lax.scan(lambda dy, _: (twice(dy), None), jax.jit(twice)(dy), length=1)[0]
+        return (jax.vmap(twice)(dy[None])[0] * cosine(x),)
+
+    by_rules.defvjp(lambda x: (8 * jnp.sin(x), x), by_rules_bwd)
+    yield "plain", sine, jnp.sin
+    yield "closed over", around, lambda x: jnp.sin(x + offset)
+    yield "on the cotangent", by_rules, lambda x: 8 * jnp.sin(x)
+    yield "scan", in_scan(sine), in_scan(jnp.sin)
+    yield "vmap", lambda x: jax.vmap(by_rules)(x[None])[0], lambda x: 8 * jnp.sin(x)
+    yield "checkpoint", jax.checkpoint(lambda x: sine(cosine(x))), lambda x: jnp.sin(jnp.cos(x))
+
+
+@pytest.mark.parametrize("case", range(6), ids=[name for name, *_ in local_rules()])
+def test_both_implementations_of_rules(case, flags, x64):
+    name, ours, by_jax = list(local_rules())[case]
+    if name == "vmap" and flags and not hasattr(hijax, "HiPrim"):
+        pytest.skip("before JAX 0.12, vmap of such a vmap raises where x is not mapped")
+    x, t = jnp.asarray(normal(0, 3), x64), jnp.asarray(normal(1, 3), x64)
+
+    def derivatives(jvp, f):
+        along = lambda f: lambda x: jvp(f, (x,), (t,))[1]  # noqa: E731
+        return jax.jit(along(f))(x), along(along(f))(x), jax.vmap(along(f))(x[None])
+
+    assert_close(derivatives(fcjax.jvp, ours), derivatives(jax.jvp, by_jax))
+    assert_close(fcjax.jacfwd(ours)(x), jax.jacfwd(by_jax)(x))
+    want = jax.jvp(jax.grad(scalar(by_jax)), (x,), (t,))[1]
+    assert_close(fcjax.hvp(scalar(ours), (x,), (t,)), (want,))
+
+
+@pytest.mark.parametrize("f", [jnp.sin, lax.stop_gradient, lambda x: x.astype(int).astype(x.dtype)])
+def test_a_rule_that_is_not_linear_inside_of_a_rule(f, flags):
+    inner = rule(f, jnp.ones_like)
+    x = jnp.ones(3)
+    with pytest.raises(TypeError, match="not linear in its cotangent"):
+        fcjax.jvp(backward_rule(lambda dy: jax.jit(inner)(dy)), (x,), (x,))
 
 
 def test_under_vmap_over_primals_and_tangents(x64):
@@ -427,7 +476,7 @@ def backward_rule(bwd):
         "callback",
     ],
 )
-def test_a_backward_rule_that_is_not_linear_is_told(bwd):
+def test_a_backward_rule_that_is_not_linear_raises(bwd):
     fun, x = backward_rule(bwd), jnp.ones(3)
     total = lambda x: jnp.sum(fun(x) ** 2)  # noqa: E731
     calls = [
@@ -449,7 +498,7 @@ def test_the_constant_part_of_a_backward_rule_does_not_enter():
     np.testing.assert_array_equal(dy, 2 * x)
 
 
-def test_a_function_without_reverse_mode_is_told():
+def test_a_function_without_reverse_mode_raises():
     def fun(x):
         return lax.while_loop(lambda c: jnp.sum(c) < 10, lambda c: 2 * fcjax.softplus(c), x)
 
@@ -514,6 +563,6 @@ KEY = jax.random.key(0)
         (lambda x: fcjax.jacfwd(jnp.sin, 1)(x), "one of the 1 arguments given, got 1"),
     ],
 )
-def test_wrong_input_is_told(call, message):
+def test_wrong_input_raises(call, message):
     with pytest.raises((TypeError, ValueError), match=message):
         call(jnp.ones(3))

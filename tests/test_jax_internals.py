@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import re
 import traceback
 from pathlib import Path
 
@@ -103,6 +104,23 @@ def sharded(f, in_specs=SPLIT, out_specs=SPLIT, check_vma=True):
     return lambda x: jax.shard_map(f, mesh=mesh(AxisType.Auto), **options)(x)
 
 
+INTERNALS = re.compile(
+    r"jax\.(_src|core|extend|interpreters)\b|experimental\.layout|custom_[vj][jv]p_call|xla_"
+    r"|\.(primitive|manual_axis_type|debug_info|source_info)\b|everse-mode"
+)
+
+
+def test_internals_of_jax_are_used_in_one_file():
+    home = Path(_jax.__file__)
+    used = {
+        (str(file.relative_to(home.parent)), found[0])
+        for file in home.parent.rglob("*.py")
+        for found in INTERNALS.finditer(file.read_text())
+        if file != home
+    }
+    assert not used, "these belong into fcjax/_jax.py"
+
+
 # --- programs -------------------------------------------------------------------------------------
 
 PRIMITIVES = [
@@ -128,6 +146,24 @@ def test_rules_are_objects_with_the_flags(flags):
     if flags:
         found = names(rule(), X)
         expect(_jax.HIGH_CALL in found, f"{_jax.HIGH_CALL!r} is not how it calls rules:", found)
+
+
+PARAMETERS = {
+    "jit": ["jaxpr"],
+    "scan": ["length"],
+    "cond": ["branches"],
+    "dot_general": ["dimension_numbers"],
+    "custom_vjp_call": ["call_jaxpr", "bwd", "fwd_jaxpr_thunk", "num_consts", "symbolic_zeros"],
+    "custom_jvp_call": ["call_jaxpr", "jvp_jaxpr_fun", "num_consts", "symbolic_zeros"],
+}
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_parameters_have_their_names(name):
+    equations = equations_in(jax.make_jaxpr(dict(PRIMITIVES)[name])(X))
+    (params,) = [equation.params for equation in equations if name_of(equation) == name]
+    missing = {*PARAMETERS[name]} - {*params}
+    expect(not missing, f"{name!r} has no parameters {missing} any more, but {[*params]}")
 
 
 def in_scan(f):
@@ -241,8 +277,10 @@ def test_what_an_equation_says_of_itself():
     program = jax.make_jaxpr(lambda i, x: lax.switch(i, branches, x))(1, X)
     (cond,) = [e for e in equations_in(program) if name_of(e) == "cond"]
     expect(_jax.number_of_branches(cond) == 3, "cond does not say its branches")
-    index = _jax.with_outputs(program, [_jax.branch_index(cond)])(1, X)[0]
-    expect(index.shape == () and index == 1, "the first input of cond is not the branch")
+    index = _jax.branch_index(cond)
+    expect(index is not None, "it has another name than 'cond' for it")
+    (value,) = _jax.with_outputs(program, [index])(1, X)
+    expect(value.shape == () and value == 1, "the first input of cond is not the branch")
     assert _jax.branch_index(product) is None
     assert _jax.contracted_size(cond) is None
     loop = PLACES["while_loop"](jnp.tan)
@@ -668,3 +706,5 @@ def test_arrays():
     assert not _jax.is_array(np.dtype(float))
     assert _jax.has_dtype(X, jnp.floating)
     assert not _jax.has_dtype(X, jnp.integer)
+    assert _jax.is_key(jax.random.key(0))
+    assert not _jax.is_key(jax.random.PRNGKey(0))

@@ -23,8 +23,8 @@ from support import (
 )
 
 import fcjax
-from fcjax.activations import ACTIVATIONS
 from fcjax._jax import quick_options
+from fcjax.activations import ACTIVATIONS
 
 # glu halves its argument, and no layer of its own width can follow
 NAMES = sorted(set(ACTIVATIONS) - {"glu"})

@@ -227,6 +227,36 @@ def bias_summed_over_one_axis(kept, dZ):
     return dZ @ w.T, jnp.einsum("abi,abj->ij", x, dZ), dZ.sum(0)
 
 
+def values_and_norm(x, w):
+    return x @ w, jnp.sum(w**2)
+
+
+def values_and_norm_fwd(x, w):
+    x, w = x.value, w.value
+    return values_and_norm(x, w), (x, w)
+
+
+def bwd_without_check(kept, dY):
+    # an output that nobody uses has a symbolic zero for its cotangent, taken for a one here
+    x, w = kept
+    is_unused = [isinstance(d, jax.custom_derivatives.SymbolicZero) for d in dY]
+    dZ = jnp.zeros((x.shape[0], w.shape[1]), x.dtype) if is_unused[0] else dY[0]
+    norm = jnp.ones((), x.dtype) if is_unused[1] else dY[1]
+    return dZ @ w.T, x.T @ dZ + 2 * norm * w
+
+
+symbolic_zero_taken_for_one = jax.custom_vjp(values_and_norm)
+symbolic_zero_taken_for_one.defvjp(values_and_norm_fwd, bwd_without_check, symbolic_zeros=True)
+enter(
+    "symbolic_zero_taken_for_one",
+    symbolic_zero_taken_for_one,
+    (normal(5, 3), normal(3, 7)),
+    "partial_use",
+    "w",
+    source=CONSTRUCTED + "an output's symbolic zero is mistaken",
+)
+
+
 def product(x, mask):
     return x * mask
 

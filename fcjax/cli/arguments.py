@@ -4,6 +4,7 @@ import ast
 import json
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._arguments import describe
-from .._jax import has_dtype
 from .imported import called, imported
 from .rules import Draw, integers, normal, uniform
 
@@ -74,8 +74,7 @@ def from_args(source: str, dtypes: Sequence[str]) -> Call:
         return _from_file(Path(source)), {}
     if ":" not in source:
         raise ValueError(f"args: got {source!r}; accepted: FILE.json, package.module:function")
-    args, kwargs = _from_function(source)
-    return jax.tree.map(_cast_later, (args, kwargs)) if dtypes else (args, kwargs)
+    return jax.tree.map(partial(_array_of_jax, is_cast=bool(dtypes)), _from_function(source))
 
 
 def _from_function(name: str) -> Call:
@@ -91,11 +90,14 @@ def _from_function(name: str) -> Call:
     return tuple(returned), {}
 
 
-def _cast_later(leaf: Any) -> Any:
-    if not has_dtype(leaf, jnp.floating):
+def _array_of_jax(leaf: Any, is_cast: bool) -> Any:
+    """Return an array as one of JAX, to be cast where dtypes were named; else the value itself."""
+    if not isinstance(leaf, jax.Array | np.ndarray | np.generic):
         return leaf
-    array = np.asarray(leaf, np.float64)
-    return Draw(lambda rng: array)
+    if is_cast and jnp.issubdtype(leaf.dtype, jnp.floating):
+        array = np.asarray(leaf, np.float64)
+        return Draw(lambda rng: array)
+    return jnp.asarray(leaf) if jnp.issubdtype(leaf.dtype, jnp.number) else leaf
 
 
 def _from_file(path: Path) -> tuple[Any, ...]:

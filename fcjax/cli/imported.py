@@ -32,10 +32,10 @@ def _module(option: str, name: str) -> Any:
         raise ValueError(f"{option}: {name} cannot be imported: {summary(error)}") from error
 
 
-def called(option: str, name: str, fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+def called(option: str, name: str, fun: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
     """Return what a function of the user's returns; raise ValueError where it raises."""
     try:
         return fun(*args, **kwargs)
     except (Exception, SystemExit) as error:
         at = " at these arguments" if args or kwargs else ""
-        raise ValueError(f"{option}: {name} raised {summary(error)}{at}") from error
+        raise ValueError(f"{option}: {name} raised{at}: {summary(error)}") from error

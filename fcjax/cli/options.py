@@ -112,7 +112,8 @@ def refuse_contradictions(function: Function, library: Library, checking: Checki
 def _refuse_unused(function: Function, library: Library, checking: Checking) -> None:
     """Raise ValueError for an option that would have no effect."""
     if function.target:
-        _refuse(library, ("only", "exhaustive"), f"is of fcjax's own rules, got {function.target}")
+        why = f"is for fcjax's own rules; got the target {function.target!r} as well"
+        _refuse(library, ("only", "exhaustive"), why)
     else:
         _refuse(function, NEED_A_FUNCTION, "needs a target, package.module:function")
     if library.exhaustive:

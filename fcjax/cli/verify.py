@@ -59,9 +59,9 @@ def verify(
       fcjax verify my_ops:affine --shapes 5x3 3x2 2 --checks vjp linearity
 
     Args:
-        function: a function of yours, and the point that its gradient is checked at.
-        library: or which of fcjax's own rules are checked.
-        checking: how they are checked.
+        function: A function of yours, and the point that its gradient is checked at.
+        library: Which of fcjax's own rules are checked.
+        checking: How they are checked.
         out: JSON file that the reports are written to, each with its verdict.
     """
     refuse_contradictions(function, library, checking)
@@ -160,7 +160,7 @@ def _verify_every_number(only: str, dtypes: Sequence[str], out: Path) -> None:
                 progress=True,
             )
             reports[f"{name}, {dtype}"] = report
-            _console.print(report, "")
+            _console.print(report, end="\n\n")
     if not reports:
         raise ValueError(f"only: no elementwise activation has {only!r} in its name")
     out.write_text(json.dumps({name: r.to_dict() for name, r in reports.items()}, indent=1))
@@ -176,9 +176,10 @@ def _tell(reports: Mapping[str, RuleReport]) -> None:
         _console.print(_table(reports))
     for name, report in reports.items():
         if not report.ok or len(reports) == 1:
-            _console.print(report, "")
+            _console.print(report, end="\n\n")
         else:
-            _console.print(*(_remark(name, result) for result in _remarkable(report)), sep="\n")
+            for result in _remarkable(report):
+                _console.print(Text(f"{name}:\n{result}", MARKS[result.status][1]))
 
 
 def _table(reports: Mapping[str, RuleReport]) -> Table:
@@ -203,10 +204,6 @@ def _remarkable(report: RuleReport) -> Sequence[CheckResult]:
     """Return what is worth telling of a rule that is right."""
     unexpected = [r for r in report.results if r.status == "unexpected pass"]
     return [*report.findings, *unexpected]
-
-
-def _remark(name: str, result: CheckResult) -> Text:
-    return Text(f"{name}:\n{result}", MARKS[result.status][1])
 
 
 def _summary(reports: Mapping[str, RuleReport]) -> str:

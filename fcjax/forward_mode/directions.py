@@ -71,7 +71,7 @@ class Fixed(NamedTuple):
 
     def require_no_direction(self, name: str, tangent: Any, primal_name: str) -> None:
         """Raise TypeError unless `tangent` is None or of dtype float0."""
-        if tangent is not None and getattr(tangent, "dtype", None) != jax.dtypes.float0:
+        if tangent is not None and _dtype(tangent) != jax.dtypes.float0:
             raise TypeError(
                 f"{name} must be None or of dtype float0, because {primal_name}, "
                 f"{self.description}, has no direction; got {describe(tangent)}"
@@ -88,7 +88,7 @@ def _direction(name: str, tangent: Any, primal_name: str, primal: Any) -> Any:
             f"got {describe(tangent)}"
         )
     # float0 is no dtype of JAX's arrays, and jnp.asarray refuses it
-    is_float0 = is_array(tangent) and tangent.dtype == jax.dtypes.float0
+    is_float0 = _dtype(tangent) == jax.dtypes.float0
     array = None if is_float0 else jnp.asarray(tangent)
     if array is None or array.dtype != primal.dtype:
         raise TypeError(
@@ -109,6 +109,10 @@ def as_sequence(name: str, value: Any) -> tuple[Any, ...]:
             f"{name} must be a tuple or list, one item per argument, got {describe(value)}"
         )
     return tuple(value)
+
+
+def _dtype(leaf: Any) -> Any:
+    return getattr(leaf, "dtype", None)
 
 
 def _is_none(leaf: Any) -> bool:

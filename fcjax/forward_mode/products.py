@@ -93,12 +93,12 @@ def _hessian_product(name: str, fun: Function, primals: Any, tangents: Any) -> A
 
 
 def _gradient(name: str, fun: Function) -> Function:
-    """Return the gradient of a scalar function, which must be what its rules are linear for."""
+    """Return the gradient of a scalar function, whose backward rules must be linear."""
 
     def gradient(*primals: Any) -> Any:
         at = linearized(fun, primals)
         _require_scalar(name, at.value)
-        # a rule that is not linear has a second derivative, but not that of fun: it is refused
+        # a rule that is not linear has a derivative of its own, but not the second one of fun
         jax.eval_shape(
             lambda directions: transposed(at.pullback, at.outputs.types, directions),
             at.inputs.types,

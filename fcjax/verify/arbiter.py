@@ -61,7 +61,8 @@ def _refuted(sample: Sample, k: int) -> bool:
     if not 0 < len(places) <= MOST:
         return False
     near = close(sample, k, got)
-    return all(_sides_with(sample, k, tuple(place), got, want, near) for place in places)
+    indices = [tuple(map(int, place)) for place in places]
+    return all(_sides_with(sample, k, index, got, want, near) for index in indices)
 
 
 def _sides_with(

@@ -278,12 +278,28 @@ def _sample(fun: Any, args: Sequence[Any], options: _Options, chosen: bool) -> S
     accuracy = accuracy_of(options.rtol, options.atol)
     deadline = Deadline(seconds_of(options.time_limit))
     point = Point(fun, args, options.kwargs)
+
+    def subject() -> Subject:
+        return Subject.of(fun, options.reference, point, accuracy=accuracy, deadline=deadline)
+
     if options.reference is None:
         with contextlib.suppress(Refused):  # `structure` says why it cannot be traced
             point.capture(fun)
+            _hold_what_is_refused(point, subject)
     point.require_leaves()
-    subject = Subject.of(fun, options.reference, point, accuracy=accuracy, deadline=deadline)
-    return Sample(fun, subject, point, seed, kinks=options.kinks, chosen=chosen)
+    return Sample(fun, subject(), point, seed, kinks=options.kinks, chosen=chosen)
+
+
+def _hold_what_is_refused(point: Point, subject: Callable[[], Subject]) -> None:
+    """Hold captured arrays that JAX will not differentiate the function by.
+
+    Such are those that a function has declared constant, as some packages can.
+    """
+    while point.captured.arrays:
+        refusal = subject().refusal
+        if refusal is None:
+            return
+        point.hold(0, f"the function cannot be differentiated by it ({refusal})")
 
 
 def _at(first: Sample, number: int, args: Sequence[Any]) -> Sample:

@@ -62,7 +62,7 @@ def difference(got: np.ndarray, want: np.ndarray) -> np.ndarray:
 
 def undefined(got: Any, want: Any) -> np.ndarray:
     """Return where an oracle has no number and the rule has one."""
-    return ~np.isfinite(as_float64(want)) & np.isfinite(as_float64(got))
+    return np.asarray(~np.isfinite(as_float64(want)) & np.isfinite(as_float64(got)))
 
 
 def _largest(array: np.ndarray) -> float:

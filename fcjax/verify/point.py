@@ -51,6 +51,15 @@ class Point:
             closed = jax.make_jaxpr(partial(self._outputs, fun, {}))(*self.arguments)
         self.captured = captured_by(fun, closed, self.leaves)
 
+    def hold(self, position: int, why: str) -> None:
+        """Hold a captured array, since it cannot be differentiated by."""
+        names, arrays, held = self.captured
+        line = f"{names[position]}: held, since {why}"
+        rest = [i for i in range(len(names)) if i != position]
+        self.captured = Captured(
+            tuple(names[i] for i in rest), tuple(arrays[i] for i in rest), (*held, line)
+        )
+
     def require_leaves(self) -> None:
         """Raise TypeError where there is nothing to differentiate by."""
         if not self.differentiable:

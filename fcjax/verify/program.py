@@ -98,7 +98,8 @@ class Program(Generic[R]):
     """A function of pytrees of arrays.
 
     It is compiled at its first call with inputs of one form (tree, shapes, dtypes) and precision,
-    and kept. So is a refusal, which is then raised anew at each call.
+    and kept. So is a refusal to be compiled, which is then raised anew at each call. What is raised
+    while the program runs may be for the numbers of that call alone, and is not kept.
     """
 
     def __init__(self, function: Callable[..., R], deadline: Deadline):
@@ -111,13 +112,13 @@ class Program(Generic[R]):
     def __call__(self, precision: Precision, *inputs: Any) -> R:
         """Return the results at `inputs`, computed by the compiled program."""
         form = ("run", *_form(precision, inputs))
-        with self._remembered(form), precision.context():
-            compiled = self._compiled.get(form)
-            if compiled is None:
+        if form not in self._compiled:
+            with self._remembered(form), precision.context():
                 self._deadline.check()
-                compiled = self._compiled[form] = quickly_compiled(self.function, *inputs)
+                self._compiled[form] = quickly_compiled(self.function, *inputs)
+        with user_code(), precision.context():
             try:
-                return jax.block_until_ready(compiled(*inputs))
+                return jax.block_until_ready(self._compiled[form](*inputs))
             except jax.errors.JaxRuntimeError as error:
                 # some products of narrow dtypes run only after XLA has rewritten them
                 if not says_unimplemented(str(error)):
@@ -135,7 +136,6 @@ class Program(Generic[R]):
 
     def trace_again(self, precision: Precision, *inputs: Any) -> Any:
         """Return the closed jaxpr, from a call of the function that is made now."""
-        self._deadline.check()
         with user_code(), precision.context():
             # a function of its own: JAX would remember the trace of one that it has seen
             closed = jax.make_jaxpr(lambda *inputs: self.function(*inputs))(*inputs)

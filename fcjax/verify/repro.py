@@ -31,10 +31,15 @@ def call_that_repeats(
     name = name_of_function(fun)
     where = getattr(inspect.unwrap(fun), "__module__", None)
     imported = f"from {where} import {name}\n" if where and where != "__main__" else ""
-    written = [f"{key}={_written(value)}" for key, value in options.items() if value]
+    given = {key: value for key, value in options.items() if not _is_nothing(value)}
+    written = [f"{key}={_written(value)}" for key, value in given.items()]
     note = "" if short else f"\n# args: {described}"
     arguments = ", ".join([name, _written(tuple(args)) if short else "args", *written])
     return f"{imported}fcjax.check_rule({arguments}){note}"
+
+
+def _is_nothing(value: Any) -> bool:
+    return value is None or (isinstance(value, Mapping) and not value)
 
 
 def _written(value: Any) -> str:

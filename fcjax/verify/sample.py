@@ -11,7 +11,7 @@ from .hints import Scene
 from .point import Leaves, Point
 from .precision import Precision, as_float64, eps_of, largest
 from .program import Refused
-from .rounding import explained
+from .rounding import PER_LOSS, explained
 from .subject import Pulled, Side, Subject
 
 Kinks = Mapping[str, Mapping[float, float]]
@@ -135,7 +135,7 @@ class Sample:
         """Return the same for a dtype's eps: what rounding and the function's accuracy explain."""
         size = largest(want)
         rounding = explained(eps, self.subject.roundings(k), size, loss)
-        return rounding + self.subject.accuracy.of(size)
+        return rounding + PER_LOSS * self.subject.accuracy.of(size)
 
     def allowed_value(self, i: int, want: Any, precision: Precision) -> float:
         """Return the difference between two right i-th outputs that is explained."""

@@ -32,13 +32,13 @@ def weights_of(sample: Sample, precision: Precision) -> Weights:
     finite = [np.isfinite(y) for y in ys]
     dys = [as_float64(dy) * f for dy, f in zip(sample.dys(precision), finite, strict=True)]
     terms = sum(
-        largest_sum(dy * np.where(f, y, 0)) for dy, y, f in zip(dys, ys, finite, strict=True)
+        _sum_of_sizes(dy * np.where(f, y, 0)) for dy, y, f in zip(dys, ys, finite, strict=True)
     )
-    total = sum(map(largest_sum, dys))
+    total = sum(map(_sum_of_sizes, dys))
     return Weights(tuple(dys), terms, total, sum(int(np.sum(~f)) for f in finite))
 
 
-def largest_sum(array: np.ndarray) -> float:
+def _sum_of_sizes(array: Any) -> float:
     """Return Σ |array|."""
     return float(np.sum(np.abs(array)))
 

@@ -20,7 +20,7 @@ from .._jax import (
 )
 from .point import described
 from .precision import Precision, as_float64
-from .program import Refused
+from .program import Refused, TimeUp
 from .report import CheckResult
 from .sample import Sample
 
@@ -90,7 +90,7 @@ def _taken(sample: Sample, program: Any, indices: list[Any]) -> list[int]:
     evaluate = sample.subject.program("branches", chosen)
     try:
         return [int(i) for i in evaluate(Precision.OWN, *sample.xs(Precision.OWN))]
-    except Refused:
+    except (Refused, TimeUp):
         return [-1] * len(indices)
 
 
@@ -131,5 +131,12 @@ def _doubt(name: str, results: Sequence[CheckResult], value_checks: set[str]) ->
 
 
 def _has_value(sample: Sample) -> bool:
-    ys, _ = sample.rule(sample.wide)[:2]
-    return not ys or any(np.any(np.isfinite(as_float64(y))) for y in ys)
+    try:
+        ys = sample.rule(sample.wide).ys
+    except (Refused, TimeUp):  # not known
+        return True
+    return all(np.size(y) == 0 for y in ys) or any(map(_has_number, ys))
+
+
+def _has_number(y: Any) -> bool:
+    return bool(np.any(np.isfinite(as_float64(y))))

@@ -17,8 +17,9 @@ RESOLVED = 1e-6
 COORDINATES = 64  # arguments of at most that size are moved along each coordinate
 DIRECTIONS = 16  # larger ones along that many random directions,
 LARGE = 2**17  # and still larger ones along one
-# A quotient that is uncertain by more than this part of the gradient's size is no evidence.
-TELLING = 0.05
+# A quotient that is uncertain by more than this part of the gradient's size is no evidence: it
+# would not tell a gradient from half of it.
+TELLING = 0.25
 
 
 def finite_differences(sample: Sample) -> Iterator[CheckResult]:
@@ -50,7 +51,7 @@ def _compared(
     if not dx.size:
         return CheckResult("finite_differences", "skipped", name, message="no elements")
     usable = np.isfinite(dx) if weights.spared else np.ones(dx.shape, bool)
-    directions = [u * usable for u in _directions(sample, k)]
+    directions = [np.asarray(u * usable) for u in _directions(sample, k)]
     found = _quotients(sample, k, np.where(usable, dx, 0), directions, precision, weights)
     keep = np.isfinite(found.want) & np.isfinite(found.uncertain)
     keep &= np.array([bool(np.any(u)) for u in directions])

@@ -92,7 +92,7 @@ def _is_right_on_one(sample: Sample, k: int) -> bool:
     except Refused:
         return True
     error = largest(np.abs(as_float64(one) - as_float64(right)))
-    return error <= sample.allowed(k, right, sample.wide)
+    return bool(error <= sample.allowed(k, right, sample.wide))
 
 
 def _mesh(kind: AxisType) -> Any:

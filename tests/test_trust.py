@@ -1,0 +1,674 @@
+"""Can a verdict be believed? "right" where something was compared, "wrong" where something is."""
+
+import functools
+import subprocess
+import sys
+import textwrap
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.custom_batching import custom_vmap
+from jax.custom_derivatives import SymbolicZero
+
+import fcjax
+from fcjax.verify import check_at_points, rules_in
+
+
+def normal(*shape, seed=0):
+    return jnp.asarray(np.random.default_rng(seed).standard_normal(shape), jnp.float32)
+
+
+def rule(primal, bwd, fwd=None, **options):
+    """Return `primal` with a backward rule that gets the arguments."""
+    decorated = jax.custom_vjp(primal)
+    decorated.defvjp(fwd or (lambda *args: (primal(*args), args)), bwd, **options)
+    return decorated
+
+
+def failed(report):
+    return {(result.name, result.argument) for result in report.failures}
+
+
+X, W, B = normal(5, 3), normal(3, 2, seed=1), normal(2, seed=2)
+QUICK = ["primal", "vjp", "finite_differences", "dot_product", "precision"]
+
+scaled_sine = rule(lambda x, w: jnp.sin(x) @ w, lambda kept, dy: (
+    dy @ kept[1].T * jnp.cos(kept[0]), jnp.sin(kept[0]).T @ dy
+))  # fmt: skip
+forgets_w = rule(lambda x, w: jnp.sin(x) @ w, lambda kept, dy: (
+    dy @ kept[1].T * jnp.cos(kept[0]), jnp.zeros_like(kept[1])
+))  # fmt: skip
+
+
+# --- a verdict needs an oracle --------------------------------------------------------------------
+
+
+def test_nothing_compared_is_inconclusive():
+    report = fcjax.check_rule(jnp.sin, (X,), checks=["vjp"])
+    assert report.verdict == "inconclusive"
+    assert not report.ok
+    assert not report.failures
+    assert "the gradient of x was compared with nothing (vjp: no hand-written rule" in str(report)
+    assert report.doubts[0] in report.unchecked
+    with pytest.raises(AssertionError, match="compared with nothing"):
+        fcjax.assert_rule(jnp.sin, (X,), checks=["vjp"])
+
+
+@pytest.mark.parametrize("checks", [["structure", "dtype"], ["vmap", "jit"], ["linearity"]])
+def test_checks_of_form_alone_are_inconclusive(checks):
+    assert fcjax.check_rule(fcjax.tanh, (X,), checks=checks).verdict == "inconclusive"
+
+
+@pytest.mark.parametrize("check", ["vjp", "finite_differences", "dot_product", "precision"])
+def test_one_comparison_of_values_is_enough(check):
+    report = fcjax.check_rule(fcjax.tanh, (X,), checks=[check])
+    assert report.verdict == "right", f"{report}"
+    assert report.to_dict()["verdict"] == "right"
+
+
+def test_every_argument_needs_one():
+    # what is rounded to bfloat16 has no differences, and its while_loop no autodiff
+    def f(x, y):
+        return x + jax.lax.while_loop(lambda s: s[1] < 3, lambda s: (s[0] * y, s[1] + 1), (y, 0))[0]
+
+    f = rule(f, lambda kept, dy: (dy, 4 * kept[1] ** 3 * dy))
+    report = fcjax.check_rule(f, (X, normal(5, 3, seed=4)), checks=["vjp"])
+    assert report.verdict == "inconclusive"
+    assert "JAX cannot differentiate the reference" in report.doubts[0]
+    assert fcjax.check_rule(f, (X, normal(5, 3, seed=4))).ok
+
+
+def test_a_function_without_a_value_is_inconclusive():
+    report = fcjax.check_rule(rule(lambda x: x * 2 + jnp.nan, lambda _, dy: (2 * dy,)), (X,))
+    assert report.verdict == "inconclusive"
+
+
+def test_noise_is_no_evidence():
+    # rounded to a grid, so that differences are larger than the gradient
+    coarse = rule(lambda x: jnp.round(jnp.sin(x) * 1e4) / 1e4, lambda kept, dy: (dy * 7,))
+    report = fcjax.check_rule(coarse, (X,), checks=["finite_differences"])
+    assert report.verdict != "right", f"{report}"
+
+
+# --- whose rule -----------------------------------------------------------------------------------
+
+
+def test_a_rule_belongs_to_whoever_wrote_its_backward_function():
+    relu = rule(jax.nn.relu, lambda kept, dy: (dy,))
+    assert [call.name for call in rules_in(relu, X)] == ["relu"]
+    assert "test_trust.py:" in rules_in(relu, X)[0].source
+    assert ("vjp", "x") in failed(fcjax.check_rule(relu, (X,)))
+    assert rules_in(jax.nn.relu, X) == ()
+
+
+def test_a_neighbour_of_jax_is_not_jax(tmp_path, monkeypatch):
+    # a package whose path begins with that of jax, as jaxopt's does
+    folder = tmp_path / "jax_neighbour"
+    folder.mkdir()
+    (folder / "__init__.py").write_text(
+        "import jax\n@jax.custom_vjp\ndef f(x): return x * x\n"
+        "def bwd(x, dy): return (3 * x * dy,)\nf.defvjp(lambda x: (x * x, x), bwd)\n"
+    )
+    monkeypatch.setattr(jax, "__file__", str(tmp_path / "jax" / "__init__.py"))
+    monkeypatch.syspath_prepend(tmp_path)
+    import jax_neighbour
+
+    assert len(rules_in(jax_neighbour.f, X)) == 1
+    assert fcjax.check_rule(jax_neighbour.f, (X,), checks=["vjp"]).verdict == "wrong"
+
+
+FLAGGED = """
+    import jax, jax.numpy as jnp
+    for flag in ("jax_custom_vjp3", "jax_custom_jvp3"):
+        if hasattr(jax.config, flag):
+            jax.config.update(flag, True)
+    import fcjax
+    from jax.experimental import hijax
+    x = jnp.linspace(0.2, 1.5, 15).reshape(5, 3)
+    w = jnp.eye(3, 2) + 0.5
+
+    def affine(factor):
+        f = jax.custom_vjp(lambda x, w: x @ w)
+        f.defvjp(lambda x, w: (x @ w, (x, w)), lambda k, d: (d @ k[1].T, factor * k[0].T @ d))
+        return f
+
+    def with_jvp(factor):
+        f = jax.custom_jvp(lambda x: x ** 3)
+        f.defjvp(lambda p, t: (p[0] ** 3, factor * 3 * p[0] ** 2 * t[0]))
+        return f
+
+    Base = getattr(hijax, "VJPHiPrimitive", None) or hijax.HiPrim
+
+    class Product(Base):
+        def __init__(self, kind, factor):
+            self.in_avals, self.out_aval = (kind, kind), kind
+            self.params = {"factor": factor}
+            super().__init__()
+        def expand(self, x, y):
+            return x * y
+        def vjp_fwd(self, nonzero, x, y):
+            return x * y, (x, y)
+        def vjp_bwd_retval(self, kept, d):
+            return d * kept[1], self.factor * d * kept[0]
+        def batch_dim_rule(self, axis, dims):
+            return 0
+        def batch(self, axis, args, dims):
+            x, y = (jnp.moveaxis(a, d, 0) if d is not None else a for a, d in zip(args, dims))
+            x, y = jnp.broadcast_arrays(x, y)
+            return Product(jax.typeof(x), self.factor)(x, y), 0
+
+    for factor, verdict in ((1.0, "right"), (2.0, "wrong")):
+        cases = {
+            "vjp": (affine(factor), (x, w)),
+            "jitted": (jax.jit(affine(factor)), (x, w)),
+            "jvp": (with_jvp(factor), (x,)),
+            "scanned": (lambda x, w: jax.lax.scan(
+                lambda c, r: (c + affine(factor)(r[None], w), None), jnp.zeros((1, 2), x.dtype), x
+            )[0], (x, w)),
+            "by hand": (lambda x, y: Product(jax.typeof(x), factor)(x, y), (x, x * x)),
+        }
+        for name, (fun, args) in cases.items():
+            report = fcjax.check_rule(fun, args)
+            assert report.verdict == verdict, f"{name} {report}"
+            results = [r.status for r in report.results if r.name == "vjp"]
+            assert set(results) <= {"passed", "failed"}, f"{name} {report}"
+    report = fcjax.check_rule(fcjax.gelu, (x,), checks=["vjp", "dtype", "integers"])
+    assert report.ok, f"{report}"
+    print("done")
+"""
+
+
+def test_rules_are_seen_with_the_coming_defaults_of_jax_too():
+    code = textwrap.dedent(FLAGGED)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.strip().endswith("done"), done.stdout + done.stderr
+
+
+# --- what is checked, and what is not -------------------------------------------------------------
+
+
+def test_complex_outputs_get_a_cotangent():
+    def f(x):
+        return jnp.fft.fft(x)
+
+    right = rule(f, lambda kept, dy: (jnp.real(jnp.fft.fft(dy)),))
+    wrong = rule(f, lambda kept, dy: (jnp.real(jnp.fft.fft(jnp.conj(dy))),))
+    x = normal(7)
+    assert fcjax.check_rule(right, (x,)).ok
+    assert ("vjp", "x") in failed(fcjax.check_rule(wrong, (x,)))
+
+
+class Layer:
+    def __init__(self, w, apply):
+        self.w, self.apply = w, apply
+
+    def __call__(self, x):
+        return self.apply(x, self.w)
+
+    def method(self, x):
+        return self.apply(x, self.w)
+
+
+def closure(apply, w):
+    return lambda x: apply(x, w)
+
+
+CAPTURES = {
+    "a lambda": (closure, "w"),
+    "a partial": (lambda apply, w: functools.partial(lambda w, x: apply(x, w), w), "args[0]"),
+    "a bound method": (lambda apply, w: Layer(w, apply).method, "self.w"),
+    "an object": (lambda apply, w: Layer(w, apply), "w"),
+    "jit": (lambda apply, w: jax.jit(closure(apply, w)), "w"),
+    "a dict": (lambda apply, w: closure(lambda x, tree: apply(x, tree["w"]), {"w": w}), "w['w']"),
+}
+
+
+@pytest.mark.parametrize("how", CAPTURES)
+def test_arrays_that_the_function_closes_over_are_checked(how):
+    capture, name = CAPTURES[how]
+    good = fcjax.check_rule(capture(scaled_sine, W), (X,), checks=QUICK)
+    assert good.ok, f"{good}"
+    assert name in {result.argument for result in good.results if result.name == "vjp"}
+    bad = fcjax.check_rule(capture(forgets_w, W), (X,), checks=QUICK)
+    assert ("vjp", name) in failed(bad), f"{bad}"
+    assert ("vjp", "x") not in failed(bad)
+
+
+def test_an_equinox_module_is_checked_by_its_parameters():
+    eqx = pytest.importorskip("equinox")
+
+    class Linear(eqx.Module):
+        w: jax.Array
+
+        def __call__(self, x):
+            return forgets_w(x, self.w)
+
+    assert ("vjp", "w") in failed(fcjax.check_rule(Linear(W), (X,), checks=QUICK))
+
+
+def test_a_constant_of_the_rule_itself_is_held_and_listed():
+    w = W
+    fixed = rule(lambda x: x @ w, lambda kept, dy: (dy @ w.T,))
+    report = fcjax.check_rule(fixed, (X,))
+    assert report.ok, f"{report}"
+    assert any("a constant inside of a rule" in line for line in report.unchecked), f"{report}"
+
+
+def test_the_report_ends_with_what_it_does_not_cover():
+    def f(x, rate, flip=False, *, power=2):
+        y = jax.lax.cond(x.sum() > 100, lambda v: forgets_w(v, W), lambda v: v @ W, x)
+        return rate * y**power
+
+    report = fcjax.check_rule(f, (X, 0.5))
+    told = "\n".join(report.unchecked)
+    assert "options other than flip=False, power=2" in told
+    assert "rate = 0.5: held" in told
+    assert "branch 1 was not taken" in told
+    assert "test_trust.py" in told
+    assert str(report).rstrip().endswith(report.unchecked[-1])
+    assert report.to_dict()["unchecked"] == list(report.unchecked)
+
+
+def test_a_function_without_a_rule_is_said_to_have_none():
+    report = fcjax.check_rule(jnp.sin, (X,))
+    assert report.ok
+    assert any("no hand-written rule in the function" in line for line in report.unchecked)
+
+
+# --- under vmap -----------------------------------------------------------------------------------
+
+
+def batched(wrong_when, wrong):
+    """Return x ↦ w x with a batching rule that is wrong for some patterns of mapped arguments."""
+
+    @custom_vmap
+    def product(x, w):
+        return x * w
+
+    @product.def_vmap
+    def _(size, is_mapped, x, w):
+        y = x * w
+        return (wrong(y) if wrong_when(*is_mapped) else y), True
+
+    return product
+
+
+def pulled(in_value, in_gradient):
+    """Return a rule whose value and gradients come from mapped products of their own."""
+    f = jax.custom_vjp(lambda x, w: in_value(x, w))
+    f.defvjp(
+        lambda x, w: (in_value(x, w), (x, w)),
+        lambda kept, dy: (in_gradient(dy, kept[1]), in_gradient(dy, kept[0])),
+    )
+    return f
+
+
+def never(*mapped):
+    return False
+
+
+PATTERNS = {
+    "only x mapped, the value": (lambda x, w: x and not w, never),
+    "both mapped, the value": (lambda x, w: x and w, never),
+    "the cotangent mapped": (never, lambda dy, other: dy and not other),
+    "cotangent and argument mapped": (never, lambda dy, other: dy and other),
+}
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_what_is_wrong_only_when_mapped_is_found(pattern):
+    of_value, of_gradient = PATTERNS[pattern]
+    wrong = pulled(batched(of_value, lambda y: 2 * y), batched(of_gradient, lambda y: 2 * y))
+    args = normal(4), normal(4, seed=1)
+    assert "vmap" in {name for name, _ in failed(fcjax.check_rule(wrong, args))}
+    right = pulled(batched(never, None), batched(never, None))
+    report = fcjax.check_rule(right, args)
+    assert report.ok, f"{report}"
+
+
+# --- symbolic zeros -------------------------------------------------------------------------------
+
+
+def two_outputs(on_zero):
+    """Return x, w ↦ (x w, Σ w²) with a rule that sees symbolic zeros, and what it makes of them."""
+
+    def primal(x, w):
+        return x @ w, jnp.sum(w**2)
+
+    def fwd(x, w):
+        return primal(x.value, w.value), (x.value, w.value, x.perturbed, w.perturbed)
+
+    def bwd(kept, dy):
+        x, w, _, _ = kept
+        dZ, dn = (on_zero(d) if isinstance(d, SymbolicZero) else d for d in dy)
+        return dZ @ w.T, x.T @ dZ + 2 * dn * w
+
+    return rule(primal, bwd, fwd, symbolic_zeros=True)
+
+
+def zeros(d):
+    return jnp.zeros(d.shape, d.dtype)
+
+
+def ones(d):
+    return jnp.ones(d.shape, d.dtype)
+
+
+def refuse(d):
+    raise ValueError("no cotangent")
+
+
+@pytest.mark.parametrize("on_zero", [ones, refuse])
+def test_a_rule_that_mistakes_an_unused_output_is_wrong(on_zero):
+    report = fcjax.check_rule(two_outputs(on_zero), (X, W))
+    assert {name for name, _ in failed(report)} == {"partial_use"}, f"{report}"
+    assert fcjax.check_rule(two_outputs(zeros), (X, W)).ok
+
+
+@pytest.mark.parametrize("mistake", ["wrong", "raises"])
+def test_a_rule_that_mistakes_an_unperturbed_argument_is_wrong(mistake):
+    def fwd(x, w):
+        if mistake == "raises" and not w.perturbed:
+            raise ValueError("w must be perturbed")
+        return x.value @ w.value, (x.value, w.value if w.perturbed else 2 * w.value)
+
+    def bwd(kept, dy):
+        return dy @ kept[1].T, kept[0].T @ dy
+
+    report = fcjax.check_rule(rule(lambda x, w: x @ w, bwd, fwd, symbolic_zeros=True), (X, W))
+    assert {name for name, _ in failed(report)} == {"partial_use"}, f"{report}"
+
+
+# --- where the oracle has no number ---------------------------------------------------------------
+
+
+def safe_sqrt(at_zero):
+    def primal(x):
+        return jnp.where(x > 0, jnp.sqrt(x), 0)
+
+    def bwd(kept, dy):
+        (x,) = kept
+        return (dy * jnp.where(x > 0, 0.5 / jnp.sqrt(jnp.where(x > 0, x, 1)), at_zero),)
+
+    return rule(primal, bwd)
+
+
+def safe_norm(at_zero):
+    def primal(x):
+        return jnp.sqrt(jnp.sum(x**2, axis=-1))
+
+    def bwd(kept, dy):
+        (x,) = kept
+        size = primal(x)[:, None]
+        return (dy[:, None] * jnp.where(size > 0, x / jnp.where(size > 0, size, 1), at_zero),)
+
+    return rule(primal, bwd)
+
+
+WITH_ZERO = jnp.asarray([0.0, 0.5, 2.0, -1.0])
+WITH_ZERO_ROW = X.at[2].set(0.0)
+
+
+def test_a_gradient_that_is_finite_where_autodiff_is_not_is_not_blamed():
+    report = fcjax.check_rule(safe_sqrt(0.0), (WITH_ZERO,))
+    assert report.ok, f"{report}"
+    assert any("1 entries, where the oracle has no number" in line for line in report.unchecked)
+    report = fcjax.check_rule(safe_norm(0.0), (WITH_ZERO_ROW,))
+    assert report.ok, f"{report}"
+    assert not any("no number" in line for line in report.unchecked), "the slopes are ±1"
+
+
+def test_one_sided_slopes_judge_it():
+    report = fcjax.check_rule(safe_norm(5.0), (WITH_ZERO_ROW,), checks=["vjp"])
+    assert failed(report) == {("vjp", "x")}
+    assert "the function's slopes are" in report.failures[0].message
+    assert fcjax.check_rule(safe_norm(0.5), (WITH_ZERO_ROW,), checks=["vjp"]).ok
+
+
+def test_autodiff_that_the_function_contradicts_is_no_oracle():
+    def xlogy(x, y):
+        return jnp.where(x == 0, 0.0, x * jnp.log(y))
+
+    args = jnp.asarray([0.0, 0.5, 1.5]), jnp.asarray([2.0, 3.0, 0.5])
+    right = rule(xlogy, lambda kept, dy: (dy * jnp.log(kept[1]), dy * kept[0] / kept[1]))
+    as_autodiff = rule(
+        xlogy,
+        lambda kept, dy: (
+            dy * jnp.where(kept[0] == 0, 0.0, jnp.log(kept[1])),
+            dy * kept[0] / kept[1],
+        ),
+    )
+    assert fcjax.check_rule(right, args).ok
+    assert ("finite_differences", "x") in failed(fcjax.check_rule(as_autodiff, args))
+
+
+def test_entries_without_a_value_do_not_spoil_the_others():
+    report = fcjax.check_rule(jnp.log, (X,))
+    assert report.ok, f"{report}"
+    wrong = rule(jnp.log, lambda kept, dy: (1.001 * dy / kept[0],))
+    assert ("finite_differences", "x") in failed(fcjax.check_rule(wrong, (X,)))
+    assert fcjax.check_rule(rule(jnp.log, lambda kept, dy: (dy / kept[0],)), (X,)).ok
+
+
+# --- constants, iterations, purpose ---------------------------------------------------------------
+
+
+def attention_scale(backward):
+    d = 7
+
+    def primal(x):
+        return jnp.sin(x) / jnp.sqrt(jnp.float32(d))
+
+    return rule(primal, lambda kept, dy: (backward * dy * jnp.cos(kept[0]) / d**0.5,))
+
+
+def test_a_constant_that_was_rounded_to_float32_is_no_mistake():
+    report = fcjax.check_rule(attention_scale(1.0), (X,))
+    assert report.ok, f"{report}"
+    for factor in (1 + 1e-5, 1.001):
+        assert ("vjp", "x") in failed(fcjax.check_rule(attention_scale(factor), (X,)))
+
+
+def test_a_hint_shows_the_digits_that_differ():
+    slightly = rule(jnp.sin, lambda kept, dy: ((1 + 2e-9) * dy * jnp.cos(kept[0]),))
+    (failure,) = fcjax.check_rule(slightly, (X,), checks=["vjp"]).failures
+    assert failure.hint == "a constant factor: 1.000000002 times what is right"
+    first, second = str(failure).split("got ")[1].split("; off")[0].split(", want ")
+    assert first != second
+
+
+def test_the_narrowest_dtype_is_named():
+    def bwd(kept, dy):
+        return ((dy * jnp.cos(kept[0])).astype(jnp.bfloat16).astype(kept[0].dtype),)
+
+    (failure,) = fcjax.check_rule(rule(jnp.sin, bwd), (X,), checks=["vjp"]).failures
+    assert failure.hint == "rounded to bfloat16 on the way"
+
+
+def fixed_point(one_step):
+    """Solve z = tanh(w z + x) to 1e-6, with the implicit gradient or that of one step."""
+
+    def solve(x, w):
+        def step(state):
+            z, _, n = state
+            new = jnp.tanh(w * z + x)
+            return new, jnp.max(jnp.abs(new - z)), n + 1
+
+        start = jnp.zeros_like(x), jnp.asarray(1.0, x.dtype), 0
+        return jax.lax.while_loop(lambda s: (s[1] > 1e-6) & (s[2] < 200), step, start)[0]
+
+    def bwd(kept, dy):
+        _, w, z = kept
+        slope = 1 - z**2
+        u = dy * slope if one_step else dy * slope / (1 - w * slope)
+        return u, jnp.sum(u * z)
+
+    def fwd(x, w):
+        z = solve(x, w)
+        return z, (x, w, z)
+
+    return rule(solve, bwd, fwd)
+
+
+def test_what_a_function_is_good_to_widens_every_comparison_and_no_more():
+    args, options = (X, jnp.float32(0.6)), {"rtol": 1e-5}
+    report = fcjax.check_rule(fixed_point(one_step=False), args, **options)
+    assert report.ok, f"{report}"
+    wrong = fcjax.check_rule(fixed_point(one_step=True), args, **options)
+    assert {("finite_differences", "x"), ("finite_differences", "w")} <= failed(wrong)
+    off = rule(jnp.sin, lambda kept, dy: (1.0001 * dy * jnp.cos(kept[0]),))
+    assert fcjax.check_rule(off, (X,), checks=["vjp"], rtol=1e-3).ok
+    assert not fcjax.check_rule(off, (X,), checks=["vjp"], rtol=1e-5).ok
+    shifted = rule(jnp.sin, lambda kept, dy: (dy * jnp.cos(kept[0]) + 1e-4,))
+    assert not fcjax.check_rule(shifted, (X,), checks=["zero_cotangent"], rtol=1e-2).ok
+    assert fcjax.check_rule(shifted, (X,), checks=["vjp"], atol=1e-3).ok
+
+
+def clipped(of_w):
+    def bwd(kept, dy):
+        return jnp.clip(dy @ kept[1].T, -0.1, 0.1), of_w * kept[0].T @ dy
+
+    return rule(lambda x, w: x @ w, bwd)
+
+
+def test_what_is_expected_of_vjp_is_expected_of_all_that_follows():
+    report = fcjax.check_rule(clipped(1.0), (X, W), expected_failures={"vjp": "x"})
+    assert report.ok, f"{report}"
+    assert ("linearity", "expected") in {(r.name, r.status) for r in report.results}
+    report = fcjax.check_rule(clipped(2.0), (X, W), expected_failures={"vjp": "x"})
+    assert ("vjp", "w") in failed(report)
+
+
+# --- several devices ------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(len(jax.devices()) < 2, reason="one device")
+def test_a_rule_for_one_device_is_right_on_a_machine_with_two():
+    affine = rule(
+        lambda x, w, b: x @ w + b,
+        lambda kept, dZ: (dZ @ kept[1].T, kept[0].T @ dZ, dZ.sum(0)),
+    )
+    report = fcjax.check_rule(affine, (X, W, B))
+    assert report.ok, f"{report}"
+    assert {finding.name for finding in report.findings} == {"sharding"}
+    assert "! sharding, w: " in str(report)
+    asked = fcjax.check_rule(affine, (X, W, B), checks=["vjp", "sharding"])
+    assert ("sharding", "w") in failed(asked)
+
+
+def in_shard_map(f):
+    mesh = jax.make_mesh((1,), ("rows",))
+    return jax.shard_map(f, mesh=mesh, in_specs=jax.P(), out_specs=jax.P())
+
+
+def test_a_rule_that_uses_a_mesh_counts_as_one_for_several_devices():
+    from fcjax.verify.checks import CHECKS
+    from fcjax.verify.point import Point
+    from fcjax.verify.sample import Sample
+    from fcjax.verify.subject import Subject
+
+    for f, counts in ((in_shard_map(scaled_sine), True), (scaled_sine, False)):
+        point = Point(f, (X, W), {})
+        sample = Sample(f, Subject.of(f, None, point), point, (0,))
+        assert CHECKS["sharding"].counts(sample) is counts
+
+
+# --- mistakes of the checker, of the caller, and time ---------------------------------------------
+
+
+def test_a_mistake_of_the_checker_is_not_the_rules(monkeypatch):
+    from fcjax.verify.checks import values
+
+    def broken(*args, **kwargs):
+        raise KeyError("a mistake of ours")
+
+    monkeypatch.setattr(values, "compare", broken)
+    with pytest.raises(KeyError, match="a mistake of ours"):
+        fcjax.check_rule(fcjax.tanh, (X,), checks=["vjp"])
+
+
+def test_what_the_users_code_raises_is_a_failure_with_its_words():
+    def bwd(kept, dy):
+        raise KeyError("a mistake of theirs")
+
+    report = fcjax.check_rule(rule(jnp.sin, bwd), (X,))
+    assert report.verdict == "wrong"
+    assert "KeyError: 'a mistake of theirs'" in str(report)
+
+
+def two_arguments(x, w):
+    return x @ w
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: fcjax.check_rule(two_arguments, (X,)), "missing a required argument: 'w'"),
+        (lambda: fcjax.check_rule(jnp.sin, (X,), key="a"), "key must be a PRNG key such as"),
+        (lambda: fcjax.check_rule(jnp.sin, (X,), rtol=-1.0), "rtol must be finite and not neg"),
+        (lambda: fcjax.check_rule(jnp.sin, (X,), atol="a"), "atol must be a number, got 'a'"),
+        (lambda: fcjax.check_rule(jnp.sin, (X,), time_limit=-1), "time_limit must be finite"),
+        (lambda: check_at_points(jnp.sin, []), "points must hold at least one tuple"),
+        (lambda: check_at_points(jnp.sin, [X]), "points[0]: args must be a tuple"),
+        (lambda: check_at_points(jnp.sin, 3), "points must be a sequence of tuples"),
+        (lambda: check_at_points(jnp.sin, [(X,), (X[1:],)]), "points[1]: x must be float32"),
+        (lambda: check_at_points(jnp.sin, [(X,)], checks=["vpj"]), "'vpj' is unknown"),
+    ],
+)
+def test_what_cannot_be_checked_is_refused_at_the_call(call, message, unchecked):
+    with pytest.raises((TypeError, ValueError)) as caught:
+        call()
+    assert message in str(caught.value)
+    assert len(str(caught.value)) < 400
+
+
+def test_an_error_that_ends_in_a_colon_is_not_cut_off():
+    @jax.custom_jvp
+    def f(x, y):
+        return x * y
+
+    f.defjvps(lambda t, ans, x, y: t * y, None)
+    report = fcjax.check_rule(lambda x: f(x), (X,))
+    assert "missing a required argument: 'y'" in str(report)
+
+
+def test_an_error_is_raised_anew_each_time():
+    from fcjax.verify.precision import Precision
+    from fcjax.verify.program import Deadline, Program, Refused
+
+    def refuse(x):
+        raise ValueError("no")
+
+    program, errors = Program(refuse, Deadline()), []
+    for _ in range(2):
+        with pytest.raises(Refused) as caught:
+            program(Precision.OWN, X)
+        errors.append(caught.value)
+    assert errors[0] is not errors[1]
+    assert errors[0].error is errors[1].error
+
+
+def test_a_time_limit_ends_a_check_with_what_it_has():
+    report = fcjax.check_rule(fcjax.tanh, (X,), time_limit=0)
+    assert report.verdict == "inconclusive"
+    left_out = [r.name for r in report.results if "the time was up" in (r.message or "")]
+    assert "vjp" in left_out
+    assert fcjax.check_rule(fcjax.tanh, (X,), time_limit=1000, checks=["vjp"]).ok
+
+
+def test_a_loop_that_may_not_end_elsewhere_is_not_tried_there():
+    def root(x):
+        def step(state):
+            z, _ = state
+            new = 0.5 * (z + x / z)
+            return new, jnp.max(jnp.abs(new - z))
+
+        start = x + 1, jnp.asarray(1.0, x.dtype)
+        return jax.lax.while_loop(lambda s: s[1] > 1e-7, step, start)[0]
+
+    f = rule(root, lambda y, dy: (0.5 * dy / y,), lambda x: (root(x),) * 2)
+    report = fcjax.check_rule(f, (jnp.asarray([0.5, 2.0, 9.0]),))
+    assert report.ok, f"{report}"
+    assert "may not end far out" in str(report)
