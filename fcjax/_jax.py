@@ -148,6 +148,11 @@ def may_not_end(equation: Any) -> bool:
     return name_of(equation) == "while"
 
 
+def stops_gradient(equation: Any) -> bool:
+    """Whether an equation is a `lax.stop_gradient`."""
+    return name_of(equation) == "stop_gradient"
+
+
 def branch_index(equation: Any) -> Any | None:
     """Return the variable that chooses the branch of a `cond` or `switch`, else None."""
     return equation.invars[0] if name_of(equation) == "cond" else None

@@ -319,6 +319,12 @@ def test_a_tolerance_lets_pass_what_it_covers(run):
     assert run(*arguments, "--rtol", "1e-3")[0] == 0
 
 
+def test_without_time_the_verdict_is_inconclusive(run):
+    code, out = run("own_rules:rounded", "--shapes", "5", "--time-limit", "0")
+    assert code == 2
+    assert "– vjp: left out: the time was up" in out
+
+
 def test_an_expected_failure_is_right(run):
     arguments = ["own_rules:wrong", *SHAPES, *CHECKS_OF_VALUES]
     code, out = run(*arguments, "--expected-failures", "vjp=w")

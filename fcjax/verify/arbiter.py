@@ -38,8 +38,9 @@ def close(sample: Sample, k: int, gradient: Any) -> float:
 def autodiff_is_refuted(sample: Sample, k: int) -> bool:
     """Whether the function's slopes agree with the rule's k-th gradient against autodiff's.
 
-    All entries that differ must say so: at each, the function has a slope, and the rule's number
-    is it and autodiff's is not.
+    All entries that differ must say so. At each, the rule's number lies between the slopes of the
+    two sides, and autodiff's does not; or there is a kink, where either may choose. Both together
+    must hold as well: of a tie, only one side has the gradient.
     """
     if sample.subject.has_reference:  # the caller says that its gradient is right
         return False
@@ -62,11 +63,17 @@ def _refuted(sample: Sample, k: int) -> bool:
         return False
     near = close(sample, k, got)
     indices = [tuple(map(int, place)) for place in places]
-    return all(_sides_with(sample, k, index, got, want, near) for index in indices)
+    if not all(_sides_with(sample, k, index, got, want, near) for index in indices):
+        return False
+    u = differ.astype(float)
+    along = sides(sample, k, u, weights_of(sample, precision))
+    return along.hold(float(np.sum(got * u)), near * len(places))
 
 
 def _sides_with(
     sample: Sample, k: int, index: Any, got: np.ndarray, want: np.ndarray, near: float
 ) -> bool:
     slopes = slopes_at(sample, k, index)
-    return slopes.hold(float(got[index]), near) and not slopes.hold(float(want[index]), near)
+    if not slopes.hold(float(got[index]), near):
+        return False
+    return slopes.differ(near) or not slopes.hold(float(want[index]), near)

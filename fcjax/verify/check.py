@@ -24,6 +24,7 @@ from .arguments import (
 )
 from .checks import CHECKS
 from .checks._check import ORACLE, Check
+from .checks.differences import finite_differences
 from .culprit import culprits
 from .expected import Expected, ExpectedFailures, apply_expectations, expectations
 from .point import Point
@@ -36,6 +37,7 @@ from .unchecked import doubts, not_covered
 
 VALUE_CHECKS = {check.name for check in CHECKS.values() if check.evidence == "value"}
 REFUTED = "autodiff of the function is not its derivative here: its slopes agree with the rule"
+STOPPED = "differences see what the function has put under stop_gradient"
 QUIET = 3.0  # seconds before a line of progress is shown
 
 
@@ -355,6 +357,9 @@ def _weighed(result: CheckResult, check: Check, sample: Sample) -> CheckResult:
         return result
     if not check.counts(sample):
         return dataclasses.replace(result, status="noted")
+    if check.run is finite_differences and sample.subject.stops_gradients:
+        # whether what is stopped has a derivative is a matter of purpose, and autodiff decides
+        return dataclasses.replace(result, status="noted", message=STOPPED)
     if ORACLE in check.needs and result.argument in sample.subject.names:
         k = sample.subject.names.index(result.argument)
         if autodiff_is_refuted(sample, k):

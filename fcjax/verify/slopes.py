@@ -84,6 +84,12 @@ class Sides(NamedTuple):
         """Whether the function has a slope on both sides."""
         return self.left is not None and self.right is not None
 
+    def differ(self, tolerance: float) -> bool:
+        """Whether there is a kink."""
+        if self.left is None or self.right is None:
+            return False
+        return abs(self.left - self.right) > 2 * (self.error + tolerance)
+
     def hold(self, slope: float, tolerance: float) -> bool:
         """Whether a derivative lies between the slopes."""
         if self.left is None or self.right is None:

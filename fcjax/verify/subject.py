@@ -15,6 +15,7 @@ from .._jax import (
     name_of,
     opened,
     rule_in,
+    stops_gradient,
 )
 from .point import Leaves, Point
 from .precision import Precision, eps_of
@@ -156,6 +157,11 @@ class Subject:
         programs = (self.value_program, self.traced(self.rule, Precision.OWN))
         return [equation for program in programs for equation in equations_in(program)]
 
+    @property
+    def size(self) -> int:
+        """How many operations the function and its pullback consist of, those in loops too."""
+        return len(self._equations)
+
     @functools.cached_property
     def uses_mesh(self) -> bool:
         """Whether it communicates between devices, or says where arrays are."""
@@ -165,6 +171,11 @@ class Subject:
     def is_batched_by_hand(self) -> bool:
         """Whether something in it comes with a batching rule of its own."""
         return any(map(is_batched_by_hand, self._equations))
+
+    @functools.cached_property
+    def stops_gradients(self) -> bool:
+        """Whether the function says of some of its values that they have no derivative."""
+        return any(map(stops_gradient, equations_in(self.value_program)))
 
     @functools.cached_property
     def may_not_end(self) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
 
 import jax
+import numpy as np
 
 from ..precision import Precision
 from ..report import CheckResult
@@ -64,6 +65,10 @@ SEVERAL_DEVICES = Need(
 ENDS = Need(
     lambda sample: sample.chosen or not sample.subject.may_not_end,
     "a while_loop in it may not end far out; checks=['finite'] tries",
+)
+ELEMENTS = Need(
+    lambda sample: all(map(np.size, sample.point.xs)),
+    "an argument has no elements: XLA may abort the process over its second derivative",
 )
 SYMBOLIC_ZEROS = Need(
     lambda sample: sample.subject.sees_zeros,

@@ -2,6 +2,7 @@
 
 from ..sample import Sample
 from ._check import (
+    ELEMENTS,
     ENDS,
     FLOAT64,
     ORACLE,
@@ -42,7 +43,7 @@ CHECKS: dict[str, Check] = {
         Check(partial_use, "value", (SEVERAL_PARTS, SYMBOLIC_ZEROS, ORACLE), follows_vjp=True),
         Check(zero_cotangent, "form", follows_vjp=True),
         Check(linearity, "form", follows_vjp=True),
-        Check(second_order, "transform", (ORACLE,), follows_vjp=True),
+        Check(second_order, "transform", (ELEMENTS, ORACLE), follows_vjp=True),
         Check(finite, "form", (ENDS,)),
         Check(kinks, "form", follows_vjp=True),
         Check(integers, "form"),

@@ -24,6 +24,8 @@ Values = dict[Part, Any]
 
 COTANGENT: Part = ("dy", 0)
 FIRST, LAST = 0, -1
+# Operations up to which each part is mapped alone, even if JAX's own batching rules do it all.
+SMALL = 200
 
 
 class Mapped(NamedTuple):
@@ -43,8 +45,9 @@ class Mapped(NamedTuple):
 def vmap(sample: Sample) -> Iterator[CheckResult]:
     """Mapped over each part of the call, it gives what it gives one example at a time.
 
-    Parts are the arguments and the cotangent, each alone and all at once. If something in the
-    function has a batching rule of its own, they are also mapped in pairs and along the last axis.
+    Parts are the arguments and the cotangent, each alone and all at once; of a long program, all at
+    once. If something in the function has a batching rule of its own, they are also mapped in pairs
+    and along the last axis.
     """
     mappings = list(_mappings(sample))
     together = _all(sample, mappings)
@@ -56,7 +59,8 @@ def _mappings(sample: Sample) -> Iterator[Mapped]:
     xs: list[Part] = [("x", k) for k in range(sample.count)]
     others: list[Part] = [("held", i) for i in sample.point.arrays if i not in sample.point.wrt]
     parts = [*xs, *others, COTANGENT]
-    yield from (Mapped((part,)) for part in parts)
+    if sample.subject.is_batched_by_hand or sample.subject.size <= SMALL:
+        yield from (Mapped((part,)) for part in parts)
     yield Mapped(tuple(parts))
     yield Mapped(tuple(parts), inside=True)
     if not sample.subject.is_batched_by_hand:
@@ -138,12 +142,23 @@ def _mapped(side: Side, mapping: Mapped) -> Callable[[Values, Values], Any]:
     def program(base: Values, stacks: Values) -> tuple[Any, Any]:
         values = {**base, **stacks}
         axes = {part: _axes(values[part], mapping) if part in stacks else None for part in values}
+        if mapping.parts == (COTANGENT,):
+            return _map_of_pullback(side, values, axes[COTANGENT])
         if not mapping.inside:
             pulled = jax.vmap(lambda v: _pulled(side, v), in_axes=(axes,))(values)
             return pulled.ys, pulled.dxs
         return _gradient_of_map(side, values, axes)
 
     return program
+
+
+def _map_of_pullback(side: Side, values: Values, axes: Any) -> tuple[Any, Any]:
+    """Map the pullback alone, as `jax.jacrev` does; the values are those of one call."""
+    xs, held = _arguments(values)
+    ys, pull, _ = jax.vjp(lambda *xs: side.function(*xs, held=held), *xs, has_aux=True)
+    return jax.tree.map(lambda y: jnp.stack([y] * len(FACTORS)), ys), jax.vmap(pull, (axes,))(
+        values[COTANGENT]
+    )
 
 
 def _axes(stack: Any, mapping: Mapped) -> Any:
