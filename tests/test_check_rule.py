@@ -244,7 +244,7 @@ def test_devices_are_used_where_there_are_several():
     assert fcjax.check_rule(fcjax.dense, (X, W, B), checks=["vjp", "sharding"]).ok
 
 
-# --- expected failures -------------------------------------------------------------------------------
+# --- expected failures ----------------------------------------------------------------------------
 
 
 @jax.custom_vjp

@@ -127,6 +127,10 @@ def _around_code(function: Any, module: str | None) -> Iterator[tuple[str, Any]]
             yield variable, cell.cell_contents
     if hasattr(function, "__wrapped__"):
         yield "", function.__wrapped__
+    code, defaults = function.__code__, function.__defaults__ or ()
+    names = code.co_varnames[: code.co_argcount]
+    yield from zip(names[len(names) - len(defaults) :], defaults, strict=True)
+    yield from (function.__kwdefaults__ or {}).items()
     if function.__module__ == module:
         for variable in function.__code__.co_names:
             if variable in function.__globals__:

@@ -86,11 +86,8 @@ TOLD_IN_NUMBERS: tuple[Status, ...] = ("failed", "expected", "noted")
 
 def apart(one: float, other: float) -> tuple[str, str]:
     """Return two numbers with as many digits as it takes to tell them apart, and six at least."""
-    for digits in range(6, 18):
-        texts = f"{one:.{digits}g}", f"{other:.{digits}g}"
-        if texts[0] != texts[1]:
-            break
-    return texts
+    written = ((f"{one:.{digits}g}", f"{other:.{digits}g}") for digits in range(6, 17))
+    return next((pair for pair in written if pair[0] != pair[1]), (repr(one), repr(other)))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -117,8 +117,8 @@ def sides(sample: Sample, k: int, u: np.ndarray, weights: Weights) -> Sides:
     middle = weighted(sample, precision, sample.xs(precision), weights)
     noise = 64 * eps * max(weights.terms, weights.total) + 2 * rtol * weights.terms
     noise = (noise + 2 * atol * weights.total) / step
-    found = [_limit([slope(side * h) for h in (step, step / 2)], noise) for side in (-1, 1)]
-    return Sides(*found, noise)
+    left, right = (_limit([slope(s * h) for h in (step, step / 2)], noise) for s in (-1, 1))
+    return Sides(left, right, noise)
 
 
 def _limit(slopes: Sequence[float], noise: float) -> float | None:

@@ -211,7 +211,8 @@ def _result(sample: Sample, mapping: Mapped, got: Any) -> CheckResult:
         got = got or _run(sample, sample.subject.rule, mapping)
     except Refused as refusal:
         said = f"{label}: {refusal}"
-        if says_unimplemented(refusal.text):  # the backend's limit, not the rule's
+        # the backend's limit, or that of a primitive which is not meant to be mapped
+        if says_unimplemented(refusal.text) or isinstance(refusal.error, NotImplementedError):
             return CheckResult("vmap", "skipped", name, message=said)
         if _reference_can(sample, mapping):
             return CheckResult("vmap", "failed", name, message=said)
