@@ -45,7 +45,7 @@ HOMES = {
     "orbax": {"checkpoint"},
     "tyro": {"cli"},
     "rich": {"cli", "verify"},
-    "tqdm": {"train"},
+    "tqdm": {"train", "verify"},
 }
 
 
@@ -71,6 +71,27 @@ def test_imports_run_one_way(path):
     for inner, outer in imports(path):
         assert inner is None or inner in ALLOWED[part] | {part}, f"{part} must not import {inner}"
         assert part in HOMES.get(outer, {part}), f"only {HOMES[outer]} know {outer}"
+
+
+def test_the_checker_knows_nothing_of_what_it_checks():
+    for path in (PACKAGE / "verify").rglob("*.py"):
+        inner = {name for name, _ in imports(path) if name}
+        # the public names of forward mode are listed beside those of the checker
+        allowed = {"_jax", "forward_mode"} if path.stem == "__init__" else {"_jax"}
+        assert inner <= allowed, path
+        outside = {name for _, name in imports(path) if name}
+        assert outside.isdisjoint({"sklearn", "matplotlib", "tyro", "optax"}), path
+
+
+def test_the_checker_catches_everything_in_one_place_only():
+    files = (PACKAGE / "verify").rglob("*.py")
+    broad = [
+        path.name
+        for path in files
+        for line in path.read_text().splitlines()
+        if line.strip().startswith(("except Exception", "except BaseException", "except:"))
+    ]
+    assert broad == ["program.py"]
 
 
 @pytest.mark.parametrize("path", list(PACKAGE.rglob("__init__.py")), ids=lambda p: p.parent.name)
