@@ -6,13 +6,13 @@ The tables are those of the tests: wrong rules, each of which has to be caught, 
 whose verdict has to be "right" at each of the points. The result is benchmarks/results/power.json.
 """
 
+import argparse
 import json
 import sys
 import time
 from pathlib import Path
 
 import jax
-import tyro
 from jax.test_util import check_grads
 from rich.console import Console
 from rich.progress import track
@@ -129,4 +129,8 @@ def main(points: int = 20, sizes: tuple[int, ...] = (0,)) -> None:
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--points", type=int, default=20, help="random points for each correct rule"
+    )
+    main(points=parser.parse_args().points)

@@ -18,12 +18,13 @@ def test_every_snippet_runs_and_shows_what_it_is_for(capsys):
     for snippet in SNIPPETS:
         exec(compile(snippet, "README.md", "exec"), namespace)
         printed.append(capsys.readouterr().out)
-    train, step, verify, forward, deep, together, see = printed
+    train, step, verify, verdict, forward, deep, together, see = printed
     losses = namespace["result"].history["loss"]
     assert str(losses) in train
     assert losses[-1] < 0.2 < losses[0]
     assert step.startswith("57 ")
     assert verify.strip() in README, "what is printed is what is shown"
+    assert verdict == "inconclusive\n"
     u, du, d2u = (namespace["jnp"].asarray(float(value)) for value in forward.split())
     step_size = 0.05
     u_of = namespace["u"]

@@ -33,12 +33,18 @@ def not_covered(sample: Sample, results: Sequence[CheckResult]) -> tuple[str, ..
     return tuple(dict.fromkeys(lines))
 
 
+UNJUDGED = {
+    "vjp": "where autodiff has no finite number",
+    "finite_differences": "where the function has no finite value or no slope",
+}
+
+
 def _of_results(results: Iterable[CheckResult]) -> Iterator[str]:
-    """Entries without an oracle; checks that had no time."""
+    """Yield the entries without an oracle."""
     for result in results:
-        if result.unjudged and result.name in ("vjp", "finite_differences"):
-            what = "the oracle has no number" if result.name == "vjp" else "no value"
-            yield f"{result.argument}: {result.unjudged} entries, where {what} ({result.name})"
+        if result.unjudged and result.name in UNJUDGED:
+            entries = "1 entry" if result.unjudged == 1 else f"{result.unjudged} entries"
+            yield f"{entries} of {result.argument}, {UNJUDGED[result.name]} ({result.name})"
 
 
 def _held(sample: Sample) -> Iterator[str]:
@@ -108,7 +114,9 @@ def doubts(
         for r in results
         if r.name in value_checks and r.compared and r.status in ("passed", "expected", "failed")
     }
-    if sample.subject.refusal is None and not _has_value(sample):
+    if sample.subject.refusal is not None:
+        return ()  # `structure` has failed
+    if not _has_value(sample):
         return ("the function has no finite value here, so that no gradient means anything",)
     return tuple(
         _doubt(sample.name(k), results, value_checks)

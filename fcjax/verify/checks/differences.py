@@ -28,12 +28,12 @@ def finite_differences(sample: Sample) -> Iterator[CheckResult]:
     if sample.subject.computed_eps(precision) > RESOLVED:
         raise Skip("the function rounds to a dtype too coarse for differences")
     weights = weights_of(sample, precision)
-    if weights.spared:  # entries without a value have no part in the gradient either
+    full = sample.rule(precision).dxs
+    dxs = full
+    if weights.spared:  # outputs without a value have no part in the gradient either
         dxs = sample.rule(precision, dys=sample.as_cotangents(weights.dys, precision)).dxs
-    else:
-        dxs = sample.rule(precision).dxs
-    for k, dx in enumerate(dxs):
-        yield _compared(sample, k, as_float64(dx), precision, weights)
+    for k, (dx, whole) in enumerate(zip(map(as_float64, dxs), map(as_float64, full), strict=True)):
+        yield _compared(sample, k, dx, np.asarray(dx != whole), precision, weights)
 
 
 class _Quotients(NamedTuple):
@@ -45,8 +45,14 @@ class _Quotients(NamedTuple):
 
 
 def _compared(
-    sample: Sample, k: int, dx: np.ndarray, precision: Precision, weights: Weights
+    sample: Sample,
+    k: int,
+    dx: np.ndarray,
+    is_part: np.ndarray,
+    precision: Precision,
+    weights: Weights,
 ) -> CheckResult:
+    """Compare the gradient of the k-th leaf; where it is only a part, that counts as unjudged."""
     name = sample.name(k)
     if not dx.size:
         return CheckResult("finite_differences", "skipped", name, message="no elements")
@@ -76,6 +82,7 @@ def _compared(
     size = max(np.max(np.abs(found.want[keep])), weights.terms / dx.size)
     telling = keep & (tolerance <= TELLING * size) if size else keep
     is_coordinate = len(directions) == dx.size
+    judged = keep & ~is_part.ravel() if is_coordinate else keep
     return CheckResult(
         "finite_differences",
         "failed" if excess[row] > 1 else "passed",
@@ -86,8 +93,8 @@ def _compared(
         got=float(found.got[row]),
         want=float(found.want[row]),
         tolerance=float(tolerance[row]),
-        compared=int(np.sum(telling)),
-        unjudged=int(np.sum(~keep)) if is_coordinate else 0,
+        compared=int(np.sum(telling & judged)),
+        unjudged=int(np.sum(~judged if is_coordinate else is_part)),
     )
 
 
