@@ -93,6 +93,42 @@ def _closed_over(jaxpr: Any) -> Iterator[int]:
             yield from (id(outer[v]) for v in _closed_over(inner) if v in outer)
 
 
+def constants_of_rules(program: Any) -> Iterator[Any]:
+    """Yield the constants inside of the rules that a program calls, at any depth."""
+    for equation in equations_in(program):
+        if rule_in(equation) is not None:
+            for inner in inner_programs(equation):
+                yield from constants_in(inner)
+
+
+def constants_into_rules(program: Any) -> set[int]:
+    """Return which constants of a closed program a hand-written rule may depend on, by position.
+
+    Only what flows into the arguments of a rule has a gradient that somebody wrote. What flows into
+    a loop or a branch counts as flowing into the rules in it.
+    """
+    variables = opened(program).constvars
+    reached = {variable: {i} for i, variable in enumerate(variables)}
+    found: set[int] = set()
+    for equation in opened(program).eqns:
+        into = [reached.get(v, set()) for v in equation.invars if not is_literal(v)]
+        rule = rule_in(equation)
+        if rule is not None and not rule.is_jaxs_own:
+            free = equation.invars[rule.constants :]
+            found.update(*(reached.get(v, set()) for v in free if not is_literal(v)))
+        elif any(is_rule_of_somebody(e) for p in inner_programs(equation) for e in equations_in(p)):
+            found.update(*into)
+        if any(into):
+            reached.update((v, set().union(*into)) for v in equation.outvars)
+    return found
+
+
+def is_rule_of_somebody(equation: Any) -> bool:
+    """Whether an equation calls a hand-written rule that is not JAX's own."""
+    rule = rule_in(equation)
+    return rule is not None and not rule.is_jaxs_own
+
+
 def original(constant: Any) -> Any:
     """Return the array that a program's constant was made from: of NumPy's, JAX keeps views."""
     if type(constant).__name__ == "TypedNdArray" and isinstance(constant.base, np.ndarray):
@@ -478,7 +514,7 @@ def _authors(value: Any, seen: set[int]) -> Iterator[Any]:
     elif type(value).__name__ == "WrappedFun":
         yield from _authors(value.f, seen)
     elif callable(value) and not isinstance(value, type):
-        function = inspect.unwrap(getattr(value, "__func__", value))
+        function = unwrapped(getattr(value, "__func__", value))
         if function is not value:
             yield from _authors(function, seen)
         elif not isinstance(function, FunctionType):  # an object: JAX's own write no rules
@@ -491,6 +527,18 @@ def _authors(value: Any, seen: set[int]) -> Iterator[Any]:
                     yield from _authors(cell.cell_contents, seen)
 
 
+def wrapped_by(value: Any) -> Any | None:
+    """Return what a decorated function wraps, or None; an attribute made on demand is none."""
+    return inspect.getattr_static(value, "__wrapped__", None)
+
+
+def unwrapped(value: Any) -> Any:
+    """Return the function inside of all decorators."""
+    while (inner := wrapped_by(value)) is not None:
+        value = inner
+    return value
+
+
 def _file(function: Any) -> str:
     code = getattr(function, "__code__", None)
     if code is not None:
@@ -500,7 +548,7 @@ def _file(function: Any) -> str:
 
 
 def _place(function: Any) -> str:
-    function = inspect.unwrap(function) if callable(function) else function
+    function = unwrapped(function)
     code = getattr(function, "__code__", None)
     return f"{code.co_filename}:{code.co_firstlineno}" if code else _file(function)
 
@@ -540,8 +588,8 @@ class Halves(NamedTuple):
 
 def halves_of(fun: Any) -> Halves | None:
     """Return the halves of the `jax.custom_vjp` that `fun` is, perhaps under jit, or None."""
-    while hasattr(fun, "lower") and hasattr(fun, "__wrapped__"):  # jitted: it takes what fun takes
-        fun = fun.__wrapped__
+    while hasattr(fun, "lower") and wrapped_by(fun) is not None:  # jitted: it takes what fun takes
+        fun = wrapped_by(fun)
     rule: Any = fun
     if isinstance(fun, jax.custom_vjp) and rule.bwd is not None:
         return Halves(rule.fun, rule.fwd, rule.bwd, rule.nondiff_argnums, rule.symbolic_zeros)
@@ -657,6 +705,13 @@ def _is_known(option: dict[str, Any]) -> bool:
     except jax.errors.JaxRuntimeError:
         return False
     return True
+
+
+def is_tracing() -> bool:
+    """Whether this is called while JAX traces, inside of jit, grad or vmap."""
+    from jax._src import core as internals
+
+    return not internals.trace_state_clean()
 
 
 def unfiltered_tracebacks() -> contextlib.AbstractContextManager[None]:

@@ -248,12 +248,42 @@ def test_an_equinox_module_is_checked_by_its_parameters():
     assert ("vjp", "w") in failed(fcjax.check_rule(Linear(W), (X,), checks=QUICK))
 
 
+def test_wherever_an_array_comes_from_it_is_checked_if_a_rule_depends_on_it():
+    def twice(x, w):
+        return jax.lax.scan(lambda h, _: (scaled_square(h, w), None), x, None, length=2)[0]
+
+    scaled_square = rule(lambda x, w: w * x**2, lambda kept, dy: (
+        2 * dy * kept[1] * kept[0], jnp.zeros_like(kept[1])
+    ))  # fmt: skip
+    x, w = normal(4), normal(4, seed=1)
+    wide = np.asarray(w, np.float64)
+    ways = [
+        lambda x: (lambda a: scaled_square(a, w))(x),
+        lambda x: jax.jit(lambda a: scaled_square(a, w))(x),
+        lambda x: twice(x, w),
+        lambda x: jax.lax.cond(x[0] > -9, lambda a: scaled_square(a, w), lambda a: a, x),
+        lambda x: jax.checkpoint(lambda a: scaled_square(a, w))(x),
+        lambda x: scaled_square(x, functools.lru_cache(lambda: 3 * w)()),
+        lambda x: scaled_square(x, wide),
+        lambda x: scaled_square(x, wide * 2),
+        lambda y: scaled_square(y, x),  # the argument itself
+    ]
+    for fun in ways:
+        report = fcjax.check_rule(fun, (x,), checks=["vjp", "finite_differences"])
+        assert report.verdict == "wrong", f"{report}"
+
+
+def test_what_no_rule_depends_on_is_left_to_jax():
+    report = fcjax.check_rule(lambda x: fcjax.tanh(x) @ W, (X,), checks=["vjp"])
+    assert {r.argument for r in report.results if r.name == "vjp"} == {"x"}
+
+
 def test_a_constant_of_the_rule_itself_is_held_and_listed():
     w = W
     fixed = rule(lambda x: x @ w, lambda kept, dy: (dy @ w.T,))
     report = fcjax.check_rule(fixed, (X,))
     assert report.ok, f"{report}"
-    assert any("a constant inside of a rule" in line for line in report.unchecked), f"{report}"
+    assert any("a constant of a rule" in line for line in report.unchecked), f"{report}"
 
 
 def test_the_report_ends_with_what_it_does_not_cover():
@@ -615,6 +645,18 @@ def two_arguments(x, w):
         (lambda: fcjax.check_rule(jnp.sin, (X,), rtol=-1.0), "rtol must be finite and not neg"),
         (lambda: fcjax.check_rule(jnp.sin, (X,), atol="a"), "atol must be a number, got 'a'"),
         (lambda: fcjax.check_rule(jnp.sin, (X,), time_limit=-1), "time_limit must be finite"),
+        (lambda: jax.jit(lambda y: fcjax.check_rule(jnp.sin, (y,)))(X), "outside of jit"),
+        (lambda: fcjax.check_rule(lambda x: "a", (X,)), "at least one floating-point array"),
+        (
+            lambda: fcjax.check_rule(jnp.sin, (X,), expected_failures=["vjp"]),
+            "expected_failures must map a check to names of arguments, got list",
+        ),
+        (lambda: fcjax.check_rule(jnp.sin, (X,), kinks={"x": None}), "kinks['x'] must map"),
+        (lambda: fcjax.check_rule(jnp.sin, (X,), kinks="x"), "kinks must map an argument to"),
+        (
+            lambda: fcjax.check_rule(jnp.sin, (X,), kinks={"x": {0.0: np.nan}}),
+            "kinks['x'] must map finite numbers",
+        ),
         (lambda: check_at_points(jnp.sin, []), "points must hold at least one tuple"),
         (lambda: check_at_points(jnp.sin, [X]), "points[0]: args must be a tuple"),
         (lambda: check_at_points(jnp.sin, 3), "points must be a sequence of tuples"),
@@ -653,6 +695,74 @@ def test_an_error_is_raised_anew_each_time():
         errors.append(caught.value)
     assert errors[0] is not errors[1]
     assert errors[0].error is errors[1].error
+
+
+def test_entries_without_elements_or_far_wider_than_the_gradient_are_no_evidence():
+    halved = rule(jnp.sin, lambda kept, dy: (dy * jnp.cos(kept[0]) / 2,))
+    assert fcjax.check_rule(halved, (jnp.zeros((0, 3)),)).verdict == "inconclusive"
+    assert fcjax.check_rule(halved, (X,), rtol=0.5).verdict == "inconclusive"
+    assert fcjax.check_rule(halved, (X,), atol=1e9).verdict == "inconclusive"
+    report = fcjax.check_rule(rule(lambda x: 0 * x, lambda kept, dy: (0 * dy,)), (X,))
+    assert any("here it is zero" in line for line in report.unchecked)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_infinite_gradients_do_not_make_a_rule_nonlinear(seed):
+    log = rule(jnp.log, lambda kept, dy: (dy / kept[0],))
+    args, key = (jnp.asarray([1.0, 2.0, 0.5, 0.0]),), jax.random.key(seed)
+    report = fcjax.check_rule(log, args, key=key, checks=["linearity", "vjp"])
+    assert report.ok, f"{report}"
+
+
+@pytest.mark.parametrize("flag", ["jax_disable_jit", "jax_debug_nans", "jax_debug_infs"])
+def test_what_somebody_switched_on_to_debug_does_not_blame_a_rule(flag):
+    before = getattr(jax.config, flag)
+    args = (normal(4) ** 2,)
+    try:
+        jax.config.update(flag, True)
+        report = fcjax.check_rule(rule(jnp.sqrt, lambda k, dy: (dy / 2 / jnp.sqrt(k[0]),)), args)
+    finally:
+        jax.config.update(flag, before)
+    assert report.ok, f"{report}"
+
+
+def test_what_no_rule_can_help_is_inconclusive():
+    def loop(x):
+        return jax.lax.while_loop(
+            lambda s: s[0] < 2, lambda s: (s[0] + 1, fcjax.tanh(s[1])), (0, x)
+        )[1]
+
+    for fun in (loop, lambda x: dict(x), lambda x: x.nothing):
+        report = fcjax.check_rule(fun, (X,))
+        assert report.verdict == "inconclusive", f"{report}"
+        assert report.doubts
+
+
+def test_a_rule_whose_first_trace_alone_is_wrong_is_not_deterministic():
+    calls = [0]
+
+    def bwd(kept, dy):
+        calls[0] += 1
+        return (dy * jnp.cos(kept[0]) * (1.1 if calls[0] < 2 else 1.0),)
+
+    report = fcjax.check_rule(rule(jnp.sin, bwd), (X,), checks=["determinism", "vjp"])
+    assert ("determinism", "x") in failed(report), f"{report}"
+
+
+def test_a_float0_cotangent_of_a_float_is_a_missing_gradient():
+    def bwd(kept, dy):
+        return (np.zeros(dy.shape, jax.dtypes.float0),)
+
+    report = fcjax.check_rule(rule(jnp.sin, bwd), (X,), checks=["vjp"])
+    assert "all zeros" in report.failures[0].hint
+
+
+def test_an_object_without_end_is_searched_for_a_while_only():
+    from unittest import mock
+
+    wrong = rule(jnp.sin, lambda kept, dy: (dy,))
+    endless = mock.Mock(side_effect=lambda x: wrong(x))
+    assert fcjax.check_rule(endless, (X,), checks=["vjp"]).verdict == "wrong"
 
 
 def test_a_time_limit_ends_a_check_with_what_it_has():

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._jax import is_tracing
 from .checks import CHECKS
 from .checks._check import Check
 from .expected import Expected
@@ -20,6 +21,8 @@ from .subject import Subject
 
 def call_of(fun: Any, args: Any, kwargs: Any) -> None:
     """Raise TypeError unless these are a function and its arguments."""
+    if is_tracing():
+        raise TypeError("check_rule must be called outside of jit, grad and vmap")
     if not callable(fun):
         raise TypeError(f"fun must be a function, got {type(fun).__name__}")
     if not isinstance(args, tuple | list):
@@ -83,7 +86,7 @@ def seed_of(key: Any) -> tuple[int, ...]:
     dtype = getattr(key, "dtype", None)
     if dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key):
         key = jax.random.key_data(key)
-    elif dtype != np.uint32:
+    elif dtype != np.uint32 or np.shape(key) != (2,):
         raise TypeError(f"key must be a PRNG key such as jax.random.key(0), got {key!r}")
     return tuple(int(word) for word in np.ravel(key))
 
@@ -96,6 +99,31 @@ def accuracy_of(rtol: Any, atol: Any) -> Accuracy:
 def seconds_of(time_limit: Any) -> float | None:
     """Return the time limit in seconds."""
     return _size("time_limit", time_limit)
+
+
+def mapping_of(option: str, value: Any, of: str) -> Mapping[Any, Any]:
+    """Return an option that maps names, or raise TypeError."""
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{option} must map {of}, got {type(value).__name__}")
+    return value
+
+
+def kinks_of(kinks: Any) -> dict[str, dict[float, float]]:
+    """Return the derivatives at kinks, as numbers."""
+    form = "an argument to {point: derivative}"
+    found = {}
+    for name, points in mapping_of("kinks", kinks, form).items():
+        of_name = mapping_of(f"kinks[{name!r}]", {} if points is None else points, "points")
+        if points is None or not all(map(_is_finite, [*of_name, *of_name.values()])):
+            raise ValueError(f"kinks[{name!r}] must map finite numbers to such, got {points!r}")
+        found[name] = {float(point): float(slope) for point, slope in of_name.items()}
+    return found
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, int | float | np.number) and bool(np.isfinite(value))
 
 
 def _size(option: str, value: Any) -> float | None:
@@ -125,6 +153,12 @@ def _all_in(option: str, names: Iterable[str], accepted: Sequence[str]) -> None:
         if name not in accepted:
             said = ", ".join(accepted)
             raise ValueError(f"{option}: {name!r} is not an argument; accepted: {said}")
+
+
+def refuse_without_output(sample: Sample) -> None:
+    """Raise TypeError for a function that returns no floating-point array."""
+    if sample.subject.refusal is None and not sample.subject.ys(Precision.OWN):
+        raise TypeError("fun must return at least one floating-point array, got none")
 
 
 def refuse_other_reference(subject: Subject) -> None:

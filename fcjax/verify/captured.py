@@ -2,7 +2,7 @@
 
 import functools
 import types
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -12,57 +12,86 @@ from jax import Array
 from .._jax import (
     JIT,
     constants_in,
+    constants_into_rules,
+    constants_of_rules,
+    equations_in,
     halves_of,
     has_dtype,
     inline_calls,
     is_array,
+    is_rule_of_somebody,
     name_of,
     original,
     rule_constants,
+    wrapped_by,
 )
 
-# How deep objects are searched for arrays. A bound method of a network of modules needs five.
+# How deep objects are searched for the names of arrays, and how many at most: some have no end.
 DEPTH = 8
+MOST = 2000
 
 
 class Captured(NamedTuple):
-    """The floating-point arrays that a traced call closes over.
+    """The floating-point arrays around a traced call that a hand-written rule may depend on.
 
     Attributes:
         names: where each one sits that can be differentiated by.
         arrays: these.
-        held: what cannot, in words: why it gets no gradient.
+        positions: of these among the constants of the program, after `inline_jits`.
+        held: what is not differentiated by, in words, since that is so by design.
+        missed: what is not, since it cannot be reached.
     """
 
     names: tuple[str, ...] = ()
     arrays: tuple[Any, ...] = ()
+    positions: tuple[int, ...] = ()
     held: tuple[str, ...] = ()
+    missed: tuple[str, ...] = ()
+
+    def without_first(self, why: str) -> "Captured":
+        """Hold the first array."""
+        return self._replace(
+            names=self.names[1:],
+            arrays=self.arrays[1:],
+            positions=self.positions[1:],
+            held=(*self.held, f"{self.names[0]}: held, since {why}"),
+        )
 
 
-def captured_by(fun: Callable[..., Any], closed: Any, given: Sequence[Any]) -> Captured:
-    """Return the arrays, other than `given` ones, in the program of a call of `fun`."""
+def captured_by(fun: Callable[..., Any], closed: Any) -> Captured:
+    """Return the arrays in the program of a call of `fun` that it closes over."""
     program = inline_jits(closed)
-    known = {id(array) for array in given}
-    direct = {id(array): array for array in map(original, program.consts)}
-    everywhere = {id(array): array for array in map(original, constants_in(closed))}
-    of_rules = rule_constants(program)
-    names = dict(_arrays_around(fun))
-    found, held = {}, []
-    for number, array in everywhere.items():
-        if number in known or number not in names or not _is_real(array):
-            continue
-        if number in direct and not any(id(c) in of_rules for c in _same(program, array)):
-            found[names[number]] = array
-        else:
-            held.append(
-                f"{names[number]} ({array.dtype}{list(array.shape)}): a constant inside of a rule "
-                "or a loop, which nobody can differentiate by"
-            )
-    return Captured(tuple(found), tuple(found.values()), tuple(held))
+    where = dict(_arrays_around(fun))
+    of_rules, into_rules = rule_constants(program), constants_into_rules(program)
+    arrays = {i: original(const) for i, const in enumerate(program.consts)}
+    names = {i: where.get(id(array), f"captured[{i}]") for i, array in arrays.items()}
+    real = [i for i, array in arrays.items() if _is_real(array)]
+    chosen = [i for i in real if i in into_rules and id(program.consts[i]) not in of_rules]
+    held = [
+        f"{names[i]} ({arrays[i].dtype}{list(arrays[i].shape)}): a constant of a rule, which "
+        "nobody can differentiate by"
+        for i in real
+        if id(program.consts[i]) in of_rules
+    ]
+    return Captured(
+        tuple(names[i] for i in chosen),
+        tuple(arrays[i] for i in chosen),
+        tuple(chosen),
+        tuple(held),
+        tuple(_missed(closed, program, where)),
+    )
 
 
-def _same(program: Any, array: Any) -> list[Any]:
-    return [const for const in program.consts if original(const) is array]
+def _missed(closed: Any, program: Any, where: Mapping[int, str]) -> Iterator[str]:
+    """Yield the arrays that jitted functions inside of loops close over, if rules are there."""
+    if not any(map(is_rule_of_somebody, equations_in(program))):
+        return
+    direct = {id(original(const)) for const in program.consts}
+    of_rules = {id(original(const)) for const in constants_of_rules(closed)}
+    for array in map(original, constants_in(closed)):
+        if id(array) not in direct | of_rules and _is_real(array):
+            name = where.get(id(array), "an array")
+            yield f"{name} ({array.dtype}{list(array.shape)}), which a loop closes over"
 
 
 def _is_real(array: Any) -> bool:
@@ -74,10 +103,12 @@ def inline_jits(closed: Any) -> Any:
     return inline_calls(closed, lambda equation, _: name_of(equation) in JIT)
 
 
-def with_arrays(closed: Any, old: Sequence[Any], new: Sequence[Array]) -> list[Any]:
-    """Return the constants of a program, those that were `old` replaced by `new`."""
-    replaced = {id(array): value for array, value in zip(old, new, strict=True)}
-    return [replaced.get(id(original(const)), const) for const in closed.consts]
+def with_arrays(closed: Any, positions: Sequence[int], new: Sequence[Array]) -> list[Any]:
+    """Return the constants of a program, those at some positions replaced."""
+    consts = list(closed.consts)
+    for position, value in zip(positions, new, strict=True):
+        consts[position] = value.astype(consts[position].dtype)
+    return consts
 
 
 def _arrays_around(fun: Callable[..., Any]) -> Iterator[tuple[int, str]]:
@@ -92,7 +123,8 @@ def _walk(
     if is_array(value):
         yield id(value), name or "captured"
         return
-    if id(value) in seen or depth == 0 or isinstance(value, type | types.ModuleType | str):
+    is_leaf = isinstance(value, type | types.ModuleType | str)
+    if id(value) in seen or depth == 0 or is_leaf or len(seen) > MOST:
         return
     seen.add(id(value))
     for part, inner in _parts(value, name, module):
@@ -112,8 +144,8 @@ def _parts(value: Any, name: str, module: str | None) -> Iterator[tuple[str, Any
         yield from _around_code(value, module)
     elif (halves := halves_of(value)) is not None:
         yield "", halves.primal
-    elif hasattr(value, "__wrapped__"):
-        yield name, value.__wrapped__
+    elif (wrapped := wrapped_by(value)) is not None:
+        yield name, wrapped
     else:
         yield from _fields(value, name)
 
@@ -125,8 +157,8 @@ def _around_code(function: Any, module: str | None) -> Iterator[tuple[str, Any]]
     ):
         if cell != types.CellType():  # an empty one
             yield variable, cell.cell_contents
-    if hasattr(function, "__wrapped__"):
-        yield "", function.__wrapped__
+    if (wrapped := wrapped_by(function)) is not None:
+        yield "", wrapped
     code, defaults = function.__code__, function.__defaults__ or ()
     names = code.co_varnames[: code.co_argcount]
     yield from zip(names[len(names) - len(defaults) :], defaults, strict=True)
@@ -138,7 +170,10 @@ def _around_code(function: Any, module: str | None) -> Iterator[tuple[str, Any]]
 
 
 def _fields(value: Any, name: str) -> Iterator[tuple[str, Any]]:
-    leaves = jax.tree.leaves_with_path(value)
+    try:
+        leaves = jax.tree.leaves_with_path(value)
+    except ValueError:  # an object that only pretends to be a tuple with names
+        return
     if not (len(leaves) == 1 and leaves[0][1] is value):  # a pytree, such as a module
         for path, leaf in leaves:
             yield (name + jax.tree_util.keystr(path)).lstrip("."), leaf

@@ -15,10 +15,13 @@ from .arguments import (
     accuracy_of,
     call_of,
     checks_of,
+    kinks_of,
     known_checks,
+    mapping_of,
     points_of,
     refuse_other_reference,
     refuse_unknown_arguments,
+    refuse_without_output,
     seconds_of,
     seed_of,
 )
@@ -161,11 +164,13 @@ def check_rule(
     >>> report.failures[0].hint
     'a factor 1/5 too many, and 5 is the size of axis 0 of x'
     """
-    options = _Options(reference, dict(kwargs or {}), kinks or {}, key, rtol, atol, time_limit)
     call_of(fun, args, kwargs)
+    declared = kinks_of(kinks)
+    options = _Options(reference, dict(kwargs or {}), declared, key, rtol, atol, time_limit)
     selected, expected = checks_of(checks), _expected(expected_failures)
     sample = _sample(fun, args, options, chosen=checks is not None)
     refuse_unknown_arguments(sample, {"kinks": options.kinks}, expected)
+    refuse_without_output(sample)
     refuse_other_reference(sample.subject)
     report = _report(sample, selected, expected)
     if not report.failures:
@@ -215,11 +220,12 @@ def check_at_points(
     >>> [report.ok for report in check_at_points(fcjax.tanh, points)]
     [True, True, True]
     """
-    options = _Options(reference, dict(kwargs or {}), {}, None, rtol, atol, None)
     points = points_of(fun, points, kwargs)
+    options = _Options(reference, dict(kwargs or {}), {}, None, rtol, atol, None)
     selected, expected = checks_of(checks), _expected(expected_failures)
     first = _sample(fun, points[0], options, chosen=checks is not None)
     refuse_unknown_arguments(first, {}, expected)
+    refuse_without_output(first)
     refuse_other_reference(first.subject)
     samples = [_at(first, number, args) for number, args in enumerate(points)]
     return (_report(sample, selected, expected) for sample in samples)
@@ -273,8 +279,9 @@ class _Options(NamedTuple):
 
 
 def _expected(expected_failures: ExpectedFailures | None) -> Expected:
-    known_checks("expected_failures", expected_failures or {})
-    return expectations(expected_failures or {})
+    given = mapping_of("expected_failures", expected_failures, "a check to names of arguments")
+    known_checks("expected_failures", given)
+    return expectations(given)
 
 
 def _sample(fun: Any, args: Sequence[Any], options: _Options, chosen: bool) -> Sample:
@@ -286,10 +293,12 @@ def _sample(fun: Any, args: Sequence[Any], options: _Options, chosen: bool) -> S
     def subject() -> Subject:
         return Subject.of(fun, options.reference, point, accuracy=accuracy, deadline=deadline)
 
-    if options.reference is None:
-        with contextlib.suppress(Refused):  # `structure` says why it cannot be traced
-            point.capture(fun)
+    with contextlib.suppress(Refused):  # `structure` says why it cannot be traced
+        point.capture(fun)
+        if options.reference is None:
             _hold_what_is_refused(point, subject)
+        while options.reference is not None and point.captured.arrays:
+            point.captured = point.captured.without_first("the reference does not take it")
     point.require_leaves()
     return Sample(fun, subject(), point, seed, kinks=options.kinks, chosen=chosen)
 
@@ -303,7 +312,8 @@ def _hold_what_is_refused(point: Point, subject: Callable[[], Subject]) -> None:
         refusal = subject().refusal
         if refusal is None:
             return
-        point.hold(0, f"the function cannot be differentiated by it ({refusal})")
+        why = f"the function cannot be differentiated by it ({refusal})"
+        point.captured = point.captured.without_first(why)
 
 
 def _at(first: Sample, number: int, args: Sequence[Any]) -> Sample:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from .._jax import evaluate, has_dtype, is_array
+from .._jax import Tracer, evaluate, has_dtype, is_array
 from .captured import Captured, captured_by, inline_jits, with_arrays
 from .precision import Precision
 from .program import call, user_code
@@ -37,10 +37,13 @@ class Point:
         names = _argument_names(fun, args)
         self.names = tuple(_name(path, names) for path, _ in paths)
         # an array of NumPy would refuse to be indexed by what JAX traces
-        self.leaves = tuple(jnp.asarray(x) if has_dtype(x, jnp.number) else x for _, x in paths)
+        usable = [
+            x if _is_deleted(x) or not has_dtype(x, jnp.number) else jnp.asarray(x)
+            for _, x in paths
+        ]
+        self.leaves = tuple(usable)
         for name, leaf in zip(self.names, self.leaves, strict=True):
-            if has_dtype(leaf, jnp.complexfloating):
-                raise TypeError(f"{name} is complex; the checks are of functions of real arrays")
+            _refuse(name, leaf)
         self.wrt = tuple(i for i, leaf in enumerate(self.leaves) if has_dtype(leaf, jnp.floating))
         self.arrays = tuple(i for i, leaf in enumerate(self.leaves) if is_array(leaf))
         self.captured = Captured()
@@ -49,16 +52,7 @@ class Point:
         """Find the arrays that `fun` closes over; raise Refused if it cannot be traced."""
         with user_code(), Precision.OWN.context():
             closed = jax.make_jaxpr(partial(self._outputs, fun, {}))(*self.arguments)
-        self.captured = captured_by(fun, closed, self.leaves)
-
-    def hold(self, position: int, why: str) -> None:
-        """Hold a captured array, since it cannot be differentiated by."""
-        names, arrays, held = self.captured
-        line = f"{names[position]}: held, since {why}"
-        rest = [i for i in range(len(names)) if i != position]
-        self.captured = Captured(
-            tuple(names[i] for i in rest), tuple(arrays[i] for i in rest), (*held, line)
-        )
+        self.captured = captured_by(fun, closed)
 
     def require_leaves(self) -> None:
         """Raise TypeError where there is nothing to differentiate by."""
@@ -131,7 +125,7 @@ class Point:
             if len(xs) == count:
                 return _sorted(outputs_at(*xs))
             closed = inline_jits(jax.make_jaxpr(outputs_at)(*xs[:count]))
-            consts = with_arrays(closed, self.captured.arrays, xs[count:])
+            consts = with_arrays(closed, self.captured.positions, xs[count:])
             return _sorted(evaluate(closed, consts, xs[:count]))
 
         return of_leaves
@@ -140,7 +134,10 @@ class Point:
         replaced = dict(zip(self.wrt, xs, strict=True)) | dict(held)
         leaves = [replaced.get(i, leaf) for i, leaf in enumerate(self.leaves)]
         args, kwargs = jax.tree.unflatten(self._tree, leaves)
-        return [jnp.asarray(y) for y in jax.tree.leaves(call(fun, *args, **kwargs))]
+        outputs = jax.tree.leaves(call(fun, *args, **kwargs))
+        return [
+            jnp.asarray(y) for y in outputs if is_array(y) or isinstance(y, int | float | complex)
+        ]
 
     def described(self) -> str:
         """Return the arguments in words: names, dtypes and shapes."""
@@ -162,6 +159,20 @@ def _sorted(outputs: Sequence[Array]) -> tuple[Leaves, Leaves]:
 def has_dtype_of(y: Any, kind: Any) -> bool:
     """Whether a traced or concrete array has a kind of dtype."""
     return jnp.issubdtype(y.dtype, kind)
+
+
+def _is_deleted(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array) and not isinstance(leaf, Tracer) and leaf.is_deleted()
+
+
+def _refuse(name: str, leaf: Any) -> None:
+    """Raise TypeError or ValueError for a leaf that cannot be checked."""
+    if isinstance(leaf, Tracer):
+        raise TypeError(f"{name} is a tracer; call check_rule outside of jit, grad and vmap")
+    if _is_deleted(leaf):
+        raise ValueError(f"{name} has been deleted: it was donated to a jitted function")
+    if has_dtype(leaf, jnp.complexfloating):
+        raise TypeError(f"{name} is complex; the checks are of functions of real arrays")
 
 
 def _argument_names(fun: Callable[..., Any], args: Sequence[Any]) -> list[str]:

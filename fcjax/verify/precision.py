@@ -26,8 +26,15 @@ class Precision(enum.Enum):
 
     @contextlib.contextmanager
     def context(self) -> Iterator[None]:
-        """Compute so: with 64-bit types where asked for, and with exact products everywhere."""
-        with jax.default_matmul_precision("highest"), contextlib.ExitStack() as stack:
+        """Compute so: with 64-bit types where asked for, and with exact products everywhere.
+
+        What somebody has switched on to find mistakes of their own would find the checker's points.
+        """
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(jax.default_matmul_precision("highest"))
+            stack.enter_context(jax.disable_jit(False))
+            stack.enter_context(jax.debug_nans(False))
+            stack.enter_context(jax.debug_infs(False))
             if self is Precision.FLOAT64:
                 stack.enter_context(jax.enable_x64(True))
             yield

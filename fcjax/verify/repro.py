@@ -1,6 +1,5 @@
 """The Python call that repeats what failed."""
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -8,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._jax import has_dtype, is_array
+from .._jax import has_dtype, is_array, unwrapped
 
 # Larger arguments are not written out.
 WRITTEN_OUT = 32
@@ -29,7 +28,7 @@ def call_that_repeats(
     leaves = [leaf for leaf in jax.tree.leaves(args) if is_array(leaf)]
     short = sum(np.size(leaf) for leaf in leaves) <= WRITTEN_OUT
     name = name_of_function(fun)
-    where = getattr(inspect.unwrap(fun), "__module__", None)
+    where = getattr(unwrapped(fun), "__module__", None)
     imported = f"from {where} import {name}\n" if where and where != "__main__" else ""
     given = {key: value for key, value in options.items() if not _is_nothing(value)}
     written = [f"{key}={_written(value)}" for key, value in given.items()]

@@ -5,7 +5,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jax import Array
+from jax.dtypes import float0
 
 from .._jax import (
     MESH_PRIMITIVES,
@@ -41,10 +43,6 @@ class Side:
         self.function = function
         self.value: Program[tuple[Leaves, Leaves]] = Program(function, deadline)
         self.pullback: Program[Pulled] = Program(pullback_of(function), deadline)
-
-    def renewed(self, deadline: Deadline) -> Program[Pulled]:
-        """Return the pullback as a program that was never traced."""
-        return Program(pullback_of(lambda *xs: self.function(*xs)), deadline)
 
 
 class Subject:
@@ -278,6 +276,11 @@ def pullback_of(function: OfLeaves) -> Callable[[Leaves, Leaves], Pulled]:
 
     def pullback(xs: tuple[Array, ...], dys: tuple[Array, ...]) -> Pulled:
         ys, pull, others = jax.vjp(function, *xs, has_aux=True)
-        return Pulled(ys, others, pull(tuple(dys)))
+        dxs = pull(tuple(dys))
+        # a float0 cotangent of a floating-point argument says that there is no gradient: zeros
+        dxs = [
+            jnp.zeros_like(x) if dx.dtype == float0 else dx for x, dx in zip(xs, dxs, strict=True)
+        ]
+        return Pulled(ys, others, tuple(dxs))
 
     return pullback

@@ -19,9 +19,10 @@ from .._jax import (
     with_outputs,
 )
 from .point import described
-from .precision import Precision, as_float64
+from .precision import Precision, as_float64, largest
 from .program import Refused, TimeUp
 from .report import CheckResult
+from .rounding import PER_LOSS
 from .sample import Sample
 
 
@@ -29,7 +30,7 @@ def not_covered(sample: Sample, results: Sequence[CheckResult]) -> tuple[str, ..
     """Return a line for each thing that the results say nothing about."""
     lines = [*_of_results(results), *_held(sample), *sample.point.captured.held, *_options(sample)]
     if sample.subject.refusal is None:
-        lines += [*_rules(sample), *_branches(sample)]
+        lines += [*_rules(sample), *_branches(sample), *_zeros(sample)]
     return tuple(dict.fromkeys(lines))
 
 
@@ -85,6 +86,14 @@ def _branches(sample: Sample) -> Iterator[str]:
         yield f"{inner} cond or switch inside of a loop or a branch: some may have been left out"
 
 
+def _zeros(sample: Sample) -> Iterator[str]:
+    """Yield the arguments whose gradient is zero here: a wrong factor does not show."""
+    gradients = _gradients(sample)
+    for k, gradient in enumerate(gradients[1:] if gradients else ()):
+        if np.size(gradient) and not np.any(as_float64(gradient)):
+            yield f"the gradient of {sample.name(k)} anywhere else: here it is zero"
+
+
 def _is_call(equation: Any) -> bool:
     return name_of(equation) in JIT or rule_in(equation) is not None
 
@@ -108,21 +117,42 @@ def _branch_line(equation: Any, what: str) -> str:
 def doubts(
     sample: Sample, results: Sequence[CheckResult], value_checks: set[str]
 ) -> tuple[str, ...]:
-    """Return the arguments whose gradient no oracle's numbers were compared with, and why."""
+    """Return why the verdict cannot be "right": gradients that were compared with nothing."""
+    if sample.subject.refusal is not None:
+        return (f"the function could not be differentiated: {sample.subject.refusal}",)
+    gradients = _gradients(sample)
+    if gradients is not None and gradients[0].size and not _has_number(gradients[0]):
+        return ("the function has no finite value here, so that no gradient means anything",)
+    if not any(map(np.size, sample.point.xs)):
+        return ("the arguments have no elements",)
     compared = {
         r.argument
         for r in results
         if r.name in value_checks and r.compared and r.status in ("passed", "expected", "failed")
     }
-    if sample.subject.refusal is not None:
-        return ()  # `structure` has failed
-    if not _has_value(sample):
-        return ("the function has no finite value here, so that no gradient means anything",)
-    return tuple(
-        _doubt(sample.name(k), results, value_checks)
-        for k, x in enumerate(sample.point.xs)
-        if np.size(x) and sample.name(k) not in compared
-    )
+    lines = [f"{missed}: nothing was compared" for missed in sample.point.captured.missed]
+    for k, x in enumerate(sample.point.xs):
+        name = sample.name(k)
+        if np.size(x) and name not in compared:
+            lines.append(_doubt(name, results, value_checks))
+        elif gradients is not None and _is_drowned(sample, gradients[1 + k]):
+            lines.append(f"rtol and atol are as large as the gradient of {name}")
+    return tuple(lines)
+
+
+def _gradients(sample: Sample) -> list[Any] | None:
+    """Return all outputs in one array, and then the gradients; None if they are not known."""
+    try:
+        found = sample.rule(sample.wide)
+    except (Refused, TimeUp):
+        return None
+    outputs = [np.ravel(as_float64(y)) for y in found.ys]
+    return [np.concatenate(outputs) if outputs else np.zeros(0), *found.dxs]
+
+
+def _is_drowned(sample: Sample, gradient: Any) -> bool:
+    size = largest(gradient)
+    return size > 0 and PER_LOSS * sample.subject.accuracy.of(size) > size / 2
 
 
 def _doubt(name: str, results: Sequence[CheckResult], value_checks: set[str]) -> str:
@@ -138,13 +168,6 @@ def _doubt(name: str, results: Sequence[CheckResult], value_checks: set[str]) ->
     return f"the gradient of {name} was compared with nothing ({'; '.join(reasons)})"
 
 
-def _has_value(sample: Sample) -> bool:
-    try:
-        ys = sample.rule(sample.wide).ys
-    except (Refused, TimeUp):  # not known
-        return True
-    return all(np.size(y) == 0 for y in ys) or any(map(_has_number, ys))
-
-
 def _has_number(y: Any) -> bool:
+    """Whether an array has a finite entry."""
     return bool(np.any(np.isfinite(as_float64(y))))

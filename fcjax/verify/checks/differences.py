@@ -1,5 +1,6 @@
 """Gradients against central differences: an oracle that knows nothing of derivatives."""
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -37,11 +38,24 @@ def finite_differences(sample: Sample) -> Iterator[CheckResult]:
 
 
 class _Quotients(NamedTuple):
-    """Of each direction: the slope by the rule and by differences, and what that is good to."""
+    """Of each direction: the slope by the rule and by differences, and how far they may differ."""
 
     got: np.ndarray
     want: np.ndarray
-    uncertain: np.ndarray
+    tolerance: np.ndarray
+
+    @property
+    def are_usable(self) -> np.ndarray:
+        """Where the differences are numbers."""
+        return np.isfinite(self.want) & np.isfinite(self.tolerance)
+
+    @property
+    def excess(self) -> np.ndarray:
+        """The difference as a multiple of what is tolerated, 0 where there is none to judge."""
+        with np.errstate(invalid="ignore"):
+            excess = np.abs(self.got - self.want) / np.maximum(self.tolerance, 1e-300)
+        excess = np.where(np.isnan(excess), np.inf, excess)
+        return np.where(self.are_usable, excess, 0)
 
 
 def _compared(
@@ -59,42 +73,43 @@ def _compared(
     usable = np.isfinite(dx) if weights.spared else np.ones(dx.shape, bool)
     directions = [np.asarray(u * usable) for u in _directions(sample, k)]
     found = _quotients(sample, k, np.where(usable, dx, 0), directions, precision, weights)
-    keep = np.isfinite(found.want) & np.isfinite(found.uncertain)
-    keep &= np.array([bool(np.any(u)) for u in directions])
-    if not keep.any() or not weights.total:
+    judged = found.are_usable & np.array([bool(np.any(u)) for u in directions])
+    if not judged.any() or not weights.total:
         why = "the function is not finite around the point"
         return CheckResult("finite_differences", "skipped", name, message=why)
-    tolerance = found.uncertain + sample.allowed(k, dx, precision) * np.sqrt(
-        np.sum(directions[0] ** 2)
-    )
-    with np.errstate(invalid="ignore"):
-        error = np.abs(found.got - found.want)
-        excess = np.where(keep, error / np.maximum(tolerance, 1e-300), 0)
-    excess = np.where(np.isnan(excess), np.inf, excess)
+    excess = found.excess
     for row in np.flatnonzero(excess > 1)[:MOST]:
         # at a kink or a singular point only the two sides tell
         slopes = sides(sample, k, directions[row], weights)
-        if not slopes.are_known:
-            keep[row] = False
-        if not slopes.are_known or slopes.hold(float(found.got[row]), float(tolerance[row])):
+        judged[row] = slopes.are_known
+        if not judged[row] or slopes.hold(float(found.got[row]), float(found.tolerance[row])):
             excess[row] = 0
-    row = int(np.argmax(excess))
-    size = max(np.max(np.abs(found.want[keep])), weights.terms / dx.size)
-    telling = keep & (tolerance <= TELLING * size) if size else keep
+    size = max(np.max(np.abs(found.want[judged]), initial=0.0), weights.terms / dx.size)
+    is_telling = found.tolerance <= TELLING * size if size else judged
     is_coordinate = len(directions) == dx.size
-    judged = keep & ~is_part.ravel() if is_coordinate else keep
+    whole = judged & ~is_part.ravel() if is_coordinate else judged
+    return dataclasses.replace(
+        _worst(name, found, excess, dx.shape if is_coordinate else ()),
+        compared=int(np.sum(is_telling & whole)),
+        unjudged=int(np.sum(~whole if is_coordinate else is_part)),
+    )
+
+
+def _worst(name: str, found: _Quotients, excess: np.ndarray, shape: tuple[int, ...]) -> CheckResult:
+    """Return the result for the direction with the largest excess, which has an index if any."""
+    row = int(np.argmax(excess))
+    got, want = float(found.got[row]), float(found.want[row])
+    error = abs(got - want)
     return CheckResult(
         "finite_differences",
         "failed" if excess[row] > 1 else "passed",
         name,
-        max_abs=float(error[row]),
-        max_rel=float(error[row] / abs(found.want[row])) if found.want[row] else float(error[row]),
-        index=tuple(int(i) for i in np.unravel_index(row, dx.shape)) if is_coordinate else (),
-        got=float(found.got[row]),
-        want=float(found.want[row]),
-        tolerance=float(tolerance[row]),
-        compared=int(np.sum(telling & judged)),
-        unjudged=int(np.sum(~judged if is_coordinate else is_part)),
+        max_abs=error,
+        max_rel=error / abs(want) if want else error,
+        index=tuple(int(i) for i in np.unravel_index(row, shape)) if shape else (),
+        got=got,
+        want=want,
+        tolerance=float(found.tolerance[row]),
     )
 
 
@@ -109,7 +124,8 @@ def _quotients(
     eps = sample.subject.computed_eps(precision)
     rtol, atol = sample.subject.accuracy
     step = step_of(sample, k, max(eps, rtol))
-    got, want, uncertain = [], [], []
+    allowed = sample.allowed(k, dx, precision)
+    got, want, tolerance = [], [], []
     # what the values are good to, over the step
     noise = (256 * eps + 2 * rtol) * weights.terms / step + 2 * atol * weights.total / step
     for u in directions:
@@ -119,8 +135,8 @@ def _quotients(
         want.append(half.difference)
         # what the step itself does; where a kink is straddled it is large
         curved = (whole.difference - slopes[0]) - (half.difference - slopes[1])
-        uncertain.append(4 * abs(curved) + noise)
-    return _Quotients(np.array(got), np.array(want), np.array(uncertain))
+        tolerance.append(4 * abs(curved) + noise + allowed * float(np.sqrt(np.sum(u * u))))
+    return _Quotients(np.array(got), np.array(want), np.array(tolerance))
 
 
 def _directions(sample: Sample, k: int) -> list[np.ndarray]:
