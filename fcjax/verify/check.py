@@ -40,7 +40,7 @@ from .unchecked import doubts, not_covered
 
 VALUE_CHECKS = {check.name for check in CHECKS.values() if check.evidence == "value"}
 REFUTED = "autodiff of the function is not its derivative here: its slopes agree with the rule"
-STOPPED = "differences see what the function has put under stop_gradient"
+STOPPED = "differences see what the function puts under stop_gradient; is it to be stopped?"
 QUIET = 3.0  # seconds before a line of progress is shown
 
 
@@ -370,8 +370,7 @@ def _weighed(result: CheckResult, check: Check, sample: Sample) -> CheckResult:
     if not check.counts(sample):
         return dataclasses.replace(result, status="noted")
     if check.run is finite_differences and sample.subject.stops_gradients:
-        # whether what is stopped has a derivative is a matter of purpose, and autodiff decides
-        return dataclasses.replace(result, status="noted", message=STOPPED)
+        return dataclasses.replace(result, hint=STOPPED)
     if ORACLE in check.needs and result.argument in sample.subject.names:
         k = sample.subject.names.index(result.argument)
         if autodiff_is_refuted(sample, k):
