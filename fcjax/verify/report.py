@@ -171,7 +171,8 @@ class RuleReport:
     def _lines(self) -> Iterator[Line]:
         """Yield what failed first, then a row for each check, the call, and what is not covered."""
         yield self._headline(), STYLES[self.verdict]
-        yield from ((f"? {doubt}", "yellow") for doubt in self.doubts)
+        if self.verdict == "inconclusive":
+            yield from ((f"? {doubt}", "yellow") for doubt in self.doubts)
         for status in ("failed", "noted", "expected", "unexpected pass"):
             told = self._told(self._with_status(status))
             yield from ((text, MARKS[status][1]) for text in told)
