@@ -145,6 +145,7 @@ def check_rule(
     product test of section 3.3 and differences of section 8.1. ChainRulesTestUtils.jl and PyTorch's
     gradcheck check in a like way.
 
+    >>> import jax
     >>> import jax.numpy as jnp
     >>> @jax.custom_vjp
     ... def affine(x, w, b):
