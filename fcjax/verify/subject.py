@@ -225,7 +225,7 @@ class Subject:
         return max(*self._eps[precision], of_leaf)
 
     @functools.cached_property
-    def _eps(self) -> "_Memo[Precision, tuple[float, float]]":
+    def _eps(self) -> dict[Precision, tuple[float, float]]:
         return _Memo(self._find_eps)
 
     def _find_eps(self, precision: Precision) -> tuple[float, float]:
@@ -243,7 +243,7 @@ class Subject:
         return self._roundings[k, value]
 
     @functools.cached_property
-    def _roundings(self) -> "_Memo[tuple[int, bool], float]":
+    def _roundings(self) -> dict[tuple[int, bool], float]:
         return _Memo(lambda key: self._count(*key))
 
     def _count(self, k: int, value: bool) -> float:
@@ -266,9 +266,6 @@ class _Memo(dict[Any, Any]):
     def __missing__(self, key: Any) -> Any:
         self[key] = self._make(key)
         return self[key]
-
-    def __class_getitem__(cls, item: Any) -> Any:
-        return cls
 
 
 def pullback_of(function: OfLeaves) -> Callable[[Leaves, Leaves], Pulled]:

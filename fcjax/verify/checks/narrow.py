@@ -73,8 +73,7 @@ def _is_another(sample: Sample, chosen: Precision, got: Pulled) -> bool:
 def _compared(
     sample: Sample, chosen: Precision, k: int, got: Any, right: Any, label: str
 ) -> CheckResult | None:
-    eps = max(sample.subject.eps(chosen, k), eps_of(sample.xs(chosen)[k].dtype))
-    tolerance = sample.explained(eps, k, right, sample.loss(k))
+    tolerance = sample.explained(sample.subject.eps(chosen, k), k, right, sample.loss(k))
     name, out = sample.name(k), undefined(got, right)
     result = compare("precision", name, got, right, tolerance, message=label, leave_out=out)
     if result.status == "passed":
