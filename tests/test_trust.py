@@ -641,6 +641,10 @@ def two_arguments(x, w):
     ("call", "message"),
     [
         (lambda: fcjax.check_rule(two_arguments, (X,)), "missing a required argument: 'w'"),
+        (
+            lambda: fcjax.check_rule(fcjax.dense, (X,)),
+            "args must fit dense(x, w, b, compute_dtype): missing a required argument: 'w'",
+        ),
         (lambda: fcjax.check_rule(jnp.sin, (X,), key="a"), "key must be a PRNG key such as"),
         (lambda: fcjax.check_rule(jnp.sin, (X,), rtol=-1.0), "rtol must be finite and not neg"),
         (lambda: fcjax.check_rule(jnp.sin, (X,), atol="a"), "atol must be a number, got 'a'"),

@@ -39,7 +39,9 @@ def call_of(fun: Any, args: Any, kwargs: Any) -> None:
         signature.bind(*args, **(kwargs or {}))
     except TypeError as error:
         name = getattr(fun, "__name__", type(fun).__name__)
-        raise TypeError(f"args must fit {name}{signature}: {error}") from error
+        # without annotations, which can fill a screen
+        form = ", ".join(signature.parameters)
+        raise TypeError(f"args must fit {name}({form}): {error}") from error
 
 
 def _signature(fun: Callable[..., Any]) -> inspect.Signature | None:
