@@ -474,6 +474,20 @@ def test_autodiff_that_the_function_contradicts_is_no_oracle():
     assert ("finite_differences", "x") in failed(fcjax.check_rule(as_autodiff, args))
 
 
+def test_a_small_mistake_is_no_kink():
+    # one-sided slopes are a thousand times coarser than the differences that they explain
+    def power(x):  # without autodiff, so that differences alone see the mistake
+        return jax.lax.while_loop(lambda s: s[1] < 3, lambda s: (s[0] * x, s[1] + 1), (x, 0))[0]
+
+    wrong = rule(power, lambda kept, dy: (dy * 4 * kept[0] ** 3 * (1 + 3e-7),))
+    report = fcjax.check_rule(wrong, (X,), checks=["finite_differences"])
+    assert failed(report) == {("finite_differences", "x")}
+    right = rule(power, lambda kept, dy: (dy * 4 * kept[0] ** 3,))
+    assert fcjax.check_rule(right, (X,), checks=["finite_differences"]).ok
+    at_kinks = rule(jnp.abs, lambda kept, dy: (dy * jnp.sign(kept[0]),))
+    assert fcjax.check_rule(at_kinks, (WITH_ZERO_ROW,), checks=["finite_differences"]).ok
+
+
 def test_entries_without_a_value_do_not_spoil_the_others():
     report = fcjax.check_rule(jnp.log, (X,))
     assert report.ok, f"{report}"

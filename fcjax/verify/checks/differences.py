@@ -81,8 +81,10 @@ def _compared(
     for row in np.flatnonzero(excess > 1)[:MOST]:
         # at a kink or a singular point only the two sides tell
         slopes = sides(sample, k, directions[row], weights)
+        near = float(found.tolerance[row])
         judged[row] = slopes.are_known
-        if not judged[row] or slopes.hold(float(found.got[row]), float(found.tolerance[row])):
+        is_kink = slopes.differ(near) and slopes.hold(float(found.got[row]), near)
+        if is_kink or not slopes.are_known:
             excess[row] = 0
     size = max(np.max(np.abs(found.want[judged]), initial=0.0), weights.terms / dx.size)
     is_telling = found.tolerance <= TELLING * size if size else judged
