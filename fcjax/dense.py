@@ -1,17 +1,16 @@
 """The dense layer `Z = X W + b` and its three gradients."""
 
-import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 from jaxtyping import ArrayLike, Float
 
 from ._arguments import floating, matrix_product
 from ._cotangent import cotangent_of, placement
-from ._transposed import transposed, transposing_pays
+from ._products import compute_dtype_of, narrowed, product, weight_gradient
 
 
 def dense(
@@ -61,36 +60,8 @@ def dense(
     return _dense(compute_dtype_of(compute_dtype), x, w, b)
 
 
-def compute_dtype_of(compute_dtype: Any) -> jnp.dtype | None:
-    """Return the dtype that a caller asked for, or raise TypeError unless it is floating."""
-    if compute_dtype is None:
-        return None
-    dtype = jnp.dtype(compute_dtype)
-    if not jnp.issubdtype(dtype, jnp.floating):
-        raise TypeError(f"compute_dtype must be a floating-point dtype or None, got {dtype}")
-    return dtype
-
-
-def _product(
-    left: Array, right: Array, axes: tuple, compute_dtype: Any, out_sharding: Any = None
-) -> Array:
-    """Contract `left` with `right` over `axes`; the sum is held in float32 or wider."""
-    operand = _operand_dtype(compute_dtype, left, right)
-    return lax.dot_general(
-        left.astype(operand),
-        right.astype(operand),
-        (axes, ((), ())),
-        preferred_element_type=jnp.promote_types(operand, jnp.float32),
-        out_sharding=out_sharding,
-    )
-
-
-def _operand_dtype(compute_dtype: Any, left: Array, right: Array) -> Any:
-    return compute_dtype or jnp.promote_types(left.dtype, right.dtype)
-
-
 def _affine(compute_dtype: Any, x: Array, w: Array, b: Array | None) -> Array:
-    Z = _product(x, w, ((x.ndim - 1,), (0,)), compute_dtype)
+    Z = product(x, w, ((x.ndim - 1,), (0,)), compute_dtype)
     if b is not None:
         Z = Z + b
     return Z.astype(jnp.result_type(*(v for v in (x, w, b) if v is not None)))
@@ -126,13 +97,6 @@ def dense_kept(compute_dtype: Any, x: Array, w: Array, b: Array | None) -> Kept:
     return Kept(narrowed(compute_dtype, x), w, b, _Dtype(x.dtype))
 
 
-def narrowed(compute_dtype: Any, V: Array) -> Array:
-    """Return `V` in `compute_dtype` where that takes less memory."""
-    if compute_dtype is None or jnp.dtype(compute_dtype).itemsize >= V.dtype.itemsize:
-        return V
-    return V.astype(compute_dtype)
-
-
 def dense_fwd(compute_dtype: Any, x: Array, w: Array, b: Array | None) -> tuple[Array, Kept]:
     """Z, and what the gradients need."""
     return _affine(compute_dtype, x, w, b), dense_kept(compute_dtype, x, w, b)
@@ -151,33 +115,14 @@ def dense_bwd(compute_dtype: Any, kept: Kept, dZ: Array) -> tuple[Array, Array, 
     one bias is added to each of them.
     """
     X, W, b, x_dtype = kept
-    dX = _product(dZ, W, ((dZ.ndim - 1,), (1,)), compute_dtype, placement(X, dZ))
+    dX = product(dZ, W, ((dZ.ndim - 1,), (1,)), compute_dtype, placement(X, dZ))
     dX = cotangent_of(X, dX, x_dtype.dtype)
-    dW = cotangent_of(W, _weight_gradient(compute_dtype, X, dZ, placement(W, dZ)))
+    dW = cotangent_of(W, weight_gradient(compute_dtype, X, dZ, placement(W, dZ)))
     if b is None:
         return dX, dW, None
     examples = tuple(range(X.ndim - 1))
     db = jnp.sum(dZ, axis=examples, dtype=jnp.promote_types(dZ.dtype, jnp.float32))
     return dX, dW, cotangent_of(b, db)
-
-
-def _weight_gradient(compute_dtype: Any, X: Array, dZ: Array, out_sharding: Any) -> Array:
-    """Return `Xᵀ dZ`, on a CPU by way of Xᵀ in memory where that is faster."""
-    operand = jnp.dtype(_operand_dtype(compute_dtype, X, dZ))
-    examples = tuple(range(X.ndim - 1))
-
-    def as_it_lies(X: Array, dZ: Array) -> Array:
-        return _product(X, dZ, (examples, examples), operand, out_sharding)
-
-    def transposed_first(X: Array, dZ: Array) -> Array:
-        Xt, last = transposed(X.astype(operand)), tuple(range(1, X.ndim))
-        return _product(Xt, dZ, (last, examples), operand, out_sharding)
-
-    *batch, n_in = X.shape
-    if not transposing_pays(math.prod(batch), n_in, dZ.shape[-1], operand.itemsize):
-        return as_it_lies(X, dZ)
-    # which of the two is decided when the program is compiled for a device
-    return lax.platform_dependent(X, dZ, cpu=transposed_first, default=as_it_lies)
 
 
 _dense.defvjp(dense_fwd, dense_bwd)

@@ -13,13 +13,13 @@ SHARED = {"_arguments", "_cotangent", "_rule"}
 
 ALLOWED = {
     **dict.fromkeys(RULES, SHARED),
-    "dense": SHARED | {"_transposed"},
     "_jax": set(),
-    "_transposed": {"_jax"},
-    "losses": SHARED | {"dense"},
+    "_products": {"_jax"},
+    "dense": SHARED | {"_products"},
+    "losses": SHARED | {"_products"},
     **dict.fromkeys(SHARED, SHARED),
     "_cotangent": SHARED | {"_jax"},
-    "network": SHARED | {"_jax", "dense", "activations"},
+    "network": SHARED | {"_jax", "_products", "dense", "activations"},
     "checkpoint": {"_arguments"},
     "plot": set(),
     "forward_mode": {"_arguments", "_jax"},

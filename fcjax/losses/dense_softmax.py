@@ -11,7 +11,7 @@ from jaxtyping import ArrayLike, Float, Shaped
 
 from .._arguments import describe, floating, matrix_product
 from .._cotangent import cotangent_of, placement
-from ..dense import _product, _weight_gradient, compute_dtype_of
+from .._products import compute_dtype_of, product, weight_gradient
 from ._chunks import Batch, over_chunks
 from ._reduction import Reduction, checked_weights, quotient, total, weighted
 from .softmax import (
@@ -154,7 +154,7 @@ def _chunk_size(chunk_size: Any, n_in: int, bytes_per_example: int) -> int:
 
 
 def _logits(static: _Static, X: Array, W: Array, b: Array | None) -> Array:
-    Z = _product(X, W, ((X.ndim - 1,), (0,)), static.operand).astype(static.wide)
+    Z = product(X, W, ((X.ndim - 1,), (0,)), static.operand).astype(static.wide)
     return Z if b is None else Z + b.astype(static.wide)
 
 
@@ -202,8 +202,8 @@ def _gradients(
         Z = _logits(static, X, W, b)
         losses, n = losses_and_counts(static.options, Z, labels, c)
         dZ, dlabels, dc = loss_gradients(static.options, Z, labels, c, a)
-        dX = _product(dZ, W, ((dZ.ndim - 1,), (1,)), static.operand, placement(X, dZ))
-        dW = _weight_gradient(static.operand, X, dZ, placement(W, dZ))
+        dX = product(dZ, W, ((dZ.ndim - 1,), (1,)), static.operand, placement(X, dZ))
+        dW = weight_gradient(static.operand, X, dZ, placement(W, dZ))
         db = None if b is None else jnp.sum(dZ, axis=tuple(range(dZ.ndim - 1)))
         dcounts = None
         if c is not None and is_integer(labels):

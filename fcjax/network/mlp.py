@@ -6,7 +6,8 @@ from typing import Any
 from jax import Array
 from jaxtyping import ArrayLike, Float
 
-from ..dense import compute_dtype_of, dense, narrowed
+from .._products import compute_dtype_of, narrowed
+from ..dense import dense
 from .arguments import Activation, check_remat, prepare
 from .layers import Params, is_run
 from .run import apply_run

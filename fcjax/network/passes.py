@@ -10,8 +10,9 @@ from jax import Array, lax
 from jaxtyping import ArrayLike, Float
 
 from .._arguments import describe, floating
+from .._products import compute_dtype_of, narrowed
 from .._rule import rule_of
-from ..dense import compute_dtype_of, dense_bwd, dense_fwd, dense_kept, narrowed
+from ..dense import dense_bwd, dense_fwd, dense_kept
 from .arguments import Activation, prepare
 from .layers import Layer, Params, is_run
 from .run import as_output

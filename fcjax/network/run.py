@@ -32,8 +32,9 @@ from jax import Array, lax
 from .._arguments import describe, floating
 from .._cotangent import cotangent_of
 from .._jax import make_varying, varying_axes
+from .._products import compute_dtype_of, narrowed
 from .._rule import rule_of
-from ..dense import compute_dtype_of, dense_bwd, dense_fwd, narrowed
+from ..dense import dense_bwd, dense_fwd
 from .layers import Layer
 
 

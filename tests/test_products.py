@@ -7,7 +7,7 @@ import pytest
 from support import assert_close, normal
 
 import fcjax
-from fcjax._transposed import transposed, transposing_pays
+from fcjax._products import transposed, transposing_pays
 
 # Examples, n_in, n_out: rows that share places of the cache, and rows that do not.
 NARROW = [(37, 101, 7), (64, 256, 10), (128, 192, 3), (256, 784, 64)]
