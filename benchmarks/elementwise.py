@@ -24,9 +24,7 @@ from fcjax.verify.oracles import ORACLES
 
 HERE = Path(__file__).parent
 DTYPES = ("bfloat16", "float16", "float32")
-# Other names of silu and hard_silu.
-ALIASES = ("swish", "hard_swish")
-NAMES = [name for name in ORACLES if name not in ALIASES]
+NAMES = list(ORACLES)
 
 LABELS = ("fcjax", "jax.nn")
 KINDS = {"scaled": "abs", "ulp": "ulp", "non_finite": "NaN, ∞", "zero_sign": "±0"}

@@ -658,12 +658,21 @@ def says_no_reverse_mode(message: str) -> bool:
 # --- where arrays are -----------------------------------------------------------------------------
 
 
+def output_type(f: Callable[..., Any], *args: Any) -> Any:
+    """Return the type of the array that `f` returns: shape, dtype, sharding and varying axes."""
+    (output,) = jax.make_jaxpr(f)(*args).out_avals
+    return output
+
+
 def varying_axes(x: Any) -> frozenset[str]:
-    """Return the mesh axes of `shard_map` along which devices hold different values of `x`.
+    """Return the mesh axes of `shard_map` along which devices hold different values.
+
+    `x` is an array, or the type of one.
 
     With `check_vma=False` JAX tracks none: the set is empty.
     """
-    return frozenset(jax.typeof(x).manual_axis_type.varying)
+    kind = x if hasattr(x, "manual_axis_type") else jax.typeof(x)
+    return frozenset(kind.manual_axis_type.varying)
 
 
 def make_varying(x: Array, axes: Iterable[str]) -> Array:

@@ -12,36 +12,6 @@ def dense(x, w, b=None):
     return z if b is None else z + b
 
 
-ACTIVATIONS = {
-    "identity": jax.nn.identity,
-    "relu": jax.nn.relu,
-    "relu6": jax.nn.relu6,
-    "sigmoid": jax.nn.sigmoid,
-    "hard_sigmoid": jax.nn.hard_sigmoid,
-    "tanh": jnp.tanh,
-    "hard_tanh": jax.nn.hard_tanh,
-    "softplus": jax.nn.softplus,
-    "sparse_plus": jax.nn.sparse_plus,
-    "sparse_sigmoid": jax.nn.sparse_sigmoid,
-    "soft_sign": jax.nn.soft_sign,
-    "log_sigmoid": jax.nn.log_sigmoid,
-    "silu": jax.nn.silu,
-    "swish": jax.nn.swish,
-    "hard_silu": jax.nn.hard_silu,
-    "hard_swish": jax.nn.hard_swish,
-    "leaky_relu": jax.nn.leaky_relu,
-    "elu": jax.nn.elu,
-    "celu": jax.nn.celu,
-    "selu": jax.nn.selu,
-    "gelu": jax.nn.gelu,
-    "glu": jax.nn.glu,
-    "squareplus": jax.nn.squareplus,
-    "mish": jax.nn.mish,
-    "softmax": jax.nn.softmax,
-    "log_softmax": jax.nn.log_softmax,
-}
-
-
 def mlp(layers, x, functions):
     a = x
     for (w, b), g in zip(layers, functions, strict=True):

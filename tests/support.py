@@ -1,5 +1,6 @@
 """One checker for every rule: `check_gradients` and `check_transformations` of a `Case`."""
 
+import inspect
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import reference
 
+import fcjax
 from fcjax._jax import quickly_compiled
 
 # Errors that are allowed, in units of the dtype's eps and of the largest entry. In float32 and
@@ -30,6 +32,14 @@ class Case(NamedTuple):
     plain: Callable
     program: Callable
     args: tuple
+
+
+def plain_activation(name):
+    """The function of `jax.nn`, whose derivative nobody here wrote.
+
+    Where `jax.nn` has none, that of fcjax without its rule.
+    """
+    return getattr(jax.nn, name, None) or inspect.unwrap(getattr(fcjax, name))
 
 
 def names(cases):

@@ -1,12 +1,12 @@
 """Activations: the functions of `jax.nn`, its conventions at kinks, and what the rules keep."""
 
 import decimal
+import functools
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import plain
 import pytest
 import reference
 from support import (
@@ -17,14 +17,15 @@ from support import (
     check_transformations,
     names,
     normal,
+    plain_activation,
     pointwise,
     random_like,
 )
 
 import fcjax
-from fcjax._rule import rule_of
+from fcjax.activations import facts_of, rule_of
 
-NAMES = sorted(plain.ACTIVATIONS)
+NAMES = sorted(reference.ACTIVATIONS)
 COUPLED = ("glu", "softmax", "log_softmax")
 ELEMENTWISE = [name for name in NAMES if name not in COUPLED]
 
@@ -34,7 +35,7 @@ Z2 = 2 * normal(0, 2, 3, 4)
 
 
 def activation(name, z, label="", **options):
-    functions = getattr(fcjax, name), plain.ACTIVATIONS[name], reference.ACTIVATIONS[name]
+    functions = getattr(fcjax, name), plain_activation(name), reference.ACTIVATIONS[name]
     return Case(f"{name}{label}", *(partial(f, **options) for f in functions), (z,))
 
 
@@ -43,7 +44,7 @@ def with_parameter(name, parameter, value, label):
     return Case(
         f"{name}, {parameter} {label}",
         getattr(fcjax, name),
-        plain.ACTIVATIONS[name],
+        plain_activation(name),
         reference.ACTIVATIONS[name],
         (Z, np.asarray(value)),
     )
@@ -164,7 +165,7 @@ DTYPES = pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float1
 def test_conventions_at_kinks_are_those_of_jax(name, dtype, x64):
     got = pointwise(getattr(fcjax, name), cast([KINKS], dtype)[0])
     # in float32, the derivative of jax.nn.gelu itself is off by 36 eps at −6
-    want = pointwise(plain.ACTIVATIONS[name], cast([KINKS], x64)[0])
+    want = pointwise(plain_activation(name), cast([KINKS], x64)[0])
     # at a kink, jax.nn takes one of the sides or their mean: never a matter of rounding
     allowed = 8 * float(jnp.finfo(dtype).eps)
     for quantity in (0, 1):
@@ -189,7 +190,7 @@ def test_conventions_at_zero_with_a_parameter_are_those_of_jax(name, options, as
     z = jnp.asarray(KINKS, jnp.float32)
     if as_array:
         options = {key: jnp.float32(value) for key, value in options.items()}
-    functions = getattr(fcjax, name), plain.ACTIVATIONS[name]
+    functions = getattr(fcjax, name), plain_activation(name)
     got, want = (pointwise(partial(f, **options), z) for f in functions)
     np.testing.assert_allclose(got[0], want[0], rtol=1e-6, atol=1e-6)
     np.testing.assert_allclose(got[1], want[1], rtol=1e-6, atol=1e-6)
@@ -198,7 +199,7 @@ def test_conventions_at_zero_with_a_parameter_are_those_of_jax(name, options, as
 @pytest.mark.parametrize("name", ["leaky_relu", "elu", "celu"])
 def test_gradient_by_the_parameter_at_zero_is_that_of_jax(name):
     # z = 0 belongs to a side for z, but contributes nothing to the parameter's gradient
-    for f in (getattr(fcjax, name), plain.ACTIVATIONS[name]):
+    for f in (getattr(fcjax, name), plain_activation(name)):
         for zero in (-0.0, 0.0):
             _, pull = jax.vjp(f, jnp.float32(zero), jnp.float32(0.6))
             assert pull(jnp.float32(1))[1] == 0
@@ -212,7 +213,7 @@ LOSES_DIGITS_FAR_OUT = {"soft_sign", "elu", "celu", "selu"}
 @pytest.mark.parametrize("name", [name for name in ELEMENTWISE if name != "squareplus"])
 def test_far_out_the_derivative_is_that_of_jax(name):
     z = jnp.asarray(FAR, jnp.float32)
-    got, want = (pointwise(f, z) for f in (getattr(fcjax, name), plain.ACTIVATIONS[name]))
+    got, want = (pointwise(f, z) for f in (getattr(fcjax, name), plain_activation(name)))
     atol = 2 * jnp.finfo(z.dtype).eps if name in LOSES_DIGITS_FAR_OUT else 1e-37
     # exp(−300) may or may not be flushed to zero
     np.testing.assert_allclose(got[0], want[0], rtol=1e-5, atol=1e-37)
@@ -277,7 +278,7 @@ def _exact_squareplus(z):
 def test_softmax_of_large_numbers_does_not_overflow(name):
     z = jnp.asarray([[1e4, -1e4, 0.0], [1e4, 1e4, -1e4], [-1e4, -1e4, -1e4]])
     (got, pull), (want, plain_pull) = (
-        jax.vjp(f, z) for f in (getattr(fcjax, name), plain.ACTIVATIONS[name])
+        jax.vjp(f, z) for f in (getattr(fcjax, name), plain_activation(name))
     )
     dy = random_like(got)
     np.testing.assert_allclose(got, want, rtol=1e-6)
@@ -295,7 +296,7 @@ def test_masked_entries_take_no_part(name, x64):
 
     dy = random_like(z)
     got, want = (
-        jax.grad(partial(loss, f))(z) for f in (getattr(fcjax, name), plain.ACTIVATIONS[name])
+        jax.grad(partial(loss, f))(z) for f in (getattr(fcjax, name), plain_activation(name))
     )
     assert_close(got, want, 1e-14 if x64 == jnp.float64 else 1e-6)
     assert not np.any(np.asarray(got)[~np.asarray(mask)])
@@ -312,12 +313,17 @@ def test_cotangents_of_masked_entries_are_ignored(name):
 
 # --- what is kept ---------------------------------------------------------------------------
 
-KEEPS_OUTPUT = [
-    *("identity", "relu", "relu6", "sigmoid", "hard_sigmoid", "tanh", "softplus", "sparse_plus"),
-    *("soft_sign", "log_sigmoid", "leaky_relu", "elu", "celu", "selu", "squareplus", "softmax"),
-    "log_softmax",
-]
-KEEPS_INPUT = [name for name in NAMES if name not in KEEPS_OUTPUT]
+# g' is no function of the output: the function is not monotone, or flat beyond a kink at which
+# the derivative is not that of the flat side.
+KEEPS_INPUT = ["gelu", "glu", "hard_silu", "hard_swish", "hard_tanh", "mish", "silu"]
+KEEPS_INPUT += ["sparse_sigmoid", "swish"]
+KEEPS_OUTPUT = [name for name in NAMES if name not in KEEPS_INPUT]
+
+
+def test_only_where_it_must_does_a_rule_keep_its_input():
+    keeps_input = [name for name in NAMES if rule_of(getattr(fcjax, name)).keeps == "input"]
+    assert keeps_input == KEEPS_INPUT
+    assert all(rule_of(getattr(fcjax, name)).keeps == "output" for name in KEEPS_OUTPUT)
 
 
 def kept_arrays(function, z):
@@ -336,7 +342,7 @@ def test_the_output_is_all_that_is_kept(name):
     assert len(kept) == 1
     np.testing.assert_array_equal(kept[0], a)
     rule_a, rule_kept = rule_of(getattr(fcjax, name)).fwd(z)
-    assert [leaf is rule_a for leaf in jax.tree.leaves(rule_kept)] == [True]
+    assert rule_kept is rule_a
 
 
 @pytest.mark.parametrize("name", KEEPS_INPUT)
@@ -346,7 +352,7 @@ def test_the_input_is_all_that_is_kept(name):
     assert len(kept) == 1
     np.testing.assert_array_equal(kept[0], z)
     _, rule_kept = rule_of(getattr(fcjax, name)).fwd(z)
-    assert [leaf is z for leaf in jax.tree.leaves(rule_kept)] == [True]
+    assert rule_kept is z
 
 
 @pytest.mark.parametrize(
@@ -360,7 +366,7 @@ def test_a_constant_parameter_leaves_the_output_as_all_that_is_kept(name, parame
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_registered_rule_is_that_of_the_function(name):
+def test_the_two_halves_are_those_of_the_function(name):
     function, (z,) = getattr(fcjax, name), cast([Z], jnp.float32)
     a, pull = jax.vjp(function, z)
     rule = rule_of(function)
@@ -368,3 +374,79 @@ def test_the_registered_rule_is_that_of_the_function(name):
     dA = random_like(a)
     np.testing.assert_array_equal(rule_a, a)
     np.testing.assert_array_equal(rule.bwd(kept, dA), pull(dA)[0])
+
+
+# --- facts ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        partial(fcjax.leaky_relu, negative_slope=0.2),
+        partial(partial(fcjax.elu, alpha=0.7)),
+        partial(fcjax.gelu, approximate=False),
+        partial(fcjax.glu, axis=0),
+        partial(fcjax.softmax, axis=0),
+        partial(fcjax.log_softmax, where=jnp.asarray([True, False, True, True])),
+    ],
+    ids=lambda function: f"{function.func.__name__} {function.keywords}",
+)
+def test_a_partial_keeps_its_rule(function):
+    z = jnp.asarray(normal(4, 6, 4), jnp.float32)
+    rule = rule_of(function)
+    assert rule.keeps == rule_of(function.func).keeps
+    (a, kept), (want, pull) = rule.fwd(z), jax.vjp(function, z)
+    dA = random_like(a)
+    np.testing.assert_array_equal(a, want)
+    np.testing.assert_array_equal(rule.bwd(kept, dA), pull(dA)[0])
+
+
+@pytest.mark.parametrize("slope", [jnp.float32(0.2), -0.2, 0.0], ids=["array", "negative", "zero"])
+def test_a_slope_without_a_fixed_rule_is_left_to_jax(slope):
+    function = partial(fcjax.leaky_relu, negative_slope=slope)
+    z = jnp.asarray(Z, jnp.float32)
+    rule = rule_of(function)
+    assert rule.keeps == "pullback"
+    a, kept = rule.fwd(z)
+    np.testing.assert_array_equal(rule.bwd(kept, jnp.ones_like(a)), jnp.where(z < 0, slope, 1))
+
+
+def test_an_unknown_option_is_named_with_the_activation():
+    with pytest.raises(TypeError, match=r"relu\(\) got an unexpected keyword argument 'slope'"):
+        rule_of(partial(fcjax.relu, slope=0.2))
+    with pytest.raises(TypeError, match="slop"):
+        rule_of(partial(fcjax.leaky_relu, slop=0.2))
+
+
+def test_a_wrapper_does_not_pass_for_what_it_wraps():
+    @functools.wraps(fcjax.relu)
+    def doubled(z):
+        return 2 * fcjax.relu(z)
+
+    assert doubled.facts is facts_of(fcjax.relu)  # wraps copies attributes
+    assert facts_of(doubled) is None
+    A, kept = rule_of(doubled).fwd(jnp.ones(3))
+    np.testing.assert_array_equal(rule_of(doubled).bwd(kept, jnp.ones(3)), 2 * A / 2)
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in ELEMENTWISE if facts_of(getattr(fcjax, name)).kinks]
+)
+def test_the_derivative_at_a_kink_is_the_one_that_the_facts_say(name):
+    kinks = facts_of(getattr(fcjax, name)).kinks
+    for dtype in (jnp.float32, jnp.float16):
+        da = jax.vmap(jax.grad(getattr(fcjax, name)))(jnp.asarray(list(kinks), dtype))
+        np.testing.assert_allclose(da, list(kinks.values()), rtol=1e-3)
+
+
+def test_wherever_the_two_sides_differ_the_facts_name_a_kink():
+    z = jnp.asarray(KINKS.ravel(), jnp.float32)
+    h = jnp.float32(1e-3)
+    for name in ELEMENTWISE:
+        function = getattr(fcjax, name)
+        left, middle, right = (function(z + step) for step in (-h, 0, h))
+        jump = np.abs((right - middle) / h - (middle - left) / h)
+        found = {float(point) for point, size in zip(z, jump, strict=True) if size > 0.05}
+        # elu and celu have a kink for other parameters than the defaults
+        declared = set(facts_of(function).kinks) - ({0.0} if name in ("elu", "celu") else set())
+        assert found == declared, name

@@ -1,6 +1,7 @@
 """Imports run one way: rules ← network ← train ← command; each outside library has one home."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import fcjax
 
 PACKAGE = Path(fcjax.__file__).parent
 RULES = {"dense", "activations", "losses", "norms", "dropout"}
-SHARED = {"_arguments", "_cotangent", "_rule"}
+SHARED = {"_arguments", "_cotangent"}
 
 ALLOWED = {
     **dict.fromkeys(RULES, SHARED),
@@ -39,9 +40,9 @@ ALLOWED = {
 }
 
 HOMES = {
-    "optax": {"train", "estimators", "cli"},
+    "optax": {"train", "cli"},
     "matplotlib": {"plot"},
-    "sklearn": {"datasets", "estimators"},
+    "sklearn": {"datasets"},
     "orbax": {"checkpoint"},
     "tyro": {"cli"},
     "rich": {"cli", "verify"},
@@ -62,6 +63,18 @@ def imports(path):
             yield from ((name.split(".")[0], None) for name in names)
 
 
+def private_names(path):
+    """Yield what a file imports from another room though its name or module is private there."""
+    room = path.relative_to(PACKAGE).parts[0]
+    depth = len(path.relative_to(PACKAGE).parts)
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level == depth and node.module:
+            other, *modules = node.module.split(".")
+            if other != room.removesuffix(".py"):
+                names = (*modules, *(alias.name for alias in node.names))
+                yield from (f"{node.module}: {name}" for name in names if name.startswith("_"))
+
+
 FILES = [p for p in PACKAGE.rglob("*.py") if p.parent != PACKAGE or p.stem != "__init__"]
 
 
@@ -71,6 +84,17 @@ def test_imports_run_one_way(path):
     for inner, outer in imports(path):
         assert inner is None or inner in ALLOWED[part] | {part}, f"{part} must not import {inner}"
         assert part in HOMES.get(outer, {part}), f"only {HOMES[outer]} know {outer}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_no_room_uses_the_private_names_of_another(path):
+    assert list(private_names(path)) == []
+
+
+def test_only_rooms_that_exist_are_named():
+    rooms = {path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in FILES}
+    assert set(ALLOWED) == rooms
+    assert set().union(*ALLOWED.values(), *HOMES.values()) <= rooms
 
 
 def test_the_checker_knows_nothing_of_what_it_checks():
@@ -107,7 +131,12 @@ def public_functions():
 
 
 @pytest.mark.parametrize("function", list(public_functions()))
-def test_a_public_function_has_an_example_and_a_source(function):
-    text = function.__doc__
-    assert ">>>" in text
-    assert "Source:" in text
+def test_a_public_function_has_an_example(function):
+    assert ">>>" in function.__doc__
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_a_source_is_a_paper_or_a_book(path):
+    text = path.read_text()
+    for source in re.findall(r"Source: (.*?)(?:\n\n|\"\"\")", text, re.DOTALL):
+        assert re.search(r"\b(19|20)\d\d\b|arXiv", source), source

@@ -13,6 +13,7 @@ from support import (
     assert_same_bits,
     assert_trees_close,
     normal,
+    plain_activation,
     random_like,
     tolerance,
 )
@@ -203,7 +204,7 @@ def test_mixed_activations_agree_to_the_last_bit(names, jitted, x64):
 
 
 def plain_mlp(params, x, *, activations, output_activation):
-    return plain.mlp(params, x, programs((*activations, output_activation), plain))
+    return plain.mlp(params, x, [plain_activation(g) for g in (*activations, output_activation)])
 
 
 @pytest.mark.parametrize("names", [("tanh", "sigmoid", "identity"), ("gelu", "elu", "softmax")])
@@ -403,3 +404,36 @@ def test_the_network_trains():
 
     _, values = descend(params)
     assert values[-1] < 0.01 * values[0]
+
+
+# --- the cache ------------------------------------------------------------------------------
+
+
+class Doubled:
+    """Callable, and not hashable."""
+
+    __hash__ = None
+
+    def __call__(self, z):
+        return 2 * fcjax.tanh(z)
+
+
+def test_an_unhashable_activation_works_in_the_passes_as_in_the_network():
+    params = fcjax.init(jax.random.key(0), (3, 5, 2))
+    x, dA = jnp.ones((4, 3)), jnp.asarray(normal(1, 4, 2), jnp.float32)
+    A, cache = jax.jit(partial(fcjax.forward, activations=Doubled()))(params, x)
+    want, pull = jax.vjp(partial(fcjax.mlp, activations=Doubled()), params, x)
+    np.testing.assert_allclose(A, want, rtol=1e-6)
+    got = fcjax.backward(params, cache, dA)
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-5), got, pull(dA))
+
+
+@pytest.mark.parametrize("name", ["tanh", "gelu", "softmax"])
+def test_the_cache_has_the_outputs_and_prints_no_arrays(name):
+    params = fcjax.stack(fcjax.init(jax.random.key(0), (3, 5, 5, 5, 2)))
+    x = jnp.asarray(normal(2, 4, 3), jnp.float32)
+    A, cache = fcjax.forward(params, x, activations=name, output_activation=name)
+    np.testing.assert_array_equal(cache[-1].A, A)
+    np.testing.assert_array_equal(cache[0].A, cache[1].X[0])
+    np.testing.assert_array_equal(cache[1].A[-1], cache[2].X)
+    assert str(cache[1]) == f"LayerCache(X=float32[2, 4, 5], Z=float32[2, 4, 5], activation={name})"

@@ -19,6 +19,7 @@ from support import (
     check_gradients,
     check_transformations,
     normal,
+    plain_activation,
     tolerance,
 )
 
@@ -34,7 +35,7 @@ SIZES = (3, *(UNITS,) * (DEPTH + 1), 2)
 
 
 def pairs(bias=True, sizes=SIZES):
-    """Pairs (w, b) of NumPy float64: a layer, a run of `DEPTH` and the output layer."""
+    """Pairs (w, b) of NumPy float64: a layer, `DEPTH` stacked ones and the output layer."""
     return tuple(
         (normal(i, *shape) / 2, normal(50 + i, shape[1]) if bias else None)
         for i, shape in enumerate(pairwise(sizes))
@@ -66,7 +67,7 @@ def compiled(function):
 
 
 def gradients(params, x, weights, **options):
-    """Of the loss by layers and x; those of a run are given back layer by layer."""
+    """Of the loss by layers and x; those of stacked ones are given back layer by layer."""
     compute = jax.value_and_grad(partial(loss, **options), argnums=(0, 1))
     value, (dparams, dx) = compiled(compute)(params, x, weights)
     return value, fcjax.unstack(dparams), dx
@@ -147,15 +148,15 @@ def test_a_run_is_the_numpy_program(name, x64):
 
 
 def run_alone(w, b, x, g="tanh", **options):
-    """The output of a run; the identity is the output layer."""
+    """The output of stacked layers; the identity is the output layer."""
     n = w.shape[-1]
     return fcjax.mlp(
         (fcjax.Layer(w, b), fcjax.Layer(jnp.eye(n, dtype=w.dtype))), x, activations=g, **options
     )
 
 
-def plain_run(w, b, x, g):
-    return plain.mlp(list(zip(w, b, strict=True)), x, [plain.ACTIVATIONS[g]] * len(w))
+def plain_stacked(w, b, x, g):
+    return plain.mlp(list(zip(w, b, strict=True)), x, [plain_activation(g)] * len(w))
 
 
 def program_of_run(w, b, x, g):
@@ -167,7 +168,7 @@ def case_of(name, *batch, **options):
     return Case(
         f"{name}, batch {batch}, {options}",
         partial(run_alone, g=name, **options),
-        partial(plain_run, g=name),
+        partial(plain_stacked, g=name),
         partial(program_of_run, g=name),
         args,
     )
@@ -293,7 +294,7 @@ def test_an_activation_around_learned_values(differentiate, every, x64):
     assert_trees_close(got, want, 16 * tolerance(x64))
 
 
-def test_an_activation_is_not_used_on_the_input_of_a_run(x64):
+def test_an_activation_is_not_used_on_the_input_of_stacked_layers(x64):
     """Where it is not defined there, no derivative of any order may know."""
     w, b = jnp.eye(3, dtype=x64)[None] * jnp.ones((4, 1, 1), x64), jnp.full((4, 3), 9, x64)
     x = -jnp.ones((2, 3), x64)
@@ -567,7 +568,7 @@ COST = {"depth": 64, "units": 32, "batch": 32}
 
 
 def lowered(apply, depth, units, batch):
-    """`value_and_grad` of a run, for shapes alone."""
+    """`value_and_grad` of stacked layers, for shapes alone."""
     shape = partial(jax.ShapeDtypeStruct, dtype=jnp.float32)
     run = shape((depth, units, units)), shape((depth, units))
     x = shape((batch, units))
@@ -588,7 +589,7 @@ def by_rule(name, **options):
 
 
 def by_autodiff(name):
-    g = plain.ACTIVATIONS[name]
+    g = plain_activation(name)
 
     def apply(run, x):
         def step(A, layer):
@@ -653,7 +654,7 @@ RUN = STACKED[1]
 ONES = jnp.ones((2, 3))
 
 
-def with_run(**fields):
+def with_stacked(**fields):
     return (STACKED[0], RUN._replace(**fields), STACKED[2])
 
 
@@ -664,30 +665,30 @@ def to_bfloat16(z):
 WRONG = {
     "stack of pairs": (TypeError, r"^params .*Layers", lambda: fcjax.stack((tuple(PARAMS[0]),))),
     "unstack of nothing": (TypeError, r"^params .*one or more", lambda: fcjax.unstack(())),
-    "a run at the end": (
+    "stacked layers at the end": (
         ValueError, r"^params must end with one layer.*\[2, 4, 4\]",
         lambda: fcjax.mlp(STACKED[:2], ONES),
     ),
-    "a run that is not square": (
-        ValueError, r"^params\[1\]\.w of a run .*\(L, n, n\).*\[2, 4, 3\]",
-        lambda: fcjax.mlp(with_run(w=jnp.ones((2, 4, 3))), ONES),
+    "stacked layers that is not square": (
+        ValueError, r"^params\[1\]\.w of stacked layers .*\(L, n, n\).*\[2, 4, 3\]",
+        lambda: fcjax.mlp(with_stacked(w=jnp.ones((2, 4, 3))), ONES),
     ),
-    "a run of no layers": (
-        ValueError, r"^params\[1\]\.w of a run .*L at least 1",
-        lambda: fcjax.mlp(with_run(w=jnp.ones((0, 4, 4)), b=None), ONES),
+    "stacked layers of no layers": (
+        ValueError, r"^params\[1\]\.w of stacked layers .*L at least 1",
+        lambda: fcjax.mlp(with_stacked(w=jnp.ones((0, 4, 4)), b=None), ONES),
     ),
     "a bias that does not fit": (
         ValueError, r"^params\[1\]\.b must have shape \(2, 4\).*got float32\[4\]",
-        lambda: fcjax.mlp(with_run(b=jnp.ones(4)), ONES),
+        lambda: fcjax.mlp(with_stacked(b=jnp.ones(4)), ONES),
     ),
-    "a run of integers": (
+    "stacked layers of integers": (
         TypeError, r"^w must be a floating.*int32",
-        lambda: fcjax.mlp(with_run(w=jnp.ones((2, 4, 4), jnp.int32)), ONES),
+        lambda: fcjax.mlp(with_stacked(w=jnp.ones((2, 4, 4), jnp.int32)), ONES),
     ),
-    "x against a run": (
+    "x against stacked layers": (
         ValueError, r"^x must have shape \(\.\.\., 4\)", lambda: fcjax.mlp(STACKED[1:], ONES),
     ),
-    "activations that differ in a run": (
+    "activations that differ when stacked": (
         ValueError, r"^activations must be the same for the 2 layers.*params\[1\].*tanh, relu",
         lambda: fcjax.mlp(STACKED, ONES, activations=("gelu", "tanh", "relu")),
     ),
@@ -696,11 +697,11 @@ WRONG = {
         lambda: fcjax.mlp(STACKED, ONES, activations=("gelu", "tanh")),
     ),
     "an activation that halves": (
-        ValueError, r"^activations of a run must keep the shape",
+        ValueError, r"^activations of stacked layers must keep the shape",
         lambda: fcjax.mlp(STACKED[1:], jnp.ones((2, 4)), activations="glu"),
     ),
     "an activation that narrows": (
-        TypeError, r"^activations of a run must not narrow",
+        TypeError, r"^activations of stacked layers must not narrow",
         lambda: fcjax.mlp(STACKED[1:], jnp.ones((2, 4)), activations=to_bfloat16),
     ),
     "remat_every a float": (
@@ -711,8 +712,8 @@ WRONG = {
         ValueError, r"^remat_every must be positive, got 0",
         lambda: fcjax.mlp(STACKED, ONES, remat_every=0),
     ),
-    "remat_every without a run": (
-        ValueError, r"^remat_every=3 needs a run.*stack\(params\)",
+    "remat_every without stacked layers": (
+        ValueError, r"^remat_every=3 needs stacked layers.*stack\(params\)",
         lambda: fcjax.mlp(PARAMS, ONES, remat_every=3),
     ),
 }  # fmt: skip

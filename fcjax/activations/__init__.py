@@ -1,7 +1,10 @@
-"""Activations: the functions of `jax.nn` with hand-derived derivatives, and their names."""
+"""Activations: the functions of `jax.nn` with hand-derived derivatives, and what is known of them.
 
-from ._names import ACTIVATIONS as ACTIVATIONS, activation_named as activation_named
-from .gated import (
+This is the one list of their names: `fcjax` re-exports all of it.
+"""
+
+from ._facts import Facts as Facts, Rule as Rule, facts_of as facts_of, rule_of as rule_of
+from ._gated import (
     gelu as gelu,
     glu as glu,
     hard_silu as hard_silu,
@@ -10,8 +13,9 @@ from .gated import (
     silu as silu,
     swish as swish,
 )
-from .normalized import log_softmax as log_softmax, softmax as softmax
-from .piecewise import (
+from ._names import ACTIVATIONS as ACTIVATIONS
+from ._normalized import log_softmax as log_softmax, softmax as softmax
+from ._piecewise import (
     hard_sigmoid as hard_sigmoid,
     hard_tanh as hard_tanh,
     identity as identity,
@@ -21,7 +25,7 @@ from .piecewise import (
     sparse_plus as sparse_plus,
     sparse_sigmoid as sparse_sigmoid,
 )
-from .smooth import (
+from ._smooth import (
     celu as celu,
     elu as elu,
     log_sigmoid as log_sigmoid,

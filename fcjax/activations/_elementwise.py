@@ -8,7 +8,8 @@ A, which the next layer keeps anyway as its input, and Z is never stored.
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Literal
 
 import jax
@@ -17,20 +18,27 @@ from jax import Array
 
 from .._arguments import floating, is_number
 from .._cotangent import cotangent_of
-from .._rule import Rule, register
+from ._facts import Function, Rule, with_facts
 
-Function = Callable[..., Array]
+NO_KINKS: Mapping[float, float] = MappingProxyType({})
 
 
 def elementwise(
-    derivative: Function, *, keep: Literal["output", "input"]
+    derivative: Function,
+    *,
+    keeps: Literal["output", "input"],
+    kinks: Mapping[float, float] = NO_KINKS,
+    oracle: str | None = None,
 ) -> Callable[[Function], Function]:
-    """Decorate `g(z)` with the rule whose backward half is `dA * derivative(kept)`."""
+    """Decorate `g(z)` with the rule whose backward half is `dA * derivative(kept)`.
+
+    The facts say the kinks, and the name of the oracle if that is not the one of g.
+    """
 
     def decorate(g: Function) -> Function:
         def fwd(Z: Array) -> tuple[Array, Array]:
             A = g(Z)
-            return A, A if keep == "output" else Z
+            return A, A if keeps == "output" else Z
 
         def pull(kept: Array, dA: Array) -> Array:
             return dA * derivative(kept)
@@ -38,20 +46,28 @@ def elementwise(
         def bwd(kept: Array, dA: Array) -> tuple[Array]:
             return (pull(kept, dA),)
 
-        rule = _rule(g, fwd, bwd)
+        def rule() -> Rule:
+            return Rule(fwd, pull, keeps)
 
+        rule.__qualname__ = g.__name__  # what an error about an unknown option names
+        decorated = _rule(g, fwd, bwd)
+
+        @with_facts(rule, kinks=kinks, oracle=oracle or g.__name__)
         @functools.wraps(g)
         def activation(z: Any) -> Array:
-            return rule(floating("z", z))
+            return decorated(floating("z", z))
 
-        register(activation, Rule(fwd, pull))
         return activation
 
     return decorate
 
 
 def parametric(
-    *, from_output: Function, from_input: Function, wrt_parameter: Function
+    *,
+    from_output: Function,
+    from_input: Function,
+    wrt_parameter: Function,
+    kinks: Mapping[float, float] = NO_KINKS,
 ) -> Callable[[Function], Function]:
     """Decorate `g(z, p)`, whose derivative also depends on a parameter p.
 
@@ -81,23 +97,32 @@ def parametric(
         free = _rule(g, fwd, bwd)
         signature = inspect.signature(g)
         _, (name, parameter) = signature.parameters.items()
-        default = parameter.default
 
+        def rule(**options: Any) -> Rule | None:
+            p = signature.bind(None, **options).arguments.get(name, parameter.default)
+            if not _is_constant(p):
+                return None
+            pull = functools.partial(_pull_constant, from_output, p)
+            return Rule(lambda Z: constant_fwd(Z, p), pull, "output")
+
+        @with_facts(rule, kinks=kinks, oracle=g.__name__)
         @functools.wraps(g)
         def activation(*args: Any, **kwargs: Any) -> Array:
             bound = signature.bind(*args, **kwargs)
             bound.apply_defaults()
             z, p = bound.arguments.values()
             z = floating("z", z)
-            if is_number(p) and p > 0:
+            if _is_constant(p):
                 return constant(z, float(p))
             return free(z, jnp.asarray(p, z.dtype) if is_number(p) else floating(name, p))
 
-        pull = functools.partial(_pull_constant, from_output, default)
-        register(activation, Rule(lambda Z: constant_fwd(Z, default), pull))
         return activation
 
     return decorate
+
+
+def _is_constant(p: Any) -> bool:
+    return is_number(p) and p > 0
 
 
 def _pull_constant(from_output: Function, p: float, A: Array, dA: Array) -> Array:

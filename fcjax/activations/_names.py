@@ -1,60 +1,20 @@
 """Activations by name."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, cast
 
 from jax import Array
 
-from .._arguments import one_of
-from . import gated, normalized, piecewise, smooth
-
-Activation = Callable[[Array], Array]
-
-ACTIVATIONS: Mapping[str, Callable[..., Array]] = MappingProxyType(
-    {
-        "celu": smooth.celu,
-        "elu": smooth.elu,
-        "gelu": gated.gelu,
-        "glu": gated.glu,
-        "hard_sigmoid": piecewise.hard_sigmoid,
-        "hard_silu": gated.hard_silu,
-        "hard_swish": gated.hard_swish,
-        "hard_tanh": piecewise.hard_tanh,
-        "identity": piecewise.identity,
-        "leaky_relu": piecewise.leaky_relu,
-        "log_sigmoid": smooth.log_sigmoid,
-        "log_softmax": normalized.log_softmax,
-        "mish": gated.mish,
-        "relu": piecewise.relu,
-        "relu6": piecewise.relu6,
-        "selu": smooth.selu,
-        "sigmoid": smooth.sigmoid,
-        "silu": gated.silu,
-        "soft_sign": smooth.soft_sign,
-        "softmax": normalized.softmax,
-        "softplus": smooth.softplus,
-        "sparse_plus": piecewise.sparse_plus,
-        "sparse_sigmoid": piecewise.sparse_sigmoid,
-        "squareplus": smooth.squareplus,
-        "swish": gated.swish,
-        "tanh": smooth.tanh,
-    }
-)
+from . import _gated, _normalized, _piecewise, _smooth
+from ._facts import facts_of
 
 
-def activation_named(argument: str, activation: Any) -> Activation:
-    """Return the activation that a caller named or passed; `argument` is named in the error.
+def _named() -> Iterator[tuple[str, Callable[..., Array]]]:
+    for module in (_gated, _normalized, _piecewise, _smooth):
+        for name, value in vars(module).items():
+            if facts_of(value) is not None and not name.startswith("_"):
+                yield name, value
 
-    >>> activation_named("activations", "tanh").__name__
-    'tanh'
-    """
-    if not isinstance(activation, str):
-        if callable(activation):
-            return cast(Activation, activation)
-        raise TypeError(
-            f"{argument} must be the name of an activation or a function, "
-            f"got {type(activation).__name__} {activation!r}"
-        )
-    one_of(argument, activation, ACTIVATIONS)
-    return ACTIVATIONS[activation]
+
+ACTIVATIONS: Mapping[str, Callable[..., Array]] = MappingProxyType(dict(sorted(_named())))
+"""Every activation of this package, by the name that a network takes."""

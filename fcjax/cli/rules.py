@@ -65,23 +65,8 @@ def distributions(*shape: int) -> Draw:
     return Draw(lambda rng: rng.dirichlet(np.ones(shape[-1]), shape[:-1]))
 
 
-# The derivative at each kink, by the convention of `jax.nn`.
-KINKS = {
-    "relu": {0.0: 0.0},
-    "relu6": {0.0: 0.0, 6.0: 0.0},
-    "leaky_relu": {0.0: 1.0},
-    "hard_tanh": {-1.0: 1.0, 1.0: 1.0},
-    "hard_sigmoid": {-3.0: 0.0, 3.0: 0.0},
-    "elu": {0.0: 1.0},
-    "celu": {0.0: 1.0},
-}
-
-
 def built_in() -> list[Case]:
-    """Return every rule of the library, in two or three dimensions and with each of its options.
-
-    Source: the public names of fcjax.
-    """
+    """Return every rule of the library, in two or three dimensions and with each of its options."""
     return [*_layers(), *_activations(), *_losses(), *_networks()]
 
 
@@ -99,7 +84,8 @@ def _layers() -> Iterator[Case]:
 def _activations() -> Iterator[Case]:
     for name, fun in activations.ACTIVATIONS.items():
         shape = (3, 6) if name == "glu" else (2, 3, 5)
-        kinks = {"z": KINKS[name]} if name in KINKS else {}
+        facts = activations.facts_of(fun)
+        kinks = {"z": facts.kinks} if facts and facts.kinks else {}
         yield Case(name, fun, (normal(*shape),), kinks=kinks)
     yield Case("gelu, exact", activations.gelu, (normal(2, 3, 5),), {"approximate": False})
     for name in ("leaky_relu", "elu", "celu"):

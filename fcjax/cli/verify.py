@@ -16,10 +16,9 @@ from rich.table import Table
 from rich.text import Text
 from tyro.conf import OmitArgPrefixes
 
-from ..activations import ACTIVATIONS
+from ..activations import ACTIVATIONS, facts_of
 from ..verify import CheckResult, RuleReport, check_elementwise, check_rule
 from ..verify.arguments import call_of
-from ..verify.oracles import ORACLES
 from ..verify.report import MARKS, STYLES
 from .arguments import Call, from_args, from_shape
 from .imported import called, imported
@@ -150,11 +149,14 @@ def _check(case: Case, dtype: str, checking: Checking) -> RuleReport:
 def _verify_every_number(only: str, dtypes: Sequence[str], out: Path) -> None:
     """Compare the activations that have an oracle at every input."""
     reports = {}
-    for name in [name for name in ORACLES if only in name and name in ACTIVATIONS]:
+    for name, fun in ACTIVATIONS.items():
+        facts = facts_of(fun)
+        if only not in name or facts is None or facts.oracle is None:
+            continue
         for dtype in dtypes:
             report = check_elementwise(
-                ACTIVATIONS[name],
-                name=name,
+                fun,
+                name=facts.oracle,
                 dtype=dtype,
                 state=out.parent / f"exhaustive-{name}-{dtype}.json",
                 progress=True,

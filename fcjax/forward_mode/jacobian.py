@@ -33,8 +33,6 @@ def jacfwd(fun: Function, argnums: int | Sequence[int] = 0, has_aux: bool = Fals
             differentiated by has leaves that are not real floating-point arrays.
         ValueError: as `jvp`; or `argnums` names an argument that was not given.
 
-    Source: the columns of J are its products with the unit vectors.
-
     >>> import fcjax
     >>> import jax.numpy as jnp
     >>> jacfwd(fcjax.softmax)(jnp.zeros(2))

@@ -13,8 +13,7 @@ from .._arguments import describe, floating, matrix_product
 from .._cotangent import cotangent_of, placement
 from .._products import compute_dtype_of, product, weight_gradient
 from ._chunks import Batch, over_chunks
-from ._reduction import Reduction, checked_weights, quotient, total, weighted
-from .softmax import (
+from ._cross_entropy import (
     Options,
     checked_class_weights,
     checked_labels,
@@ -25,6 +24,7 @@ from .softmax import (
     loss_gradients,
     losses_and_counts,
 )
+from ._reduction import Reduction, checked_weights, quotient, total, weighted
 
 # The memory of one chunk's logits, unless chunk_size says otherwise, and how many examples it has
 # at least. Each chunk reads W twice and the running sum dW once, at the price of few products where
@@ -114,11 +114,11 @@ def dense_softmax_cross_entropy(
     operand = compute_dtype_of(compute_dtype) or jnp.promote_types(X.dtype, W.dtype)
     wide = _logits_dtype(X, W, b, operand)
     chunk = _chunk_size(chunk_size, X.shape[-1], K * jnp.dtype(wide).itemsize)
-    static = _Static(options, operand, wide, chunk)
+    static, inputs = _Static(options, operand, wide, chunk), _Inputs(X, W, b, labels, c)
     if reduction == "none":
-        losses = _each(static, X, W, b, labels, c)
+        losses = _each(static, inputs)
         return losses if a is None else weighted(losses, a)
-    S, D = _total(static, X, W, b, labels, c, a)
+    S, D = _total(static, inputs, a)
     if reduction == "sum":
         return S
     if not count_equally(options, labels, c):
@@ -133,6 +133,16 @@ class _Static(NamedTuple):
     operand: Any
     wide: Any
     chunk: int
+
+
+class _Inputs(NamedTuple):
+    """The differentiable arguments, and integer labels: a tree, as their cotangents are one."""
+
+    X: Array
+    W: Array
+    b: Array | None
+    labels: Array
+    c: Array | None
 
 
 def _logits_dtype(X: Array, W: Array, b: Array | None, operand: Any) -> Any:
@@ -158,45 +168,34 @@ def _logits(static: _Static, X: Array, W: Array, b: Array | None) -> Array:
     return Z if b is None else Z + b.astype(static.wide)
 
 
-def _losses_and_counts(
-    static: _Static, X: Array, W: Array, b: Array | None, labels: Array, c: Array | None
-) -> tuple[Array, Array]:
+def _losses_and_counts(static: _Static, inputs: _Inputs) -> tuple[Array, Array]:
     """The loss ℓ of each example, and how much it counts in a mean."""
-    batch = Batch(X, static.chunk)
+    X, W, b, labels, c = inputs
 
     def one_chunk(X: Array, labels: Array) -> tuple[None, tuple[Array, Array]]:
         return None, losses_and_counts(static.options, _logits(static, X, W, b), labels, c)
 
-    _, each = over_chunks(one_chunk, batch, (X, labels))
+    _, each = over_chunks(one_chunk, Batch(X, static.chunk), (X, labels))
     return each
 
 
 class _Gradients(NamedTuple):
-    """Of `S = Σᵢ aᵢ ℓᵢ`, and `counts` that of `D = Σᵢ aᵢ nᵢ` by c; in float32 at least."""
+    """Of `S = Σᵢ aᵢ ℓᵢ`, in float32 at least; `counts` is that of `D = Σᵢ aᵢ nᵢ` by c."""
 
-    X: Array
-    W: Array
-    b: Array | None
-    labels: Array | None
-    c: Array | None
+    inputs: _Inputs
     counts: Array | None
 
 
 def _gradients(
-    static: _Static,
-    X: Array,
-    W: Array,
-    b: Array | None,
-    labels: Array,
-    c: Array | None,
-    a: Array,
+    static: _Static, inputs: _Inputs, a: Array
 ) -> tuple[tuple[Array, Array], _Gradients]:
+    """Return ℓ and n of each example, and the gradients for weights a."""
     # Chunk by chunk, with ℓ̇ᵢ = ⟨dzᵢ, żᵢ⟩ + … of `softmax_cross_entropy`, scaled by aᵢ:
     #   S = Σᵢ aᵢ ℓᵢ,   Ż = Ẋ W + X Ẇ + 1 ḃᵀ,   so   Ṡ = ⟨dZ, Ż⟩ + …
     #     = ⟨dZ Wᵀ, Ẋ⟩ + ⟨Xᵀ dZ, Ẇ⟩ + ⟨dZᵀ 1, ḃ⟩ + ⟨dlabels, labels˙⟩ + ⟨dc, ċ⟩.
     # An example belongs to one chunk, and so do its rows of dX and dlabels. W, b and c serve all
     # chunks: their gradients are sums over chunks, of which only the running total is held.
-    batch = Batch(X, static.chunk)
+    X, W, b, labels, c = inputs
 
     def one_chunk(X: Array, labels: Array, a: Array) -> tuple[tuple, tuple]:
         Z = _logits(static, X, W, b)
@@ -210,23 +209,24 @@ def _gradients(
             dcounts = count_gradient(static.options, labels, c, a)
         return (dW, db, dc, dcounts), (losses, n, dX, dlabels)
 
-    (dW, db, dc, dcounts), each = over_chunks(one_chunk, batch, (X, labels, a))
-    losses, n, dX, dlabels = each
-    return (losses, n), _Gradients(dX, dW, db, dlabels, dc, dcounts)
+    summed, each = over_chunks(one_chunk, Batch(X, static.chunk), (X, labels, a))
+    (dW, db, dc, dcounts), (losses, n, dX, dlabels) = summed, each
+    return (losses, n), _Gradients(_Inputs(dX, dW, db, dlabels, dc), dcounts)
 
 
-def _weighted_total(
-    static: _Static,
-    X: Array,
-    W: Array,
-    b: Array | None,
-    labels: Array,
-    c: Array | None,
-    a: Array | None,
-) -> tuple[Array, Array]:
+def _leaving(inputs: tuple[Any, ...], gradients: tuple[Any, ...]) -> _Inputs:
+    """Return the gradients as cotangents; None for what is absent or not differentiable."""
+    pairs = zip(inputs, gradients, strict=True)
+    leaving: list[Any] = [None if dV is None else cotangent_of(V, dV) for V, dV in pairs]
+    return _Inputs(*leaving)
+
+
+# --- the mean and the sum: gradients are computed in the forward pass ---------------------------
+
+
+def _weighted_total(static: _Static, inputs: _Inputs, a: Array | None) -> tuple[Array, Array]:
     """S = Σᵢ aᵢ ℓᵢ and D = Σᵢ aᵢ nᵢ."""
-    losses, n = _losses_and_counts(static, X, W, b, labels, c)
-    return _sums(losses, n, a)
+    return _sums(*_losses_and_counts(static, inputs), a)
 
 
 def _sums(losses: Array, n: Array, a: Array | None) -> tuple[Array, Array]:
@@ -241,74 +241,65 @@ _total = jax.custom_vjp(_weighted_total, nondiff_argnums=(0,))
 class _Kept(NamedTuple):
     """What the backward pass scales.
 
-    `args` for the types of their gradients only. `gradients` those of S: S is one number, so its
-    cotangent is a factor of each, and need not be known when they are computed. `losses` and `n`
-    for da.
+    `inputs` and `a` for the types of their gradients only. `gradients` those of S: S is one number,
+    so its cotangent is a factor of each, and need not be known when they are computed. `losses` and
+    `n` for da.
     """
 
-    args: tuple
+    inputs: _Inputs
+    a: Array | None
     gradients: _Gradients
     losses: Array
     n: Array
 
 
 def _total_fwd(
-    static: _Static,
-    X: Array,
-    W: Array,
-    b: Array | None,
-    labels: Array,
-    c: Array | None,
-    a: Array | None,
+    static: _Static, inputs: _Inputs, a: Array | None
 ) -> tuple[tuple[Array, Array], _Kept]:
-    ones = jnp.ones_like(X[..., 0], dtype=static.wide)
+    ones = jnp.ones_like(inputs.X[..., 0], dtype=static.wide)
     A = ones if a is None else a.astype(jnp.promote_types(a.dtype, jnp.float32))
-    (losses, n), gradients = _gradients(static, X, W, b, labels, c, A)
-    return _sums(losses, n, a), _Kept((X, W, b, labels, c, a), gradients, losses, n)
+    (losses, n), gradients = _gradients(static, inputs, A)
+    return _sums(losses, n, a), _Kept(inputs, a, gradients, losses, n)
 
 
-def _total_bwd(static: _Static, kept: _Kept, cotangents: tuple[Array, Array]) -> tuple:
+def _total_bwd(
+    static: _Static, kept: _Kept, cotangents: tuple[Array, Array]
+) -> tuple[_Inputs, Array | None]:
     # S and D = Σ aᵢ nᵢ: Ṡ dS + Ḋ dD has every gradient of S times dS, that of D times dD, and
     # Σᵢ (ℓᵢ dS + nᵢ dD) ȧᵢ.
     del static
-    args, of_S, losses, n = kept
+    inputs, a, (of_S, counts), losses, n = kept
     dS, dD = cotangents
-    dX, dW, db, dlabels, dc = (None if dV is None else dV * dS for dV in of_S[:5])
-    if dc is not None and of_S.counts is not None:
-        dc = dc + of_S.counts * dD
-    da = losses * dS + n * dD
-    return tuple(map(_leaving, args, (dX, dW, db, dlabels, dc, da)))
-
-
-def _leaving(V: Any, dV: Array | None) -> Array | None:
-    """Return dV as the cotangent of V, which may be absent or not differentiable."""
-    return None if V is None or dV is None else cotangent_of(V, dV)
+    scaled = jax.tree.map(lambda dV: dV * dS, of_S)
+    if counts is not None:
+        scaled = scaled._replace(c=scaled.c + counts * dD)
+    da = None if a is None else cotangent_of(a, losses * dS + n * dD)
+    return _leaving(inputs, scaled), da
 
 
 _total.defvjp(_total_fwd, _total_bwd)
 
 
-def _losses(
-    static: _Static, X: Array, W: Array, b: Array | None, labels: Array, c: Array | None
-) -> Array:
-    return _losses_and_counts(static, X, W, b, labels, c)[0]
+# --- "none": each loss has a cotangent of its own -----------------------------------------------
+
+
+def _losses(static: _Static, inputs: _Inputs) -> Array:
+    return _losses_and_counts(static, inputs)[0]
 
 
 _each = jax.custom_vjp(_losses, nondiff_argnums=(0,))
 
 
-def _each_fwd(
-    static: _Static, X: Array, W: Array, b: Array | None, labels: Array, c: Array | None
-) -> tuple[Array, tuple]:
+def _each_fwd(static: _Static, inputs: _Inputs) -> tuple[Array, _Inputs]:
     # Only the arguments are kept: each example's losses have a cotangent of their own, which dW,
     # a sum over examples, cannot be scaled by afterwards.
-    return _losses(static, X, W, b, labels, c), (X, W, b, labels, c)
+    return _losses(static, inputs), inputs
 
 
-def _each_bwd(static: _Static, kept: tuple, dl: Array) -> tuple:
+def _each_bwd(static: _Static, inputs: _Inputs, dl: Array) -> tuple[_Inputs]:
     # ⟨dℓ, ℓ̇⟩ = Σᵢ dℓᵢ ℓ̇ᵢ is Ṡ for the weights a = dℓ.
-    _, of_S = _gradients(static, *kept, a=dl)
-    return tuple(map(_leaving, kept, of_S[:5]))
+    _, of_S = _gradients(static, inputs, dl)
+    return (_leaving(inputs, of_S.inputs),)
 
 
 _each.defvjp(_each_fwd, _each_bwd)

@@ -5,46 +5,47 @@ from typing import Any
 
 from jax import Array
 
-from .._arguments import describe, floating, matrix_product, not_empty
-from ..activations import activation_named
-from .layers import Layer, Params, depth, is_run
+from .._arguments import describe, floating, matrix_product, not_empty, one_of
+from ..activations import ACTIVATIONS
+from .layers import Layer, Params, depth, is_stacked
 
 Activation = str | Callable[[Array], Array]
 
 
 def check_layers(params: Any) -> None:
-    """Raise unless `params` is a tuple of layers and runs of layers, each of a right shape."""
+    """Raise unless `params` is a tuple of layers, single or stacked, each of a right shape."""
     if not params or not all(isinstance(layer, Layer) for layer in params):
         raise TypeError(
             f"params must be a tuple of one or more Layers, as from init, got {describe(params)}"
         )
     for i, layer in enumerate(params):
-        if is_run(layer):
-            _check_run(f"params[{i}]", layer)
-    if is_run(params[-1]):
+        if is_stacked(layer):
+            _check_stacked(f"params[{i}]", layer)
+    if is_stacked(params[-1]):
         raise ValueError(
-            "params must end with one layer, the output layer, got the run "
+            "params must end with one layer, the output layer, got stacked layers "
             f"{describe(params[-1].w)}; stack(params) never stacks it"
         )
 
 
-def _check_run(name: str, run: Layer) -> None:
-    layers, n_in, n_out = run.w.shape
+def _check_stacked(name: str, stacked: Layer) -> None:
+    layers, n_in, n_out = stacked.w.shape
     if not layers or n_in != n_out:
         raise ValueError(
-            f"{name}.w of a run must have shape (L, n, n) with L at least 1, got {describe(run.w)}"
+            f"{name}.w of stacked layers must have shape (L, n, n) with L at least 1, "
+            f"got {describe(stacked.w)}"
         )
-    if run.b is not None and run.b.shape != (layers, n_out):
+    if stacked.b is not None and stacked.b.shape != (layers, n_out):
         raise ValueError(
-            f"{name}.b must have shape ({layers}, {n_out}) to match w {describe(run.w)}, "
-            f"got {describe(run.b)}"
+            f"{name}.b must have shape ({layers}, {n_out}) to match w {describe(stacked.w)}, "
+            f"got {describe(stacked.b)}"
         )
 
 
 def prepare(
     params: Params, x: Any, activations: Any, output_activation: Any
 ) -> tuple[Array, tuple[Callable[[Array], Array], ...]]:
-    """Check what a network is applied to; return x, and one function per layer or run."""
+    """Check what a network is applied to; return x, and one function per entry of params."""
     x = floating("x", x)
     check_layers(params)
     n_in = x.shape[-1:]
@@ -57,26 +58,26 @@ def prepare(
         n_in = layer.w.shape[-1:]
     _check_input(x, params[0])
     hidden = _hidden(activations, sum(depth(layer) for layer in params[:-1]))
-    return x, (*_by_run(params[:-1], hidden), _output(output_activation))
+    return x, (*_by_entry(params[:-1], hidden), _output(output_activation))
 
 
 def check_remat(remat_every: Any, params: Params) -> None:
-    """Raise unless `remat_every` is None, or positive and of use to `params`."""
+    """Raise unless `remat_every` is None, or positive, with stacked layers in `params`."""
     if remat_every is None:
         return
     if not hasattr(remat_every, "__index__") or isinstance(remat_every, bool):
         raise TypeError(f"remat_every must be an integer or None, got {describe(remat_every)}")
     if remat_every < 1:
         raise ValueError(f"remat_every must be positive, got {remat_every}")
-    if not any(is_run(layer) for layer in params):
+    if not any(is_stacked(layer) for layer in params):
         raise ValueError(
-            f"remat_every={remat_every} needs a run of layers in params, as from "
+            f"remat_every={remat_every} needs stacked layers in params, as from "
             "stack(params), got none"
         )
 
 
 def _check_input(x: Array, first: Layer) -> None:
-    if not is_run(first):
+    if not is_stacked(first):
         matrix_product(x, first.w, first.b)
         return
     n = first.w.shape[-1]
@@ -87,17 +88,17 @@ def _check_input(x: Array, first: Layer) -> None:
     not_empty("x", x)
 
 
-def _by_run(
+def _by_entry(
     hidden: Params, functions: Sequence[Callable[[Array], Array]]
 ) -> Iterator[Callable[[Array], Array]]:
-    """Yield the function of each layer, and the one that all layers of a run share."""
+    """Yield the function of each entry: the one that all its layers share."""
     start = 0
     for i, layer in enumerate(hidden):
         of_layer = functions[start : start + depth(layer)]
         if any(g is not of_layer[0] for g in of_layer):
             names = ", ".join(dict.fromkeys(getattr(g, "__name__", repr(g)) for g in of_layer))
             raise ValueError(
-                f"activations must be the same for the {len(of_layer)} layers of the run "
+                f"activations must be the same for the {len(of_layer)} stacked layers "
                 f"params[{i}], which are activations[{start}] to "
                 f"activations[{start + len(of_layer) - 1}], got {names}; "
                 "apply unstack(params), or stack the layers of each activation apart"
@@ -108,7 +109,7 @@ def _by_run(
 
 def _hidden(activations: Any, layers: int) -> tuple[Callable[[Array], Array], ...]:
     if isinstance(activations, str) or callable(activations):
-        return (activation_named("activations", activations),) * layers
+        return (_function("activations", activations),) * layers
     if not isinstance(activations, Sequence):
         raise TypeError(
             "activations must be a name, a function, or a sequence of these, "
@@ -119,8 +120,29 @@ def _hidden(activations: Any, layers: int) -> tuple[Callable[[Array], Array], ..
             f"activations must name one for each of the {layers} hidden layers, "
             f"got {len(activations)}: {activations!r}"
         )
-    return tuple(activation_named(f"activations[{i}]", a) for i, a in enumerate(activations))
+    return tuple(_function(f"activations[{i}]", a) for i, a in enumerate(activations))
 
 
 def _output(activation: Any) -> Callable[[Array], Array]:
-    return activation_named("output_activation", activation)
+    return _function("output_activation", activation)
+
+
+def _function(argument: str, activation: Any) -> Callable[[Array], Array]:
+    """Return the activation that a caller named or passed; `argument` is named in the error."""
+    if isinstance(activation, str):
+        one_of(argument, activation, ACTIVATIONS)
+        return ACTIVATIONS[activation]
+    if callable(activation):
+        return _hashable(activation)
+    raise TypeError(
+        f"{argument} must be the name of an activation or a function, got {describe(activation)}"
+    )
+
+
+def _hashable(g: Callable[..., Any]) -> Callable[[Array], Array]:
+    """Return `g`, or a function that calls it if it is an object that cannot be a static value."""
+    try:
+        hash(g)
+    except TypeError:
+        return lambda Z: g(Z)
+    return g

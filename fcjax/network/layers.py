@@ -16,7 +16,7 @@ _HE_NORMAL = jax.nn.initializers.he_normal()
 class Layer(NamedTuple):
     """Parameters of one dense layer: weights `w (n_in, n_out)` and bias `b (n_out,)` or None.
 
-    With one leading axis more, those of a run of layers, as from `stack`.
+    With a leading layer axis, those of stacked layers, as from `stack`.
 
     >>> Layer(jnp.ones((2, 3)), None).w.shape
     (2, 3)
@@ -29,14 +29,14 @@ class Layer(NamedTuple):
 Params = tuple[Layer, ...]
 
 
-def is_run(layer: Layer) -> bool:
-    """Whether a Layer holds the parameters of a run of layers."""
+def is_stacked(layer: Layer) -> bool:
+    """Whether a Layer holds the parameters of stacked layers."""
     return layer.w.ndim == 3
 
 
 def depth(layer: Layer) -> int:
     """Return how many layers a Layer stands for."""
-    return layer.w.shape[0] if is_run(layer) else 1
+    return layer.w.shape[0] if is_stacked(layer) else 1
 
 
 def init(

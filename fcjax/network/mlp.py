@@ -9,8 +9,8 @@ from jaxtyping import ArrayLike, Float
 from .._products import compute_dtype_of, narrowed
 from ..dense import dense
 from .arguments import Activation, check_remat, prepare
-from .layers import Params, is_run
-from .run import apply_run
+from .layers import Params, is_stacked
+from .stacked import apply_stacked
 
 
 def mlp(
@@ -25,27 +25,27 @@ def mlp(
     """Apply the network: `A_0 = x`, `Z_l = A_{l−1} W_l + b_l`, `A_l = g_l(Z_l)`; returns `A_L`.
 
     A composition of `dense` and the activations, so that `jax.grad`, `jax.hessian`, `jax.vmap` and
-    `jax.jit` run the hand-written rules of both. A run of layers, as from `stack`, has one rule for
-    all of it, which saves one array per layer.
+    `jax.jit` run the hand-written rules of both. Stacked layers, as from `stack`, have one rule for
+    all of them, which saves one array per layer.
 
     Args:
         params: the layers, as from `init` or `stack`.
         x: inputs, shape `(..., n_in)`, any number of leading batch dimensions.
         activations: of the hidden layers: a name, a function, or one of these per hidden layer,
-            counted before stacking; the layers of a run must have the same one.
+            counted before stacking; stacked layers must have the same one.
         output_activation: of the last layer.
         compute_dtype: dtype of the matrix products' operands, as in `dense`. The hidden layers'
             values are rounded to it where it is narrower, and take less memory; the output is not.
-        remat_every: k saves the input of every k-th layer of a run only, and computes the k − 1
+        remat_every: k saves the input of every k-th stacked layer only, and computes the k − 1
             between again in the backward pass: L/k + k arrays instead of L, least for k = √L, at
             the price of a second forward pass. None saves every layer's.
 
     Raises:
         TypeError: `x` or a parameter is not floating-point, an activation is neither a name nor a
-            function or narrows the dtype of a run, or `remat_every` is not an integer.
+            function or narrows the dtype of stacked layers, or `remat_every` is not an integer.
         ValueError: shapes do not match, the batch is empty, an activation's name is unknown, their
-            number is not that of the hidden layers, they differ within a run, or `remat_every` is
-            not positive or there is no run.
+            number is not that of the hidden layers, they differ among stacked layers, or
+            `remat_every` is not positive or no layers are stacked.
 
     Source: Goodfellow, Bengio & Courville, Deep Learning (2016), algorithm 6.3.
 
@@ -60,8 +60,8 @@ def mlp(
     compute_dtype = compute_dtype_of(compute_dtype)
     *hidden, (last, output) = zip(params, functions, strict=True)
     for layer, g in hidden:
-        if is_run(layer):
-            A = apply_run(layer, A, g, compute_dtype=compute_dtype, remat_every=remat_every)
+        if is_stacked(layer):
+            A = apply_stacked(layer, A, g, compute_dtype=compute_dtype, remat_every=remat_every)
         else:
             Z = dense(A, layer.w, layer.b, compute_dtype=compute_dtype)
             A = g(narrowed(compute_dtype, Z))

@@ -11,11 +11,11 @@ from jaxtyping import ArrayLike, Float
 
 from .._arguments import describe, floating
 from .._products import compute_dtype_of, narrowed
-from .._rule import rule_of
+from ..activations import rule_of
 from ..dense import dense_bwd, dense_fwd, dense_kept
 from .arguments import Activation, prepare
-from .layers import Layer, Params, is_run
-from .run import as_output
+from .layers import Layer, Params, is_stacked
+from .stacked import as_output
 
 
 @partial(
@@ -23,13 +23,13 @@ from .run import as_output
     data_fields=["X", "Z", "kept"],
     meta_fields=["activation", "compute_dtype"],
 )
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LayerCache:
     """What the forward pass leaves of one layer; a pytree, so that `jax.jit` can return it.
 
-    `X` is the layer's input and `Z = X W + b`. `kept` is what the rule of `activation` needs: the
-    output A where g' is a function of it, else Z, or JAX's pullback for a function without a
-    hand-written rule. The arrays of a run of layers have a leading layer axis.
+    `X` is the layer's input, `Z = X W + b` and `A = g(Z)`. `kept` is what the rule of `activation`
+    needs: A where g' is a function of it, else Z, or JAX's pullback for a function without a
+    hand-written rule. The arrays of stacked layers have a leading layer axis.
     """
 
     X: Array
@@ -37,6 +37,16 @@ class LayerCache:
     kept: Any
     activation: Callable[[Array], Array]
     compute_dtype: Any
+
+    @property
+    def A(self) -> Array:
+        """The layer's output `A = g(Z)`: the array that is kept, or g once more."""
+        rule = rule_of(self.activation)
+        return self.kept if rule.keeps == "output" else rule.fwd(self.Z)[0]
+
+    def __repr__(self) -> str:
+        name = getattr(self.activation, "__name__", repr(self.activation))
+        return f"LayerCache(X={describe(self.X)}, Z={describe(self.Z)}, activation={name})"
 
 
 Cache = tuple[LayerCache, ...]
@@ -60,7 +70,7 @@ def forward(
         compute_dtype: as in `mlp`.
 
     Returns:
-        `(A_L, cache)`, the cache with one entry per layer or run, from first to last.
+        `(A_L, cache)`, the cache with one entry for each of `params`, from first to last.
 
     Raises:
         TypeError, ValueError: as `mlp`.
@@ -70,7 +80,9 @@ def forward(
     >>> from fcjax import init
     >>> params = init(jax.random.key(0), (4, 8, 3))
     >>> A, cache = forward(params, jax.numpy.ones((5, 4)))
-    >>> A.shape, [layer.Z.shape for layer in cache]
+    >>> cache[0]
+    LayerCache(X=float32[5, 4], Z=float32[5, 8], activation=relu)
+    >>> A.shape, [layer.A.shape for layer in cache]
     ((5, 3), [(5, 8), (5, 3)])
     """
     A, functions = prepare(params, x, activations, output_activation)
@@ -79,7 +91,7 @@ def forward(
     *hidden, (last, output) = zip(params, functions, strict=True)
     for layer, g in hidden:
         step = partial(_layer_forward, g=g, compute_dtype=compute_dtype, is_hidden=True)
-        if is_run(layer):
+        if is_stacked(layer):
             A, of_layer = lax.scan(step, as_output(layer, A, g, compute_dtype), layer)
         else:
             A, of_layer = step(A, layer)
@@ -138,8 +150,8 @@ def deltas(params: Params, cache: Cache, dA: Array) -> tuple[Array, ...]:
     """Return δ_l = dZ_l of every layer, from the first to the last.
 
     The textbooks' recursion `δ_l = (δ_{l+1} W_{l+1}ᵀ) ⊙ g_l'(Z_l)`, started by
-    `δ_L = dA_L ⊙ g_L'(Z_L)`. The arguments and errors are those of `backward`. Those of a run of
-    layers are one array with a leading layer axis.
+    `δ_L = dA_L ⊙ g_L'(Z_L)`. The arguments and errors are those of `backward`. Those of
+    stacked layers are one array with a leading layer axis.
 
     Source: Nielsen, Neural Networks and Deep Learning (2015), chapter 2, eqs. BP1 and BP2.
 
@@ -158,7 +170,7 @@ def _backward_steps(
     """Yield (dZ_l, (dW_l, db_l), dA_{l−1}) from the last layer to the first."""
     dA = _checked_start(params, cache, dA)
     for layer, kept in zip(reversed(params), reversed(cache), strict=True):
-        if is_run(layer):
+        if is_stacked(layer):
             dA, (dZ, dlayer) = lax.scan(_layer_backward, dA, (layer, kept), reverse=True)
         else:
             dA, (dZ, dlayer) = _layer_backward(dA, (layer, kept))

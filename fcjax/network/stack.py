@@ -1,4 +1,4 @@
-"""Runs of equal hidden layers, held as one layer with a leading layer axis."""
+"""Equal hidden layers, held as one Layer with a leading layer axis."""
 
 import itertools
 
@@ -6,17 +6,17 @@ import jax
 import jax.numpy as jnp
 
 from .arguments import check_layers
-from .layers import Layer, Params, is_run
+from .layers import Layer, Params, is_stacked
 
 
 def stack(params: Params) -> Params:
-    """Turn each run of equal hidden layers into one Layer with a leading layer axis.
+    """Stack equal hidden layers that follow each other into one Layer with a leading layer axis.
 
-    Layers are equal that have square weights of one shape, one dtype, and a bias or none. A run of
-    L of them becomes `Layer(w (L, n, n), b (L, n))`, to which `mlp`, `forward` and `backward` apply
-    one rule under `lax.scan`: compiling takes the same time for any L, and one array per layer is
-    saved. Other layers stay as they are: as a rule the first one, and always the output layer. So
-    do runs that are stacked already.
+    Layers are equal if they have square weights of one shape, one dtype, and a bias or none. L of
+    them become `Layer(w (L, n, n), b (L, n))`, to which `mlp`, `forward` and `backward` apply one
+    rule under `lax.scan`: compiling takes the same time for any L, and one array per layer is
+    saved. Other layers are not changed: usually the first one, and always the output layer. Nor
+    are layers that are stacked already.
 
     Gradients and the states of optimizers have the structure of the parameters that they belong
     to; stack before `init_state`.
@@ -25,7 +25,7 @@ def stack(params: Params) -> Params:
         params: the layers, as from `init`.
 
     Returns:
-        A tuple of layers, shorter than `params` where there was a run of two or more.
+        A tuple of layers, shorter than `params` where two or more were stacked.
 
     Raises:
         TypeError: `params` is not a tuple of Layers.
@@ -59,20 +59,18 @@ def _kind(numbered: tuple[int, Layer]) -> object:
 
 
 def unstack(params: Params) -> Params:
-    """Turn each run back into its layers: the inverse of `stack`.
+    """Take stacked layers apart: the inverse of `stack`.
 
     Also for what has the structure of stacked parameters, such as their gradient.
 
     Args:
-        params: layers and runs of layers.
+        params: layers, single or stacked.
 
     Returns:
         A tuple of layers, each with `w (n_in, n_out)`.
 
     Raises:
         TypeError, ValueError: as `stack`.
-
-    Source: as `stack`.
 
     >>> from fcjax import init
     >>> params = init(jax.random.key(0), (4, 8, 8, 8, 8, 3))
@@ -82,10 +80,10 @@ def unstack(params: Params) -> Params:
     check_layers(params)
     layers = []
     for layer in params:
-        layers.extend(_layers_of(layer) if is_run(layer) else [layer])
+        layers.extend(_layers_of(layer) if is_stacked(layer) else [layer])
     return tuple(layers)
 
 
-def _layers_of(run: Layer) -> list[Layer]:
-    biases = itertools.repeat(None) if run.b is None else run.b
-    return [Layer(w, b) for w, b in zip(run.w, biases)]  # noqa: B905
+def _layers_of(stacked: Layer) -> list[Layer]:
+    biases = itertools.repeat(None) if stacked.b is None else stacked.b
+    return [Layer(w, b) for w, b in zip(stacked.w, biases)]  # noqa: B905

@@ -251,8 +251,6 @@ def assert_rule(fun: Callable[..., Any], args: Sequence[Any], **options: Any) ->
     Warns:
         UserWarning: a failure was named in `expected_failures` and did not occur.
 
-    Source: one line a rule, as `test_rrule` of ChainRulesTestUtils.jl.
-
     >>> import jax.numpy as jnp
     >>> import fcjax
     >>> report = assert_rule(fcjax.tanh, (jnp.linspace(-2, 2, 7),))

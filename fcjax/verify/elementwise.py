@@ -225,8 +225,6 @@ def compare_elementwise(
         TypeError: as `check_elementwise`.
         ValueError: as `check_elementwise`.
 
-    Source: `check_elementwise`.
-
     >>> import fcjax
     >>> functions = {"by hand": fcjax.tanh, "by JAX": jnp.tanh}
     >>> reports = compare_elementwise(functions, ORACLES["tanh"])

@@ -222,7 +222,6 @@ ORACLES: Mapping[str, Oracle] = MappingProxyType(
         "gelu_exact": Oracle(_gelu_exact, _gelu_exact_derivative),
         "hard_sigmoid": Oracle(_hard_sigmoid, _inside(-3, 3, 1 / 6, 0)),
         "hard_silu": Oracle(_hard_silu, _hard_silu_derivative),
-        "hard_swish": Oracle(_hard_silu, _hard_silu_derivative),
         "hard_tanh": Oracle(_clip(-1, 1), _inside(-1, 1, 1, 1)),
         "identity": Oracle(_identity, jnp.ones_like),
         "leaky_relu": Oracle(_leaky_relu, _leaky_relu_derivative),
@@ -238,8 +237,7 @@ ORACLES: Mapping[str, Oracle] = MappingProxyType(
         "sparse_plus": Oracle(_sparse_plus, _sparse_sigmoid),
         "sparse_sigmoid": Oracle(_sparse_sigmoid, _inside(-1, 1, 0.5, 0.25)),
         "squareplus": Oracle(_squareplus, _squareplus_derivative),
-        "swish": Oracle(_silu, _silu_derivative),
         "tanh": Oracle(_tanh, _tanh_derivative),
     }
 )
-"""The oracle of each activation by name, with its parameters at the defaults of `jax.nn`."""
+"""The oracle of each activation, with its parameters at the defaults of `jax.nn`."""

@@ -52,8 +52,6 @@ def without_rules(
     Returns:
         A function with the arguments and results of `fun`.
 
-    Source: the primal function of JAX's custom_vjp, in the program that JAX traces.
-
     >>> import jax.numpy as jnp
     >>> import fcjax
     >>> params = fcjax.init(jax.random.key(0), (3, 5, 2))
@@ -81,8 +79,6 @@ def without_rules(
 
 def rules_in(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[RuleCall, ...]:
     """Return the calls of hand-written rules in `fun(*args, **kwargs)`, JAX's own left out.
-
-    Source: the program that JAX traces.
 
     >>> import jax.numpy as jnp
     >>> import fcjax

@@ -12,8 +12,8 @@ from jax import Array, lax
 from jaxtyping import ArrayLike, Float
 
 from .._arguments import describe, floating
-from .._rule import Rule, register, rule_of
 from ._elementwise import elementwise
+from ._facts import Rule, rule_of, with_facts
 
 
 def _sigmoid_and_rest(z: Array) -> tuple[Array, Array]:
@@ -32,7 +32,7 @@ def _silu_derivative(z: Array) -> Array:
     return s * (1 + z * rest)
 
 
-@elementwise(_silu_derivative, keep="input")
+@elementwise(_silu_derivative, keeps="input")
 def silu(z: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
     """Sigmoid-weighted unit, also named swish: `a = z s`, `s = sigmoid(z)`.
 
@@ -63,7 +63,7 @@ def _hard_silu_derivative(z: Array) -> Array:
     return jnp.where(jnp.abs(z) < 3, h + z / 6, h)
 
 
-@elementwise(_hard_silu_derivative, keep="input")
+@elementwise(_hard_silu_derivative, keeps="input", kinks={-3.0: 0.0, 3.0: 1.0})
 def hard_silu(z: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
     """Piecewise quadratic swish, also named hard_swish: `a = z · hard_sigmoid(z)`.
 
@@ -102,7 +102,7 @@ def _mish_derivative(z: Array) -> Array:
     return t + z * (jnp.where(positive, e, 1) * (4 * e * (1 + e)) / (d * d))
 
 
-@elementwise(_mish_derivative, keep="input")
+@elementwise(_mish_derivative, keeps="input")
 def mish(z: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
     """Self-regularized unit, `a = z t`, `t = tanh(softplus(z))`.
 
@@ -142,7 +142,7 @@ def _gelu_tanh_derivative(z: Array) -> Array:
     return h * (1 + z * (rest * du))
 
 
-@elementwise(_gelu_tanh_derivative, keep="input")
+@elementwise(_gelu_tanh_derivative, keeps="input", oracle="gelu")
 def _gelu_tanh(z: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
     z = jnp.asarray(z)
     return z * (0.5 * (1 + jnp.tanh(_SQRT_2_OVER_PI * (z + _CUBIC * z**3))))
@@ -156,12 +156,17 @@ def _gelu_erf_derivative(z: Array) -> Array:
     return 0.5 * lax.erfc(-z * _SQRT_HALF) + z * phi
 
 
-@elementwise(_gelu_erf_derivative, keep="input")
+@elementwise(_gelu_erf_derivative, keeps="input", oracle="gelu_exact")
 def _gelu_erf(z: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
     z = jnp.asarray(z)
     return 0.5 * z * lax.erfc(-z * _SQRT_HALF)
 
 
+def _gelu_rule(approximate: bool = True) -> Rule:
+    return rule_of(_gelu_tanh if approximate else _gelu_erf)
+
+
+@with_facts(_gelu_rule, oracle="gelu")
 def gelu(z: Float[ArrayLike, "..."], approximate: bool = True) -> Float[Array, "..."]:
     """Gaussian error linear unit, `a = z Φ(z)` with Φ the normal distribution function.
 
@@ -216,6 +221,11 @@ def _glu_bwd(axis: int, Z: Array, dA: Array) -> tuple[Array]:
 _glu.defvjp(_glu_fwd, _glu_bwd)
 
 
+def _glu_rule(axis: int = -1) -> Rule:
+    return Rule(partial(_glu_fwd, axis), partial(_glu_pull, axis), "input")
+
+
+@with_facts(_glu_rule)
 def glu(z: Float[ArrayLike, "..."], axis: int = -1) -> Float[Array, "..."]:
     """Gated linear unit: halves `z = [u v]` along `axis` and returns `u · sigmoid(v)`.
 
@@ -238,8 +248,3 @@ def glu(z: Float[ArrayLike, "..."], axis: int = -1) -> Float[Array, "..."]:
     if not -z.ndim <= axis < z.ndim or z.shape[axis] % 2:
         raise ValueError(f"z must have an even size along axis {axis}, got {describe(z)}")
     return _glu(axis, z)
-
-
-# in a network, called with their defaults
-register(gelu, rule_of(_gelu_tanh))
-register(glu, Rule(partial(_glu_fwd, -1), partial(_glu_pull, -1)))

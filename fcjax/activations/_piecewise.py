@@ -19,7 +19,7 @@ def _identity_derivative(a: Array) -> Array:
     return jnp.ones_like(a)
 
 
-@elementwise(_identity_derivative, keep="output")
+@elementwise(_identity_derivative, keeps="output")
 def identity(z: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
     """The identity, `a = z`, with `g'(z) = 1`: the output activation of regression.
 
@@ -42,7 +42,7 @@ def _relu_derivative(a: Array) -> Array:
     return jnp.where(a > 0, 1, 0).astype(a.dtype)
 
 
-@elementwise(_relu_derivative, keep="output")
+@elementwise(_relu_derivative, keeps="output", kinks={0.0: 0.0})
 def relu(z: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
     """Rectified linear unit, `a = max(z, 0)`, with `g'(z) = 1` for z > 0 and 0 for z < 0.
 
@@ -70,7 +70,7 @@ def _relu6_derivative(a: Array) -> Array:
     return jnp.where((a > 0) & (a < 6), 1, 0).astype(a.dtype)
 
 
-@elementwise(_relu6_derivative, keep="output")
+@elementwise(_relu6_derivative, keeps="output", kinks={0.0: 0.0, 6.0: 0.0})
 def relu6(z: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
     """Clipped rectifier, `a = min(max(z, 0), 6)`, with `g'(z) = 1` for 0 < z < 6, else 0.
 
@@ -96,7 +96,7 @@ def _hard_sigmoid_derivative(a: Array) -> Array:
     return jnp.where((a > 0) & (a < 1), 1 / 6, 0).astype(a.dtype)
 
 
-@elementwise(_hard_sigmoid_derivative, keep="output")
+@elementwise(_hard_sigmoid_derivative, keeps="output", kinks={-3.0: 0.0, 3.0: 0.0})
 def hard_sigmoid(z: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
     """Piecewise linear sigmoid, `a = relu6(z + 3)/6`, with `g'(z) = 1/6` for |z| < 3, else 0.
 
@@ -126,7 +126,7 @@ def _hard_tanh_derivative(z: Array) -> Array:
     return jnp.where(jnp.abs(z) > 1, 0, 1).astype(z.dtype)
 
 
-@elementwise(_hard_tanh_derivative, keep="input")
+@elementwise(_hard_tanh_derivative, keeps="input", kinks={-1.0: 1.0, 1.0: 1.0})
 def hard_tanh(z: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
     """Clipped identity, `a = min(max(z, −1), 1)`, with `g'(z) = 1` for |z| ≤ 1, else 0.
 
@@ -154,7 +154,7 @@ def _sparse_plus_derivative(a: Array) -> Array:
     return jnp.where(outside, 0, jnp.minimum(jnp.sqrt(jnp.where(outside, 1, a)), 1))
 
 
-@elementwise(_sparse_plus_derivative, keep="output")
+@elementwise(_sparse_plus_derivative, keeps="output")
 def sparse_plus(z: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
     """Softplus with a compact bend: `a = 0` for z ≤ −1, `(z + 1)²/4` between, `z` for z ≥ 1.
 
@@ -182,7 +182,7 @@ def _sparse_sigmoid_derivative(z: Array) -> Array:
     return jnp.where(distance < 1, 0.5, jnp.where(distance == 1, 0.25, 0)).astype(z.dtype)
 
 
-@elementwise(_sparse_sigmoid_derivative, keep="input")
+@elementwise(_sparse_sigmoid_derivative, keeps="input", kinks={-1.0: 0.25, 1.0: 0.25})
 def sparse_sigmoid(z: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
     """The derivative of `sparse_plus`: `a = min(max((z + 1)/2, 0), 1)`, `g'(z) = 1/2` for |z| < 1.
 
@@ -221,6 +221,7 @@ def _leaky_relu_wrt_slope(z: Array, negative_slope: Array) -> Array:
     from_output=_leaky_relu_from_output,
     from_input=_leaky_relu_from_input,
     wrt_parameter=_leaky_relu_wrt_slope,
+    kinks={0.0: 1.0},
 )
 def leaky_relu(
     z: Float[ArrayLike, "..."], negative_slope: Float[ArrayLike, "..."] | float = 0.01

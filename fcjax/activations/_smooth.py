@@ -12,7 +12,7 @@ def _sigmoid_derivative(a: Array) -> Array:
     return a * (1 - a)
 
 
-@elementwise(_sigmoid_derivative, keep="output")
+@elementwise(_sigmoid_derivative, keeps="output")
 def sigmoid(z: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
     """Logistic function, `a = 1/(1 + e⁻ᶻ)`, with `g'(z) = a (1 − a)`.
 
@@ -36,7 +36,7 @@ def _tanh_derivative(a: Array) -> Array:
     return (1 - a) * (1 + a)
 
 
-@elementwise(_tanh_derivative, keep="output")
+@elementwise(_tanh_derivative, keeps="output")
 def tanh(z: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
     """Hyperbolic tangent, `a = tanh z`, with `g'(z) = 1 − a²`.
 
@@ -60,7 +60,7 @@ def _softplus_derivative(a: Array) -> Array:
     return -jnp.expm1(-a)
 
 
-@elementwise(_softplus_derivative, keep="output")
+@elementwise(_softplus_derivative, keeps="output")
 def softplus(z: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
     """Soft rectifier, `a = log(1 + eᶻ)`, with `g'(z) = sigmoid(z) = 1 − e⁻ᵃ`.
 
@@ -84,7 +84,7 @@ def _log_sigmoid_derivative(a: Array) -> Array:
     return -jnp.expm1(a)
 
 
-@elementwise(_log_sigmoid_derivative, keep="output")
+@elementwise(_log_sigmoid_derivative, keeps="output")
 def log_sigmoid(z: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
     """Logarithm of the logistic function, `a = −log(1 + e⁻ᶻ)`, with `g'(z) = 1 − eᵃ`.
 
@@ -110,7 +110,7 @@ def _soft_sign_derivative(a: Array) -> Array:
     return jnp.square(1 - jnp.abs(a))
 
 
-@elementwise(_soft_sign_derivative, keep="output")
+@elementwise(_soft_sign_derivative, keeps="output")
 def soft_sign(z: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
     """Rational S curve, `a = z/(1 + |z|)`, with `g'(z) = 1/(1 + |z|)² = (1 − |a|)²`.
 
@@ -139,7 +139,7 @@ def _selu_derivative(a: Array) -> Array:
     return jnp.where(a > 0, _SELU_SCALE, a + _SELU_SCALE_ALPHA).astype(a.dtype)
 
 
-@elementwise(_selu_derivative, keep="output")
+@elementwise(_selu_derivative, keeps="output", kinks={0.0: _SELU_SCALE_ALPHA})
 def selu(z: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
     """Self-normalizing unit, `a = λ z` for z > 0, else `λα (eᶻ − 1)`; λ ≈ 1.0507, α ≈ 1.6733.
 
@@ -178,7 +178,12 @@ def _elu_wrt_alpha(z: Array, alpha: Array) -> Array:
     return jnp.expm1(jnp.where(z > 0, 0, z))
 
 
-@parametric(from_output=_elu_from_output, from_input=_elu_from_input, wrt_parameter=_elu_wrt_alpha)
+@parametric(
+    from_output=_elu_from_output,
+    from_input=_elu_from_input,
+    wrt_parameter=_elu_wrt_alpha,
+    kinks={0.0: 1.0},
+)
 def elu(
     z: Float[ArrayLike, "..."], alpha: Float[ArrayLike, "..."] | float = 1.0
 ) -> Float[Array, "..."]:
@@ -219,7 +224,10 @@ def _celu_wrt_alpha(z: Array, alpha: Array) -> Array:
 
 
 @parametric(
-    from_output=_celu_from_output, from_input=_celu_from_input, wrt_parameter=_celu_wrt_alpha
+    from_output=_celu_from_output,
+    from_input=_celu_from_input,
+    wrt_parameter=_celu_wrt_alpha,
+    kinks={0.0: 1.0},
 )
 def celu(
     z: Float[ArrayLike, "..."], alpha: Float[ArrayLike, "..."] | float = 1.0

@@ -1,6 +1,7 @@
 """Activations that couple the numbers along an axis: softmax and its logarithm."""
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +9,7 @@ from jax import Array
 from jaxtyping import ArrayLike, Bool, Float
 
 from .._arguments import describe, floating
-from .._rule import Rule, register
+from ._facts import Rule, with_facts
 
 _Axis = int | tuple[int, ...]
 
@@ -39,6 +40,12 @@ def _softmax_bwd(axis: _Axis, P: Array, dP: Array) -> tuple[Array, None]:
 _softmax.defvjp(_softmax_fwd, _softmax_bwd)
 
 
+def _softmax_rule(axis: _Axis = -1, where: Any = None) -> Rule:
+    fwd = partial(_softmax_fwd, axis, where=_mask(where))
+    return Rule(fwd, partial(_softmax_pull, axis), "output")
+
+
+@with_facts(_softmax_rule)
 def softmax(
     z: Float[ArrayLike, "..."],
     axis: _Axis = -1,
@@ -79,11 +86,10 @@ def _log_softmax_fwd(
     return A, (A, where)
 
 
-def _log_softmax_pull(axis: _Axis, kept: tuple[Array, Array | None], dA: Array) -> Array:
+def _log_softmax_pull(axis: _Axis, where: Array | None, A: Array, dA: Array) -> Array:
     # A = Z − log Σ eᶻ, and the differential of the last term is Σ P ⊙ Ż with P = eᴬ:
     # ⟨dA, Ȧ⟩ = ⟨dA, Ż⟩ − Σ dA ⟨P, Ż⟩ = ⟨dA − P Σ dA, Ż⟩.
     # A masked entry is the constant −∞: it takes no part in the sums and has dZ = 0.
-    A, where = kept
     dA = dA if where is None else jnp.where(where, dA, 0)
     return dA - jnp.exp(A) * jnp.sum(dA, axis, keepdims=True)
 
@@ -91,12 +97,24 @@ def _log_softmax_pull(axis: _Axis, kept: tuple[Array, Array | None], dA: Array) 
 def _log_softmax_bwd(
     axis: _Axis, kept: tuple[Array, Array | None], dA: Array
 ) -> tuple[Array, None]:
-    return _log_softmax_pull(axis, kept, dA), None
+    A, where = kept
+    return _log_softmax_pull(axis, where, A, dA), None
 
 
 _log_softmax.defvjp(_log_softmax_fwd, _log_softmax_bwd)
 
 
+def _log_softmax_rule(axis: _Axis = -1, where: Any = None) -> Rule:
+    mask = _mask(where)
+
+    def fwd(Z: Array) -> tuple[Array, Array]:
+        A = _log_softmax_value(axis, Z, mask)
+        return A, A
+
+    return Rule(fwd, partial(_log_softmax_pull, axis, mask), "output")
+
+
+@with_facts(_log_softmax_rule)
 def log_softmax(
     z: Float[ArrayLike, "..."],
     axis: _Axis = -1,
@@ -127,10 +145,3 @@ def _mask(where: Bool[ArrayLike, "..."] | None) -> Array | None:
     if where.dtype != jnp.bool_:
         raise TypeError(f"where must be a boolean array, got {describe(where)}")
     return where
-
-
-# in a network, called with their defaults
-register(softmax, Rule(partial(_softmax_fwd, -1, where=None), partial(_softmax_pull, -1)))
-register(
-    log_softmax, Rule(partial(_log_softmax_fwd, -1, where=None), partial(_log_softmax_pull, -1))
-)
