@@ -45,7 +45,7 @@ bench-power: $(POWER)/power.stamp
 	$(POWER)/bin/python benchmarks/power.py
 
 $(VENV)/demo.stamp: $(VENV)/pip.stamp pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable .
+	$(BIN)/python -m pip install --quiet --editable '.[app]'
 	touch $@
 
 $(VENV)/test.stamp: $(VENV)/pip.stamp pyproject.toml

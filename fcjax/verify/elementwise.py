@@ -121,7 +121,8 @@ class ElementwiseReport:
         yield "Numbers below the smallest normal one count as zero.", ""
 
     def _table(self) -> Iterator[Line]:
-        rows, styles = [("", "", "", "at z", "got", "want")], ["bold"]
+        rows: list[tuple[str, ...]] = [("", "", "", "at z", "got", "want")]
+        styles = ["bold"]
         for quantity, errors in (("value", self.value), ("derivative", self.derivative)):
             for kind, finding in errors._asdict().items():
                 if finding:
