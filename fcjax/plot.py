@@ -1,6 +1,8 @@
 """Pictures of training: loss curves, wrong answers, confusion, regression.
 
 Every function draws into a matplotlib Axes that the caller made, and needs no display.
+
+Needs the extra `fcjax[app]`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -8,9 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure, SubFigure
+
+try:
+    from matplotlib.axes import Axes
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure, SubFigure
+except ImportError as error:
+    raise ImportError("pictures need matplotlib: pip install 'fcjax[app]'") from error
 
 
 def figure(width: float, height: float) -> Figure:

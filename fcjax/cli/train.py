@@ -24,29 +24,18 @@ _console = Console(soft_wrap=True, highlight=False)
 
 
 def train(
-    dataset: str = "digits",
-    hidden: tuple[int, ...] | None = None,
-    activation: str = "relu",
-    optimizer: str = "adam",
-    lr: float | None = None,
-    epochs: int | None = None,
-    batch_size: int = 32,
-    seed: int = 0,
-    out: Path = Path("out"),
+    *,
+    dataset: str,
+    hidden: tuple[int, ...] | None,
+    activation: str,
+    optimizer: str,
+    lr: float | None,
+    epochs: int | None,
+    batch_size: int,
+    seed: int,
+    out: Path,
 ) -> None:
-    """Train a network on real data, compare its gradients with autodiff, and draw the result.
-
-    Args:
-        dataset: digits, breast-cancer, diabetes (regression), iris, wine or mnist5k.
-        hidden: units of each hidden layer; by default 256 128 for images and 16 for tables.
-        activation: activation of the hidden layers, by name.
-        optimizer: any optimizer of Optax, by name.
-        lr: learning rate; by default the optimizer's own, or 0.001 where it has none.
-        epochs: passes over the training data; by default 30 for images and 200 for tables.
-        batch_size: examples per step.
-        seed: of the split, the starting weights and the shuffling.
-        out: folder that the picture is written to.
-    """
+    """Train a network on real data, compare its gradients with autodiff, and draw the result."""
     start = time.perf_counter()
     one_of("activation", activation, ACTIVATIONS)
     update = optimizer_named(optimizer, lr)

@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from tqdm.auto import tqdm
 
 from .. import checkpoint
 from .._arguments import describe
+from .._progress import tqdm
 from .epoch import check_batch_size, count_examples, make_train_epoch
 from .loop import ArrayEpochs, BatchEpochs, EpochEnd, Metrics, evaluate
 from .state import TrainState, init_state
