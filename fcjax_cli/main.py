@@ -5,8 +5,6 @@ import sys
 
 def main() -> None:
     """Run the command; a wrong argument is explained in one line.
-
-    Source: tyro, which makes the options from the signatures of the functions.
     """
     try:
         import rich  # noqa: F401 - what is printed needs it
