@@ -4,8 +4,7 @@ import sys
 
 
 def main() -> None:
-    """Run the command; a wrong argument is explained in one line.
-    """
+    """Run the command; a wrong argument is explained in one line."""
     try:
         import rich  # noqa: F401 - what is printed needs it
         import tyro
