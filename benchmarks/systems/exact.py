@@ -11,14 +11,16 @@ from ..networks import Network
 from ..program import Facts, Program
 from .of_jax import product
 
+BF16 = jnp.bfloat16
 
-def weight_gradient(network: Network, system: str) -> Program:
+
+def weight_gradient(network: Network, way: str) -> Program:
     """The largest error of dW of the first hidden layer, relative to its largest entry."""
     layer = {
-        "fcjax": lambda x, w: fcjax.dense(x, w, compute_dtype=jnp.bfloat16),
+        "fcjax": lambda x, w: fcjax.dense(x, w, compute_dtype=BF16),
         "bf16 result": lambda x, w: product(x, w, "bfloat16", "bfloat16"),
         "f32 result": lambda x, w: product(x, w, "bfloat16", "float32"),
-    }[system]
+    }[way]
 
     def inspect() -> Facts:
         X, W = jnp.asarray(network.batches()[0][0]), jnp.asarray(network.weights()[0][0])
@@ -31,4 +33,4 @@ def weight_gradient(network: Network, system: str) -> Program:
 
 
 def _rounded(V: Array) -> np.ndarray:
-    return np.float64(V.astype(jnp.bfloat16))
+    return np.float64(V.astype(BF16))

@@ -19,11 +19,9 @@ OPERATIONS = 1e9
 
 def weight_gradient(case: Product, way: str) -> Program:
     """`Xᵀ dZ`, again and again, of an X that was computed just before, as activations are."""
-    shapes = (case.examples, case.n_in), (case.examples, case.n_out)
-    X, dZ = (
-        jax.random.normal(key, shape).astype(case.dtype)
-        for key, shape in zip(jax.random.split(jax.random.key(0)), shapes, strict=True)
-    )
+    keys = jax.random.split(jax.random.key(0))
+    X = jax.random.normal(keys[0], (case.examples, case.n_in)).astype(case.dtype)
+    dZ = jax.random.normal(keys[1], (case.examples, case.n_out)).astype(case.dtype)
     steps = math.ceil(OPERATIONS / (2 * case.examples * case.n_in * case.n_out))
     by_xla = partial(limit.weight_gradient, order=way, dtype=X.dtype)
     contract = _of_the_rule if way == "fcjax" else by_xla

@@ -1,6 +1,5 @@
-"""Temporaries of the unrolled 8 × 1024 network at batch 2048, for every activation."""
+"""Temporaries of an unrolled network for every activation, from shapes alone."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -9,39 +8,31 @@ from jax import Array
 
 import fcjax
 
-from ..program import Facts, Program, memory
-from .stacks import plain
-
-SIZES, BATCH = (1024,) * 9, 2048
+from ..cases import ACTIVATIONS, Deep
+from ..program import Program, compiled
 
 
-def temporaries(activations: tuple[str, ...], system: str) -> Program:
+def temporaries(deep: Deep, way: str) -> Program:
     """Compile loss and gradient with each activation, and run nothing."""
-    network = {"fcjax": _fcjax, "jax.grad": _plain}[system]
+    network = {"fcjax": _fcjax, "jax.grad": _plain}[way]
+    sizes = (deep.width,) * (deep.layers + 1)
+    params = jax.eval_shape(lambda: fcjax.init(jax.random.key(0), sizes))
+    X = jax.ShapeDtypeStruct((deep.batch, deep.width), jnp.float32)
 
-    def inspect() -> Facts:
-        return {"temp": {name: _temporaries(network(name)) for name in activations}}
+    def temporary(activation: str) -> int:
+        gradient = jax.value_and_grad(
+            lambda params, X: jnp.mean(network(params, X, activation) ** 2)
+        )
+        return compiled(jax.jit(gradient), params, X)["memory"]["temp"]
 
-    return Program(None, 1, inspect)
-
-
-def _temporaries(network: Callable[[Any, Array], Array]) -> int:
-    params = jax.eval_shape(lambda: fcjax.init(jax.random.key(0), SIZES))
-    X = jax.ShapeDtypeStruct((BATCH, SIZES[0]), jnp.float32)
-    loss = jax.jit(jax.value_and_grad(lambda params, X: jnp.mean(network(params, X) ** 2)))
-    return memory(loss.lower(params, X).compile())["temp"]
-
-
-def _fcjax(activation: str) -> Callable[[Any, Array], Array]:
-    return lambda params, X: fcjax.mlp(params, X, activations=activation)
+    return Program(None, 1, lambda: {"temp": {name: temporary(name) for name in ACTIVATIONS}})
 
 
-def _plain(activation: str) -> Callable[[Any, Array], Array]:
-    g = plain(activation)
+def _fcjax(params: Any, X: Array, activation: str) -> Array:
+    return fcjax.mlp(params, X, activations=activation)
 
-    def network(params: Any, A: Array) -> Array:
-        for w, b in params[:-1]:
-            A = g(A @ w + b)
-        return A @ params[-1].w + params[-1].b
 
-    return network
+def _plain(params: Any, A: Array, activation: str) -> Array:
+    for w, b in params[:-1]:
+        A = getattr(jax.nn, activation)(A @ w + b)
+    return A @ params[-1].w + params[-1].b
