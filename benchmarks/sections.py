@@ -69,10 +69,10 @@ MIXED_SYSTEMS = {
     "limit bf16": _system("limit:limit", dtype="bfloat16", loop=True),
 }
 ENSEMBLES = {
-    "one after another": _system("ensembles:ensemble"),
-    "vmap of train_epoch": _system("ensembles:ensemble", together=True),
-    "one after another, unshuffled": _system("ensembles:ensemble", shuffle=False),
-    "vmap of train_epoch, unshuffled": _system("ensembles:ensemble", together=True, shuffle=False),
+    "one after another": _system("of_fcjax:ensemble"),
+    "vmap of train_epoch": _system("of_fcjax:ensemble", together=True),
+    "one after another, unshuffled": _system("of_fcjax:ensemble", shuffle=False),
+    "vmap of train_epoch, unshuffled": _system("of_fcjax:ensemble", together=True, shuffle=False),
 }
 UNROLLED_WAYS = ("unrolled", "unrolled, jax.grad")
 SCANNED_WAYS = ("scan, jax.grad", "fcjax.stack")
@@ -102,9 +102,9 @@ def sections(platform: str) -> dict[str, Section]:
     speed = SINGLE_LIMITS | LOOPS | OURS | PEERS | IN_SCAN
     small = LOOPS | OURS | IN_SCAN
     mixed = MIXED if platform == "cpu" else dict.fromkeys(MAIN + MIXED)
-    rounding = _ways("exact:weight_gradient", "fcjax", "bf16 result", "f32 result")
-    saved = _ways("saved:temporaries", "fcjax", "jax.grad")
-    products = _ways("products:weight_gradient", "XᵀdZ", "(dZᵀX)ᵀ", "fcjax")
+    rounding = _ways("weight_gradient:rounded", "fcjax", "bf16 result", "f32 result")
+    saved = _ways("stacks:saved", "fcjax", "jax.grad")
+    products = _ways("weight_gradient:timed", "XᵀdZ", "(dZᵀX)ᵀ", "fcjax")
     stacks = _ways("stacks:gradient", *UNROLLED_WAYS, *SCANNED_WAYS)
     scanned = _ways("stacks:gradient", *SCANNED_WAYS)
     deepest = {"fcjax.stack, remat_every=100": _system("stacks:trained", remat_every=100)}

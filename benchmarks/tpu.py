@@ -25,8 +25,6 @@ from .results import RESULTS, save
 from .run import commit, now
 from .systems import of_fcjax, of_jax, stacks
 
-# The name of each argument's memory in XLA's estimate of a program's cost.
-ACCESSED = "bytes accessed"
 Make = Callable[[], tuple[Any, ...]]
 
 
@@ -71,4 +69,4 @@ def _bytes(make: Make, chip: jax.Device) -> dict[str, int]:
         lambda v: jax.ShapeDtypeStruct(v.shape, v.dtype, sharding=where), (state, batches[0])
     )
     compiled = function.lower(*shapes).compile()
-    return {"bytes": int(compiled.cost_analysis()[ACCESSED]), **memory(compiled)}
+    return {"bytes": int(compiled.cost_analysis()["bytes accessed"]), **memory(compiled)}

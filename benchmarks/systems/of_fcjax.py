@@ -1,7 +1,7 @@
-"""fcjax."""
+"""fcjax: one network, or many of one shape."""
 
 from collections.abc import Callable
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any
 
 import jax
@@ -12,9 +12,10 @@ from jax import Array
 import fcjax
 
 from ..networks import LEARNING_RATE, Network
-from ..program import Program
+from ..program import Program, memory_of
 from .of_jax import training
 
+MEMBERS = 32
 OPTIMIZER = optax.sgd(LEARNING_RATE)
 
 
@@ -45,3 +46,25 @@ def train(network: Network, shuffle: bool = False, **options: Any) -> Program:
         *parts(network, shuffle=shuffle, **options), network.steps, attrgetter("loss")
     )
     return program._replace(comparable=not shuffle)
+
+
+def ensemble(network: Network, together: bool = False, shuffle: bool = True) -> Program:
+    """An epoch of the first, an epoch of the second and so on, or all under one `jax.vmap`."""
+    epoch, _, (data,) = parts(network, shuffle=shuffle)
+
+    def start(key: Array) -> fcjax.TrainState:
+        return fcjax.init_state(fcjax.init(key, network.sizes), OPTIMIZER, key=key)
+
+    states = [jax.vmap(start)(jax.random.split(jax.random.key(0), MEMBERS))]
+    if together:
+        epoch = jax.jit(jax.vmap(epoch, in_axes=(0, None)), donate_argnums=0)
+    else:
+        states = [jax.tree.map(itemgetter(i), states[0]) for i in range(MEMBERS)]
+
+    def run() -> list[Array]:
+        for i, state in enumerate(states):
+            states[i], info = epoch(state, data)
+        jax.block_until_ready(states)
+        return [info.loss.mean()]
+
+    return Program(run, network.steps, lambda: memory_of(epoch, states[0], data), False)

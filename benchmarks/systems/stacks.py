@@ -10,7 +10,7 @@ from jax import Array, lax
 
 import fcjax
 
-from ..cases import Deep
+from ..cases import ACTIVATIONS, Deep
 from ..networks import LEARNING_RATE
 from ..program import Facts, Program, Skip, compiled, memory_of
 from . import of_jax
@@ -63,12 +63,28 @@ def loss_and_arguments(
 ) -> tuple[Callable[[Params, Batch], Array], Params, Batch]:
     """Return the loss, the parameters in the form that it takes, and a batch."""
     every = round(deep.layers**0.5) if remat else None
-    by_autodiff = partial(_plain_loss, getattr(jax.nn, deep.activation))
+    by_autodiff = partial(_plain_loss, activation=deep.activation)
     by_rules = classification(activations=deep.activation, remat_every=every)
     params = _parameters(deep)
     if "unrolled" in way:
         params = fcjax.unstack(params)
     return by_autodiff if "jax.grad" in way else by_rules, params, _batch(deep)
+
+
+def saved(deep: Deep, way: str) -> Program:
+    """Count the temporaries of the unrolled network with each activation, from shapes alone."""
+    sizes = (deep.width,) * (deep.layers + 1)
+    params = jax.eval_shape(lambda: fcjax.init(jax.random.key(0), sizes))
+    X = jax.ShapeDtypeStruct((deep.batch, deep.width), jnp.float32)
+    network = {"fcjax": _by_rules, "jax.grad": _by_autodiff}[way]
+
+    def temporaries(activation: str) -> int:
+        def loss(params: Params, X: Array) -> Array:
+            return jnp.mean(network(params, X, activation) ** 2)
+
+        return compiled(jax.jit(jax.value_and_grad(loss)), params, X)["memory"]["temp"]
+
+    return Program(None, 1, lambda: {"temp": {name: temporaries(name) for name in ACTIVATIONS}})
 
 
 def _parameters(deep: Deep) -> Params:
@@ -90,14 +106,22 @@ def _batch(deep: Deep) -> Batch:
     return X, jax.random.randint(keys[1], (deep.batch,), 0, CLASSES)
 
 
-def _plain_loss(g: Callable[[Array], Array], params: Params, batch: Batch) -> Array:
+def _by_rules(params: Params, A: Array, activation: str) -> Array:
+    return fcjax.mlp(params, A, activations=activation)
+
+
+def _by_autodiff(params: Params, A: Array, activation: str) -> Array:
     """Under scan where the hidden layers are one, with an axis of layers; unrolled elsewhere."""
-    A, y = batch
+    g = getattr(jax.nn, activation)
     *hidden, output = params
     for w, b in hidden:
         if w.ndim == 3:
             A, _ = lax.scan(lambda A, layer: (g(A @ layer[0] + layer[1]), None), A, (w, b))
         else:
             A = g(A @ w + b)
-    logits = A @ output.w + output.b
-    return optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
+    return A @ output.w + output.b
+
+
+def _plain_loss(params: Params, batch: Batch, activation: str) -> Array:
+    logits = _by_autodiff(params, batch[0], activation)
+    return optax.softmax_cross_entropy_with_integer_labels(logits, batch[1]).mean()
