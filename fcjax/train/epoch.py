@@ -81,20 +81,37 @@ def check_batch_size(batch_size: Any) -> None:
         raise ValueError(f"batch_size must be positive, got {batch_size}")
 
 
-def count_examples(data: Any) -> int:
+def count_examples(data: Any, name: str = "data") -> int:
     """Return the common first dimension of all arrays, or raise ValueError."""
-    leaves = jax.tree_util.tree_leaves_with_path(data)
     lengths = {
-        "data" + jax.tree_util.keystr(path): leaf.shape[0] if jnp.ndim(leaf) else None
-        for path, leaf in leaves
+        name + jax.tree_util.keystr(path): _first_dimension(name, path, leaf)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(data)
     }
-    (first, *others) = set(lengths.values()) or {None}
-    if others or not first:
+    if len(set(lengths.values())) != 1 or 0 in lengths.values():
         raise ValueError(
-            "data must be arrays with one first dimension, the number of examples, at least 1; "
-            f"got first dimensions {lengths}"
+            f"{name} must be arrays with one first dimension, the number of examples, at least 1; "
+            f"got first dimensions {_differing(lengths)}"
         )
-    return first
+    return next(iter(lengths.values()))
+
+
+def _differing(lengths: dict[str, int]) -> dict[str, int]:
+    """Return the first entry, and the first one that differs from it."""
+    first = next(iter(lengths.items()), ("", 0))
+    others = [item for item in lengths.items() if item[1] != first[1]]
+    return dict([*lengths.items()][:1] + others[:1])
+
+
+def _first_dimension(name: str, path: tuple[Any, ...], leaf: Any) -> int:
+    shape = getattr(leaf, "shape", ())
+    if shape:
+        return shape[0]
+    place, around = (name + jax.tree_util.keystr(p) for p in (path, path[:1]))
+    hint = "" if place == around else f"; a list is no array, convert it: np.asarray({around})"
+    raise ValueError(
+        f"{place} must be an array whose first dimension counts the examples, "
+        f"got {describe(leaf)}{hint}"
+    )
 
 
 def in_order(state: TrainState, data: Any, shuffle: bool) -> Any:

@@ -248,16 +248,16 @@ def _scoring(
     """Return the figures of an epoch's end as a function of the parameters."""
     score = evaluate(with_key(loss, has_aux=False), metrics)
     if validation_data is not None:
-        batches = _as_batches(validation_data)
+        batches = _as_batches("validation_data", validation_data)
         return lambda params: {f"val_{n}": v for n, v in score(params, batches).items()}
     if not metrics:
         return lambda params: {}
-    batches = _as_batches(data)
+    batches = _as_batches("data", data)
     return lambda params: {n: v for n, v in score(params, batches).items() if n != "loss"}
 
 
-def _as_batches(data: Any) -> Iterable[Any]:
+def _as_batches(name: str, data: Any) -> Iterable[Any]:
     if not _is_arrays(data):
         return data
-    count_examples(data)
+    count_examples(data, name)
     return [jax.tree.map(jnp.asarray, data)]

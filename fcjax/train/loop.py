@@ -88,7 +88,7 @@ def run_steps(
     history = _History(step)
     sizes = []
     for batch in batches:
-        sizes.append(count_examples(batch))
+        sizes.append(count_examples(batch, "batch"))
         history.check_last()
         start = state
         state, info = step(start, batch)
@@ -144,7 +144,7 @@ def evaluate(
         rows, sizes = [], []
         for batch in batches:
             rows.append(figures(params, batch))
-            sizes.append(count_examples(batch))
+            sizes.append(count_examples(batch, "batch"))
         if not rows:
             raise ValueError("validation_data gave no batch; pass something that starts anew")
         return {name: float(np.average([r[name] for r in rows], weights=sizes)) for name in rows[0]}

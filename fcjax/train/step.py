@@ -113,7 +113,9 @@ def with_key(loss_fn: LossFn, has_aux: bool) -> Callable[..., tuple[Array, Any]]
 
 def _split(result: Any) -> tuple[Any, Any]:
     if not isinstance(result, tuple) or len(result) != 2:
-        raise TypeError(f"with has_aux=True loss_fn must return (loss, aux), got {result!r}")
+        raise TypeError(
+            f"with has_aux=True loss_fn must return (loss, aux), got {describe(result)}"
+        )
     return result
 
 
