@@ -76,3 +76,72 @@ def test_the_result_of_a_loss_is_described_and_not_printed():
     text = refused(step, fcjax.init_state(PARAMS, OPTIMIZER), (X, Y))
     assert "must return (loss, aux), got tuple" in text
     assert "float32[300, 300]" in text
+
+
+def states_and_batch(optimizer=OPTIMIZER):
+    return fcjax.init_state(PARAMS, optimizer), (X, Y)
+
+
+def make_epoch(loss_fn, optimizer):
+    return fcjax.make_train_epoch(loss_fn, optimizer, batch_size=5)
+
+
+def noisy_loss(params, batch, key):
+    return loss(params, batch) + jax.random.uniform(key)
+
+
+COMPILED = pytest.mark.parametrize("make", [fcjax.make_train_step, make_epoch])
+
+
+@COMPILED
+@pytest.mark.parametrize("loss_fn", [loss, noisy_loss])
+def test_a_state_that_was_overwritten_is_refused_by_name(make, loss_fn):
+    run = make(loss_fn, OPTIMIZER)
+    first, batch = states_and_batch()
+    second, _ = run(first, batch)
+    text = refused(run, first, batch)
+    assert text.startswith("state.step was overwritten by an earlier call")
+    assert "go on with the state that the call returned" in text
+    mixed = second._replace(params=first.params)
+    assert refused(run, mixed, batch).startswith("state.params[0].w was overwritten")
+
+
+@COMPILED
+def test_what_is_no_state_is_refused_by_name(make):
+    run = make(loss, OPTIMIZER)
+    state, batch = states_and_batch()
+    accepted = "state must be a TrainState, as from init_state(params, optimizer) or a step, got "
+    assert refused(run, PARAMS, batch) == accepted + "tuple (Layer(float32[3, 4], float32[4]),)"
+    assert refused(run, tuple(state), batch).startswith(accepted + "tuple (int32[], ")
+    returned = run(state, batch)
+    assert refused(run, returned, batch).startswith(accepted + "tuple (TrainState(")
+
+
+@COMPILED
+def test_the_state_of_another_optimizer_is_refused(make):
+    of_sgd, batch = states_and_batch()
+    of_adam, _ = states_and_batch(optax.adam(0.1))
+    text = refused(make(loss, optax.adam(0.1)), of_sgd, batch)
+    assert text.startswith("state.opt_state must be that of this optimizer")
+    assert text.endswith("ScaleByAdamState, EmptyState, got EmptyState, EmptyState")
+    # plain descent has no state of its own, and would hand any other one on without a word
+    text = refused(make(loss, OPTIMIZER), of_adam, batch)
+    assert text.endswith("EmptyState, EmptyState, got ScaleByAdamState, EmptyState")
+
+
+@COMPILED
+def test_the_optimizer_state_of_other_params_is_refused(make):
+    adam = optax.adam(0.1)
+    state, batch = states_and_batch(adam)
+    wider = adam.init(fcjax.init(jax.random.key(0), (3, 5)))
+    text = refused(make(loss, adam), state._replace(opt_state=wider), batch)
+    assert text.endswith("got one of params of other shapes")
+
+
+@COMPILED
+def test_an_error_of_the_loss_itself_stays_as_it_is(make):
+    def failing(params, batch):
+        raise ValueError("words of the loss")
+
+    state, batch = states_and_batch()
+    assert refused(make(failing, OPTIMIZER), state, batch) == "words of the loss"

@@ -9,9 +9,10 @@ import optax
 from jax import lax
 
 from .._arguments import describe
+from .compiled import Compiled
 from .shuffle import random_order
 from .state import StepInfo, TrainState
-from .step import LossFn, TrainStep, step_function, stream
+from .step import LossFn, step_function, stream, takes_key
 
 
 def make_train_epoch(
@@ -22,7 +23,7 @@ def make_train_epoch(
     shuffle: bool = True,
     has_aux: bool = False,
     grad_norm: bool = False,
-) -> TrainStep:
+) -> Compiled:
     """Return `train_epoch(state, data) -> (state, StepInfo)`: every batch in one compiled call.
 
     No example is dropped: where `batch_size` does not divide the number of examples, the last batch
@@ -45,7 +46,7 @@ def make_train_epoch(
     Raises:
         TypeError: as `make_train_step`; `batch_size` is not an integer.
         ValueError: `batch_size` is not positive; when called, `data` has no examples or arrays of
-            different lengths.
+            different lengths, or the state is one that a step refuses.
 
     Source: Bottou, Curtis & Nocedal, Optimization methods for large-scale machine learning, SIAM
     Review 60 (2018), section 3.3.
@@ -70,7 +71,7 @@ def make_train_epoch(
             infos = jax.tree.map(lambda many, one: jnp.concatenate([many, one[None]]), infos, info)
         return state, infos
 
-    return jax.jit(train_epoch, donate_argnums=0)
+    return Compiled(train_epoch, uses_key=shuffle or takes_key(loss_fn))
 
 
 def check_batch_size(batch_size: Any) -> None:

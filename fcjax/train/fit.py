@@ -12,10 +12,11 @@ from tqdm.auto import tqdm
 
 from .. import checkpoint
 from .._arguments import describe
+from .compiled import Compiled
 from .epoch import check_batch_size, count_examples, make_train_epoch
 from .loop import ArrayEpochs, BatchEpochs, EpochEnd, Metrics, evaluate
 from .state import TrainState, init_state
-from .step import LossFn, step_function, with_key
+from .step import LossFn, step_function, takes_key, with_key
 
 History = dict[str, list[float]]
 
@@ -202,7 +203,8 @@ def _epochs(
     batch_size: int | None,
     shuffle: bool,
 ) -> ArrayEpochs | BatchEpochs:
-    step = jax.jit(step_function(loss, optimizer, has_aux=False, grad_norm=False))
+    plain = step_function(loss, optimizer, has_aux=False, grad_norm=False)
+    step = Compiled(plain, uses_key=takes_key(loss), overwrites=False)
     if not _is_arrays(data):
         if not isinstance(data, Iterable):
             raise TypeError(

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from .compiled import Run
 from .epoch import batches_of, count_examples, in_order
 from .state import StepInfo, TrainState, copy_arrays
-from .step import TrainStep
 
 
 class EpochEnd(NamedTuple):
@@ -42,8 +42,8 @@ class NonFiniteLossError(FloatingPointError):
 class ArrayEpochs(NamedTuple):
     """Epochs over arrays: one compiled call each; gone through again step by step if it fails."""
 
-    train_epoch: TrainStep
-    step: TrainStep
+    train_epoch: Run
+    step: Run
     data: Any
     batch_size: int
     shuffle: bool
@@ -64,7 +64,7 @@ class ArrayEpochs(NamedTuple):
 class BatchEpochs(NamedTuple):
     """Epochs over any iterable of batches."""
 
-    step: TrainStep
+    step: Run
     batches: Iterable[Any]
 
     def run(self, state: TrainState) -> tuple[TrainState, float]:
@@ -79,7 +79,7 @@ class BatchEpochs(NamedTuple):
 
 
 def run_steps(
-    step: TrainStep, state: TrainState, batches: Iterable[Any]
+    step: Run, state: TrainState, batches: Iterable[Any]
 ) -> tuple[TrainState, list[float], list[int]]:
     """Step through the batches; return the state, the losses and the batch sizes.
 
@@ -100,7 +100,7 @@ def run_steps(
 class _History:
     """The last two steps, in case that the last one has to be undone."""
 
-    def __init__(self, step: TrainStep):
+    def __init__(self, step: Run):
         self._step = step
         self._steps: list[tuple[TrainState, Any, StepInfo]] = []
         self.losses: list[float] = []

@@ -76,6 +76,35 @@ def check_optimizer(optimizer: Any) -> None:
         )
 
 
+def check_opt_state(state: TrainState, optimizer: optax.GradientTransformation) -> None:
+    """Raise ValueError unless `state.opt_state` has the form that the optimizer gives to its own.
+
+    Only forms are looked at, so that a step does this while it is traced and never again.
+    """
+    own = jax.eval_shape(optimizer.init, state.params)
+    if _parts(own) != _parts(state.opt_state):
+        raise ValueError(
+            "state.opt_state must be that of this optimizer, from init_state(params, optimizer): "
+            f"{_parts(own)}, got {_parts(state.opt_state)}"
+        )
+    if _shapes(own) != _shapes(state.opt_state):
+        raise ValueError(
+            "state.opt_state must be that of an optimizer of these params, from "
+            "init_state(params, optimizer), got one of params of other shapes"
+        )
+
+
+def _parts(opt_state: Any) -> str:
+    """Name the parts of an optimizer's state."""
+    is_chain = type(opt_state) in (tuple, list)
+    return ", ".join(type(part).__name__ for part in (opt_state if is_chain else [opt_state]))
+
+
+def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path): jnp.shape(leaf) for path, leaf in leaves}
+
+
 def copy_arrays(tree: Any) -> Any:
     """Copy every array, so that no two leaves share memory and none is shared with the caller.
 
