@@ -167,6 +167,29 @@ def test_patience_stops_and_returns_the_best_parameters():
     assert_same_bits(result.params, seen[best].state.params)
 
 
+def test_a_validation_loss_of_nan_is_no_best_one():
+    held_out = (X[:7], Y[:7])
+    plain = fit(validation_data=held_out, epochs=5).history["val_loss"]
+
+    def loss(params, batch):
+        value = loss_fn(params, batch)
+        return jnp.where((len(batch[0]) == 7) & (value > plain[2] * 1.001), jnp.nan, value)
+
+    result = fit(loss=loss, validation_data=held_out, epochs=5, patience=9)
+    assert np.isnan(result.history["val_loss"]).tolist() == [True, True, False, False, False]
+    best = fit(epochs=1 + int(np.nanargmin(result.history["val_loss"])))
+    assert_same_bits(result.params, best.params)
+
+
+def test_patience_ends_a_run_whose_validation_loss_is_always_nan():
+    def loss(params, batch):
+        return jnp.where(len(batch[0]) == 7, jnp.nan, loss_fn(params, batch))
+
+    result = fit(loss=loss, epochs=9, patience=2, validation_data=(X[:7], Y[:7]))
+    assert len(result.history["loss"]) == 2
+    assert_same_bits(result.params, PARAMS)
+
+
 def test_a_callback_can_stop_and_keep_the_state():
     kept = []
 

@@ -149,8 +149,10 @@ class _Run(NamedTuple):
 
 
 def _since_best(history: History) -> int:
-    """Epochs since the monitored loss was last lower than ever before."""
+    """Epochs since the monitored loss was last lower than ever before; NaN never is."""
     losses = history.get("val_loss", history["loss"])
+    if np.isnan(losses).all():
+        return len(losses)
     return len(losses) - 1 - int(np.nanargmin(losses))
 
 
