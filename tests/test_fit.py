@@ -190,6 +190,45 @@ def test_patience_ends_a_run_whose_validation_loss_is_always_nan():
     assert_same_bits(result.params, PARAMS)
 
 
+@pytest.mark.parametrize("held_out", [None, (X[:7], Y[:7]), [(X[:7], Y[:7])]])
+@pytest.mark.parametrize("result", ["each", "pair", "name"])
+@pytest.mark.usefixtures("unchecked")
+def test_a_metric_that_is_no_number_is_refused_before_the_first_epoch(held_out, result):
+    def metric(params, batch):
+        distances = jnp.abs(fcjax.mlp(params, batch[0]) - batch[1]).mean(1)
+        return {"each": distances, "pair": (distances.mean(), 1), "name": "distance"}[result]
+
+    seen = []
+    with pytest.raises(TypeError, match=r"metrics\['far'\] must return one number, .*, got "):
+        fit(metrics={"far": metric}, validation_data=held_out, callbacks=seen.append)
+    assert not seen
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_metric_that_is_no_number_is_refused_on_batches_seen_once():
+    def loader():
+        return iter([(X[:7], Y[:7])])
+
+    class Loader:
+        def __iter__(self):
+            return loader()
+
+    with pytest.raises(TypeError, match=r"metrics\['far'\] must return one number, .*float32\[7\]"):
+        fit(metrics={"far": lambda p, b: b[0][:, 0]}, validation_data=Loader())
+
+
+def test_a_metric_may_be_a_constant_or_an_integer():
+    history = fit(metrics={"one": lambda p, b: 1, "most": lambda p, b: jnp.argmax(b[0][0])}).history
+    assert history["one"] == [1.0] * 3
+    assert history["most"] == [float(np.argmax(X[0]))] * 3
+
+
+def test_one_callback_needs_no_list():
+    seen = []
+    fit(callbacks=seen.append)
+    assert [end.epoch for end in seen] == [1, 2, 3]
+
+
 def test_a_callback_can_stop_and_keep_the_state():
     kept = []
 
@@ -286,6 +325,16 @@ WRONG = [
     ({"optimizer": "adam"}, TypeError, "optimizer must be an Optax"),
     ({"params": (1, 2)}, TypeError, r"params\[0\] must be a floating-point array"),
     ({"loss": None}, TypeError, "loss_fn must be a function"),
+    ({"seed": 1.5}, TypeError, "seed must be an integer, got float 1.5"),
+    ({"metrics": [mean_distance]}, TypeError, "metrics must map names to functions .*got list"),
+    ({"metrics": mean_distance}, TypeError, "metrics must map names to functions .*got function"),
+    ({"metrics": {"distance": 0.5}}, TypeError, "metrics must map names to functions"),
+    ({"metrics": {1: mean_distance}}, TypeError, "metrics must map names to functions"),
+    ({"metrics": {"loss": mean_distance}}, ValueError, "metrics must have other names than 'loss'"),
+    ({"metrics": {"val_loss": mean_distance}}, ValueError, "got 'val_loss'"),
+    ({"callbacks": "print"}, TypeError, "callbacks must be functions .*got str 'print'"),
+    ({"callbacks": 3}, TypeError, "callbacks must be functions .*got int 3"),
+    ({"callbacks": [print, None]}, TypeError, "callbacks must be functions .*got list"),
 ]
 
 

@@ -9,6 +9,7 @@ import optax
 from jax import lax
 
 from .._arguments import describe
+from .arguments import check_count
 from .compiled import Compiled
 from .shuffle import random_order
 from .state import StepInfo, TrainState
@@ -60,7 +61,7 @@ def make_train_epoch(
     >>> int(state.step), info.loss.shape
     (3, (3,))
     """
-    check_batch_size(batch_size)
+    check_count("batch_size", batch_size)
     step = step_function(loss_fn, optimizer, has_aux=has_aux, grad_norm=grad_norm)
 
     def train_epoch(state: TrainState, data: Any) -> tuple[TrainState, StepInfo]:
@@ -72,14 +73,6 @@ def make_train_epoch(
         return state, infos
 
     return Compiled(train_epoch, uses_key=shuffle or takes_key(loss_fn))
-
-
-def check_batch_size(batch_size: Any) -> None:
-    """Raise unless `batch_size` is a positive integer."""
-    if not isinstance(batch_size, int) or isinstance(batch_size, bool):
-        raise TypeError(f"batch_size must be an integer, got {describe(batch_size)}")
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be positive, got {batch_size}")
 
 
 def count_examples(data: Any, name: str = "data") -> int:

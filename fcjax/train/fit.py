@@ -12,13 +12,22 @@ from tqdm.auto import tqdm
 
 from .. import checkpoint
 from .._arguments import describe
+from .arguments import (
+    Metrics,
+    check_count,
+    check_numbers,
+    check_seed,
+    checked_callbacks,
+    checked_metrics,
+)
 from .compiled import Compiled
-from .epoch import check_batch_size, count_examples, make_train_epoch
-from .loop import ArrayEpochs, BatchEpochs, EpochEnd, Metrics, evaluate
+from .epoch import count_examples, make_train_epoch
+from .loop import ArrayEpochs, BatchEpochs, EpochEnd, evaluate
 from .state import TrainState, init_state
 from .step import LossFn, step_function, takes_key, with_key
 
 History = dict[str, list[float]]
+Callback = Callable[[EpochEnd], Any]
 
 
 class FitResult(NamedTuple):
@@ -48,7 +57,7 @@ def fit(
     shuffle: bool = True,
     patience: int | None = None,
     accumulate: int = 1,
-    callbacks: Sequence[Callable[[EpochEnd], Any]] = (),
+    callbacks: Callback | Sequence[Callback] = (),
     checkpoint_dir: str | Path | None = None,
     checkpoint_every: int = 1,
     progress: bool | None = None,
@@ -70,14 +79,16 @@ def fit(
         validation_data: arrays, or a re-iterable of batches, on which loss and metrics are
             evaluated after each epoch.
         metrics: functions `(params, batch) -> number`, by name, evaluated on the validation data,
-            or on the training data without one. Means over the batch, as the loss.
+            or on the training data without one. Means over the batch, as the loss. The names
+            "loss" and "val_loss" are taken.
         seed: of the shuffling and of the loss's key.
         shuffle: whether arrays are visited in a new random order in each epoch.
         patience: stop when the validation loss (the training loss without validation data) has not
             improved for this many epochs, and return the best parameters.
         accumulate: average the gradients of this many batches before each update. Over arrays, an
             epoch's last update averages what is left, so that no gradient is dropped.
-        callbacks: called with an `EpochEnd` after each epoch; one that returns True stops training.
+        callbacks: a function or several, called with an `EpochEnd` after each epoch; one that
+            returns True stops training.
         checkpoint_dir: folder to save to after each `checkpoint_every` epochs, and to resume from
             if it holds a checkpoint. Needs the extra `fcjax[checkpoint]`.
         checkpoint_every: epochs between checkpoints; the last epoch is saved in any case.
@@ -101,13 +112,17 @@ def fit(
     >>> result.params[0].w.round(2), result.params[0].b.round(2)
     (Array([[3.]], dtype=float32), Array([1.], dtype=float32))
     """
-    _check_counts(
-        epochs=epochs, patience=patience, accumulate=accumulate, checkpoint_every=checkpoint_every
-    )
+    check_count("epochs", epochs)
+    check_count("accumulate", accumulate)
+    check_count("checkpoint_every", checkpoint_every)
+    if patience is not None:
+        check_count("patience", patience)
+    check_seed(seed)
+    metrics, callbacks = checked_metrics(metrics), checked_callbacks(callbacks)
     optimizer = _accumulating(optimizer, accumulate, data, batch_size)
     run = _Run(init_state(params, optimizer, key=jax.random.key(seed)), params, {})
     train = _epochs(loss, optimizer, data, batch_size, shuffle)
-    score = _scoring(loss, metrics or {}, data, validation_data)
+    score = _scoring(loss, metrics, params, data, validation_data)
     store = _Store(checkpoint_dir)
     run = store.restore(run)
     with tqdm(total=epochs, initial=run.epochs, unit="epoch", disable=_hidden(progress)) as bar:
@@ -183,16 +198,6 @@ def _hidden(progress: bool | None) -> bool | None:
     return None if progress is None else not progress
 
 
-def _check_counts(**counts: Any) -> None:
-    for name, count in counts.items():
-        if count is None:
-            continue
-        if not isinstance(count, int) or isinstance(count, bool):
-            raise TypeError(f"{name} must be an integer, got {describe(count)}")
-        if count < 1:
-            raise ValueError(f"{name} must be positive, got {count}")
-
-
 def _is_arrays(data: Any) -> bool:
     """Whether `data` is arrays rather than an iterable of batches (a list, a loader)."""
     return isinstance(data, tuple | dict) or hasattr(data, "shape")
@@ -222,7 +227,7 @@ def _epochs(
         raise ValueError(
             "batch_size must be given for arrays; to pass batches, use a list or a loader"
         )
-    check_batch_size(batch_size)
+    check_count("batch_size", batch_size)
     count_examples(data)
     train_epoch = make_train_epoch(loss, optimizer, batch_size=batch_size, shuffle=shuffle)
     return ArrayEpochs(train_epoch, step, jax.tree.map(jnp.asarray, data), batch_size, shuffle)
@@ -247,17 +252,21 @@ def _accumulating(
 
 
 def _scoring(
-    loss: LossFn, metrics: Metrics, data: Any, validation_data: Any
+    loss: LossFn, metrics: Metrics, params: Any, data: Any, validation_data: Any
 ) -> Callable[[Any], dict[str, float]]:
     """Return the figures of an epoch's end as a function of the parameters."""
     score = evaluate(with_key(loss, has_aux=False), metrics)
-    if validation_data is not None:
-        batches = _as_batches("validation_data", validation_data)
-        return lambda params: {f"val_{n}": v for n, v in score(params, batches).items()}
-    if not metrics:
+    if validation_data is None and not metrics:
         return lambda params: {}
-    batches = _as_batches("data", data)
-    return lambda params: {n: v for n, v in score(params, batches).items() if n != "loss"}
+    name, given = (
+        ("data", data) if validation_data is None else ("validation_data", validation_data)
+    )
+    batches = _as_batches(name, given)
+    if isinstance(batches, list) and batches:  # going through anything else may cost or use it up
+        check_numbers(metrics, params, batches[0])
+    if validation_data is None:
+        return lambda params: {n: v for n, v in score(params, batches).items() if n != "loss"}
+    return lambda params: {f"val_{n}": v for n, v in score(params, batches).items()}
 
 
 def _as_batches(name: str, data: Any) -> Iterable[Any]:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from .arguments import Metrics, one_number
 from .compiled import Run
 from .epoch import batches_of, count_examples, in_order
 from .state import StepInfo, TrainState, copy_arrays
@@ -127,9 +128,6 @@ class _History:
         return state if finite and np.isfinite(self._step(state, batch)[1].loss) else before
 
 
-Metrics = Mapping[str, Callable[[Any, Any], Any]]
-
-
 def evaluate(
     loss: Callable[[Any, Any, Array | None], tuple[Array, Any]], metrics: Metrics
 ) -> Callable[[Any, Iterable[Any]], dict[str, float]]:
@@ -138,7 +136,7 @@ def evaluate(
     @jax.jit
     def figures(params: Any, batch: Any) -> dict[str, Array]:
         value = {"loss": loss(params, batch, None)[0]}
-        return value | {name: metric(params, batch) for name, metric in metrics.items()}
+        return value | {n: one_number(n, metric(params, batch)) for n, metric in metrics.items()}
 
     def evaluate_batches(params: Any, batches: Iterable[Any]) -> dict[str, float]:
         rows, sizes = [], []
