@@ -73,7 +73,7 @@ def wrong_images(
     title: str,
     most: int = 24,
 ) -> None:
-    """Draw wrongly classified images, each with "predicted, not label" above it.
+    """Draw wrongly classified images, each with its prediction and its label above it.
 
     Args:
         fig: figure or subfigure to fill.
@@ -96,7 +96,7 @@ def wrong_images(
         ax.set_axis_off()
     for ax, image, label, prediction in zip(axes, images, labels, predictions, strict=False):
         ax.imshow(image, cmap="gray_r")
-        ax.set_title(f"{prediction}, not {label}", fontsize=9)
+        ax.set_title(f"predicted {prediction}\nlabel {label}", fontsize=8)
 
 
 def confusion(ax: Axes, labels: Any, predictions: Any, classes: Sequence[str]) -> None:
