@@ -5,7 +5,7 @@ import pytest
 
 pytest.importorskip("matplotlib")
 
-from fcjax import plot  # noqa: E402 - after the skip
+from fcjax import plot
 
 
 def test_each_wrong_image_says_what_was_predicted_and_what_the_label_is():

@@ -43,7 +43,7 @@ MANY = {f"column {i}": X[: 20 - i % 2] for i in range(2000)}
     ("call", "words"),
     [
         (lambda: fit((LONG, Y)), ("data[0][0][0]", "got float", "np.asarray(data[0])")),
-        (lambda: fit(LONG, batch_size=None), ("batch[0]", "got float")),
+        (lambda: fit(LONG, batch_size=None), ("data[0][0]", "got float")),
         (lambda: fit(MANY), ("data['column 0']\": 20", "data['column 1']\": 19")),
         (
             lambda: fit(validation_data=(LONG, Y)),

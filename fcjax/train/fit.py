@@ -1,6 +1,7 @@
 """The training loop that most users need, around the compiled epoch."""
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,9 +23,10 @@ from .arguments import (
 )
 from .compiled import Compiled
 from .epoch import count_examples, make_train_epoch
+from .look import look_at, refuse_other_than_numbers
 from .loop import ArrayEpochs, BatchEpochs, EpochEnd, evaluate
 from .state import TrainState, init_state
-from .step import LossFn, step_function, takes_key, with_key
+from .step import LossFn, step_function, takes_key, uncompiled, with_key
 
 History = dict[str, list[float]]
 Callback = Callable[[EpochEnd], Any]
@@ -67,6 +69,13 @@ def fit(
     Equal arguments give equal results, bit for bit, on one machine; so does a run that was stopped
     and resumed from its checkpoints.
 
+    Before it starts, `fit` looks once at arrays and at lists of batches; other iterables are left
+    alone. Strings are refused. Integer labels and binary targets must lie in the range of the loss
+    of fcjax that `loss` hands them to, if it hands on an array of the batch as it is, outside of
+    `jit` and `vmap`; of a loss of your own nothing is known. NaN and infinity are refused if
+    `loss` or its gradient is not finite on a batch with the first of them, and would be with 0 in
+    its place: a loss may mask them.
+
     Args:
         params: where to start, a pytree of floating-point arrays; it is not changed.
         data: a tuple (or dict) of arrays with one first dimension, such as `(X, Y)`: each epoch is
@@ -95,7 +104,8 @@ def fit(
         progress: True or False; None shows a progress bar on a terminal and nothing otherwise.
 
     Raises:
-        TypeError, ValueError: an argument is of the wrong kind or out of its range.
+        TypeError, ValueError: an argument is of the wrong kind or out of its range; of data, the
+            message names the row and the column.
         NonFiniteLossError: a loss was infinite or NaN; the exception holds the step and the last
             good state.
 
@@ -121,7 +131,12 @@ def fit(
     metrics, callbacks = checked_metrics(metrics), checked_callbacks(callbacks)
     optimizer = _accumulating(optimizer, accumulate, data, batch_size)
     run = _Run(init_state(params, optimizer, key=jax.random.key(seed)), params, {})
+    refuse_other_than_numbers("data", _in_memory(data))
+    refuse_other_than_numbers("validation_data", _in_memory(validation_data))
     train = _epochs(loss, optimizer, data, batch_size, shuffle)
+    look = partial(look_at, loss=with_key(uncompiled(loss), False), params=params, rows=batch_size)
+    look("data", _in_memory(data), key=run.state.key)
+    look("validation_data", _in_memory(validation_data), key=None)
     score = _scoring(loss, metrics, params, data, validation_data)
     store = _Store(checkpoint_dir)
     run = store.restore(run)
@@ -267,6 +282,11 @@ def _scoring(
     if validation_data is None:
         return lambda params: {n: v for n, v in score(params, batches).items() if n != "loss"}
     return lambda params: {f"val_{n}": v for n, v in score(params, batches).items()}
+
+
+def _in_memory(data: Any) -> Any:
+    """Return arrays and lists of batches; None for what may cost, or be gone through only once."""
+    return data if _is_arrays(data) or isinstance(data, list) else None
 
 
 def _as_batches(name: str, data: Any) -> Iterable[Any]:

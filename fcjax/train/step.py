@@ -116,6 +116,11 @@ def with_key(loss_fn: LossFn, has_aux: bool) -> Callable[..., tuple[Array, Any]]
     return loss
 
 
+def uncompiled(loss_fn: LossFn) -> LossFn:
+    """Return the function inside of `jax.jit`, which is called with the caller's very arrays."""
+    return getattr(loss_fn, "__wrapped__", loss_fn) if hasattr(loss_fn, "lower") else loss_fn
+
+
 def _split(result: Any) -> tuple[Any, Any]:
     if not isinstance(result, tuple) or len(result) != 2:
         raise TypeError(
