@@ -2,6 +2,7 @@
 
 import os
 import pty
+import re
 import subprocess
 import sys
 import termios
@@ -280,6 +281,67 @@ def test_a_stopped_run_resumes_to_the_same_bits(tmp_path):
     resumed = fit(epochs=4, patience=9, checkpoint_dir=tmp_path / "run")
     assert_same_bits(whole.params, resumed.params)
     assert whole.history == resumed.history
+
+
+def resume(folder, **changes):
+    arguments = {"epochs": 2, "checkpoint_dir": folder}
+    fit(**arguments)
+    return fit(**(arguments | {"epochs": 3} | changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"optimizer": optax.adam(1e-3)},
+            "optimizer, which computed with -0.01 and now with -0.001",
+        ),
+        ({"optimizer": optax.adam(1e-2, b1=0.8)}, "which computed with .*0.9 and now with 0.8"),
+        ({"batch_size": 6}, "batch_size 5, got 6"),
+        ({"shuffle": False, "batch_size": 6}, "batch_size 5, got 6; shuffle True, got False"),
+        ({"seed": 4}, "seed 0, got 4, which has no effect: the key is the checkpoint's"),
+        ({"data": (X[:20], Y[:20])}, "examples of data 23, got 20"),
+        ({"data": batches(), "batch_size": None}, "batch_size 5, got None"),
+    ],
+)
+def test_a_run_that_resumes_with_other_arguments_says_what_differs(changes, words, tmp_path):
+    pytest.importorskip("orbax.checkpoint")
+    where = f"the checkpoint of step 10 in '{tmp_path / 'run'}' was made with other arguments: "
+    with pytest.warns(UserWarning, match=re.escape(where) + ".*" + words) as caught:
+        result = resume(tmp_path / "run", **changes)
+    assert len(caught) == 1
+    assert len(result.history["loss"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ({"accumulate": 2}, {"accumulate": 3}, "accumulate must stay 2, as in .*, got 3"),
+        ({}, {"accumulate": 3}, "accumulate must stay 1, as in .*, got 3"),
+        ({"accumulate": 2}, {"batch_size": 4}, "batch_size must stay 5, as in .*, got 4"),
+        ({"accumulate": 2}, {"data": (X[:9], Y[:9])}, "examples must stay 23, as in .*, got 9"),
+        ({}, {"validation_data": (X, Y)}, r"\['loss'\], got \['loss', 'val_loss'\]"),
+        (
+            {"metrics": {"distance": mean_distance}},
+            {"metrics": None},
+            r"'distance'\], got \['loss'",
+        ),
+    ],
+)
+def test_a_run_that_cannot_resume_with_other_arguments_is_refused(before, after, words, tmp_path):
+    pytest.importorskip("orbax.checkpoint")
+    fit(**before, epochs=1, checkpoint_dir=tmp_path / "run")
+    with pytest.raises(ValueError, match=words):
+        fit(**(before | after), epochs=2, checkpoint_dir=tmp_path / "run")
+
+
+def test_a_checkpoint_without_settings_is_resumed(tmp_path):
+    pytest.importorskip("orbax.checkpoint")
+    state, history = fit(epochs=2)[1:]
+    fcjax.checkpoint.save(
+        tmp_path, {"state": state, "best": state.params}, step=10, metadata={"history": history}
+    )
+    assert len(fit(epochs=3, checkpoint_dir=tmp_path).history["loss"]) == 3
 
 
 SCRIPT = """

@@ -1,17 +1,14 @@
 """The training loop that most users need, around the compiled epoch."""
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from tqdm.auto import tqdm
 
-from .. import checkpoint
 from .._arguments import describe
 from .arguments import (
     Metrics,
@@ -25,10 +22,11 @@ from .compiled import Compiled
 from .epoch import count_examples, make_train_epoch
 from .look import look_at, refuse_other_than_numbers
 from .loop import ArrayEpochs, BatchEpochs, EpochEnd, evaluate
+from .progress import History, Progress, Store
+from .settings import Settings, constants_of
 from .state import TrainState, init_state
 from .step import LossFn, step_function, takes_key, uncompiled, with_key
 
-History = dict[str, list[float]]
 Callback = Callable[[EpochEnd], Any]
 
 
@@ -99,7 +97,11 @@ def fit(
         callbacks: a function or several, called with an `EpochEnd` after each epoch; one that
             returns True stops training.
         checkpoint_dir: folder to save to after each `checkpoint_every` epochs, and to resume from
-            if it holds a checkpoint. Needs the extra `fcjax[checkpoint]`.
+            if it holds a checkpoint. A run that resumes with another batch size, learning rate or
+            other number of the optimizer, seed, shuffling, or number of examples goes on, with a
+            warning that says what differs. Refused are other metrics, validation where there was
+            none or the reverse, and another number of batches to accumulate over. Other functions
+            and numbers in arrays cannot be compared. Needs the extra `fcjax[checkpoint]`.
         checkpoint_every: epochs between checkpoints; the last epoch is saved in any case.
         progress: True or False; None shows a progress bar on a terminal and nothing otherwise.
 
@@ -129,16 +131,26 @@ def fit(
         check_count("patience", patience)
     check_seed(seed)
     metrics, callbacks = checked_metrics(metrics), checked_callbacks(callbacks)
-    optimizer = _accumulating(optimizer, accumulate, data, batch_size)
-    run = _Run(init_state(params, optimizer, key=jax.random.key(seed)), params, {})
-    refuse_other_than_numbers("data", _in_memory(data))
-    refuse_other_than_numbers("validation_data", _in_memory(validation_data))
+    plain, optimizer = optimizer, _accumulating(optimizer, accumulate, data, batch_size)
+    run = Progress(init_state(params, optimizer, key=jax.random.key(seed)), params, {})
+    held = {"data": _in_memory(data), "validation_data": _in_memory(validation_data)}
+    for name, arrays in held.items():
+        refuse_other_than_numbers(name, arrays)
     train = _epochs(loss, optimizer, data, batch_size, shuffle)
-    look = partial(look_at, loss=with_key(uncompiled(loss), False), params=params, rows=batch_size)
-    look("data", _in_memory(data), key=run.state.key)
-    look("validation_data", _in_memory(validation_data), key=None)
+    for name, arrays in held.items():
+        key = run.state.key if name == "data" else None
+        look_at(name, arrays, with_key(uncompiled(loss), False), params, rows=batch_size, key=key)
     score = _scoring(loss, metrics, params, data, validation_data)
-    store = _Store(checkpoint_dir)
+    settings: Settings = {}
+    if checkpoint_dir is not None:
+        numbers = {"batch_size": batch_size, "accumulate": accumulate, "shuffle": shuffle}
+        settings = numbers | {
+            "seed": int(seed),
+            "examples": count_examples(data) if _is_arrays(data) else None,
+            "optimizer": constants_of(plain, params),
+            "figures": _names(metrics, validation_data),
+        }
+    store = Store(checkpoint_dir, settings)
     run = store.restore(run)
     with tqdm(total=epochs, initial=run.epochs, unit="epoch", disable=_hidden(progress)) as bar:
         while run.epochs < epochs and not run.out_of_patience(patience):
@@ -155,57 +167,11 @@ def fit(
     return FitResult(run.best if patience else run.state.params, run.state, run.history)
 
 
-class _Run(NamedTuple):
-    """How far training has come."""
-
-    state: TrainState
-    best: Any
-    history: History
-
-    @property
-    def epochs(self) -> int:
-        return len(self.history.get("loss", ()))
-
-    def last_figures(self) -> dict[str, float]:
-        return {name: values[-1] for name, values in self.history.items()}
-
-    def after_epoch(self, state: TrainState, figures: dict[str, float]) -> "_Run":
-        history = {name: [*self.history.get(name, ()), value] for name, value in figures.items()}
-        improved = _since_best(history) == 0
-        return _Run(state, state.params if improved else self.best, history)
-
-    def out_of_patience(self, patience: int | None) -> bool:
-        return patience is not None and self.epochs > 0 and _since_best(self.history) >= patience
-
-
-def _since_best(history: History) -> int:
-    """Epochs since the monitored loss was last lower than ever before; NaN never is."""
-    losses = history.get("val_loss", history["loss"])
-    if np.isnan(losses).all():
-        return len(losses)
-    return len(losses) - 1 - int(np.nanargmin(losses))
-
-
-class _Store:
-    """The checkpoints of a run, or nothing if no folder was given."""
-
-    def __init__(self, directory: str | Path | None):
-        self._directory = directory
-
-    def save(self, run: _Run) -> None:
-        if self._directory is not None:
-            tree = {"state": run.state, "best": run.best}
-            metadata = {"history": run.history}
-            checkpoint.save(self._directory, tree, step=int(run.state.step), metadata=metadata)
-
-    def restore(self, run: _Run) -> _Run:
-        if self._directory is None:
-            return run
-        if checkpoint.latest(self._directory) is None:
-            return run
-        tree = checkpoint.restore(self._directory, {"state": run.state, "best": run.best})
-        history = checkpoint.metadata(self._directory)["history"]
-        return _Run(tree["state"], tree["best"], history)
+def _names(metrics: Metrics, validation_data: Any) -> list[str]:
+    """Return the names of an epoch's figures."""
+    if validation_data is None:
+        return ["loss", *metrics]
+    return ["loss", *(f"val_{name}" for name in ("loss", *metrics))]
 
 
 def _hidden(progress: bool | None) -> bool | None:

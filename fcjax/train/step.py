@@ -79,7 +79,7 @@ def step_function(
         value_and_aux = partial(scalar_loss, batch=batch, key=key)
         (loss, aux), grads = jax.value_and_grad(value_and_aux, has_aux=True)(state.params)
         updates, opt_state = optimizer.update(
-            grads, state.opt_state, state.params, **_extras(optimizer, value_and_aux, loss, grads)
+            grads, state.opt_state, state.params, **extras(optimizer, value_and_aux, loss, grads)
         )
         params = optax.apply_updates(state.params, updates)
         norm = optax.tree.norm(grads) if grad_norm else None
@@ -144,7 +144,7 @@ def takes_key(loss_fn: LossFn) -> bool:
     return has_key
 
 
-def _extras(
+def extras(
     optimizer: optax.GradientTransformation,
     value_and_aux: Callable[[Any], tuple[Array, Any]],
     loss: Array,
