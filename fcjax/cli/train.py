@@ -15,7 +15,7 @@ from .._arguments import one_of
 from ..activations import ACTIVATIONS
 from ..losses import half_squared_error, softmax_cross_entropy
 from ..network import Params, init, mlp
-from ..train import FitResult, check_batch_size, fit, optimizer_named
+from ..train import FitResult, check_count, fit, optimizer_named
 from ..verify import without_rules
 
 Batch = tuple[Any, Any]
@@ -39,7 +39,11 @@ def train(
     start = time.perf_counter()
     one_of("activation", activation, ACTIVATIONS)
     update = optimizer_named(optimizer, lr)
-    check_batch_size(batch_size)
+    check_count("batch_size", batch_size)
+    if epochs is not None:
+        check_count("epochs", epochs)
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"seed: got {seed}; accepted: an integer from 0 to 2³² - 1")
     out.mkdir(parents=True, exist_ok=True)  # a folder that cannot be written costs no training
     data = datasets.load(dataset, seed=seed)
     hidden = data.hidden if hidden is None else hidden
