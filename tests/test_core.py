@@ -138,12 +138,12 @@ def network(name, depth=None, **options):
             pairs = list(zip(arrays[::2], arrays[1::2], strict=True))
             if depth is not None:
                 pairs[1:2] = zip(*pairs[1], strict=True)
-            functions = [*[to.ACTIVATIONS["tanh"]] * (len(pairs) - 1), lambda z: z]
+            functions = [*[to.tanh] * (len(pairs) - 1), lambda z: z]
             return apply(pairs, x, functions)
 
         return function
 
-    return Case(name, rule, same(plain, plain.mlp), same(reference, reference.network), args)
+    return Case(name, rule, same(jnp, plain.mlp), same(np, reference.network), args)
 
 
 def networks():
