@@ -689,7 +689,7 @@ WRONG = {
         ValueError, r"^x must have shape \(\.\.\., 4\)", lambda: fcjax.mlp(STACKED[1:], ONES),
     ),
     "activations that differ when stacked": (
-        ValueError, r"^activations must be the same for the 2 stacked layers.*params\[1\].*tanh, relu",
+        ValueError, r"^activations must be the same for the 2 stacked.* params\[1\].*tanh, relu",
         lambda: fcjax.mlp(STACKED, ONES, activations=("gelu", "tanh", "relu")),
     ),
     "activations counted after stacking": (
