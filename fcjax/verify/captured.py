@@ -19,7 +19,7 @@ from .._jax import (
     has_dtype,
     inline_calls,
     is_array,
-    is_rule_of_somebody,
+    is_hand_written,
     name_of,
     original,
     rule_constants,
@@ -84,7 +84,7 @@ def captured_by(fun: Callable[..., Any], closed: Any) -> Captured:
 
 def _missed(closed: Any, program: Any, where: Mapping[int, str]) -> Iterator[str]:
     """Yield the arrays that jitted functions inside of loops close over, if rules are there."""
-    if not any(map(is_rule_of_somebody, equations_in(program))):
+    if not any(map(is_hand_written, equations_in(program))):
         return
     direct = {id(original(const)) for const in program.consts}
     of_rules = {id(original(const)) for const in constants_of_rules(closed)}
