@@ -1,4 +1,4 @@
-"""The rule on several devices, on every kind of mesh."""
+"""The rule on several devices, with every kind of mesh."""
 
 import dataclasses
 import functools
@@ -20,16 +20,19 @@ from .form import argument_in
 
 DEVICES = 2
 AXIS = "devices"
-MISSING_SUM = "the sum over devices, a psum, is missing for an argument that all of them hold"
-SUMMED_TWICE = "summed over devices twice: where nothing varies, the boundary of shard_map sums"
+MISSING_SUM = "the sum over devices (psum) is missing for a replicated argument"
+SUMMED_TWICE = (
+    "summed over devices twice: shard_map already sums the cotangent of a replicated input"
+)
 
 
 def sharding(sample: Sample) -> Iterator[CheckResult]:
-    """Split over devices, the rule gives what the reference gives split in the same way.
+    """Split over devices, the rule gives the gradients of the reference split in the same way.
 
-    The examples are the first axis of all arrays that share a length with which this is possible.
-    They are split, automatically, with explicit axis types, and by `shard_map` with its check of
-    varying values on and off; what the other arguments hold is on every device.
+    The examples are the first axis of every array whose first axis has a certain length: the first
+    length for which the reference can be split. The examples are split by automatic sharding, by
+    explicit axes, and by `shard_map` with `check_vma` on and off. The other arguments are
+    replicated.
     """
     split = _split(sample)
     for name, way in WAYS.items():
@@ -37,7 +40,7 @@ def sharding(sample: Sample) -> Iterator[CheckResult]:
 
 
 def _split(sample: Sample) -> list[bool]:
-    """Whether each leaf holds examples: the first length with which the reference runs split."""
+    """Return, for each leaf, whether it is split along its first axis."""
     shapes = [np.shape(leaf) if is_array(leaf) else () for leaf in sample.point.leaves]
     for size in dict.fromkeys(shape[0] for shape in shapes if shape and shape[0]):
         split = [bool(shape) and shape[0] == size for shape in shapes]
@@ -46,7 +49,7 @@ def _split(sample: Sample) -> list[bool]:
         except Refused:
             continue
         return split
-    raise Skip("the function runs with no axis of its arguments split over devices")
+    raise Skip("the function cannot be split over devices along the first axis of any argument")
 
 
 def _compared(
@@ -55,7 +58,7 @@ def _compared(
     try:
         want = way(sample, sample.subject.plain, split)
     except Refused as refusal:
-        said = f"{name}: the reference itself cannot run so: {refusal}"
+        said = f"{name} fails for the reference too: {refusal}"
         yield CheckResult("sharding", "skipped", message=said)
         return
     try:
@@ -76,9 +79,9 @@ def _compared(
 def _failure(
     sample: Sample, k: int, result: CheckResult, got: np.ndarray, want: np.ndarray
 ) -> CheckResult:
-    """Add the likely cause; pass over what is wrong on one device too, for `vjp` says that."""
+    """Add the likely cause. Skip what is wrong on one device too, which `vjp` reports."""
     if not _is_right_on_one(sample, k):
-        said = "wrong on one device already"
+        said = "the gradient is already wrong on one device"
         return dataclasses.replace(result, status="skipped", message=said, got=None)
     for factor, hint in ((DEVICES, SUMMED_TWICE), (1 / DEVICES, MISSING_SUM)):
         if np.allclose(got, factor * want):
@@ -101,7 +104,7 @@ def _mesh(kind: AxisType) -> Any:
 
 
 def _enlarged(sample: Sample, split: list[bool]) -> list[Any]:
-    """Return the leaves with one copy of the examples for each device, each a little different."""
+    """Return the leaves with one scaled copy of the examples for each device."""
     leaves = list(sample.point.leaves)
     wrt = sample.point.wrt
     for i, x in zip(wrt, sample.xs(sample.wide)[: len(wrt)], strict=True):
@@ -136,14 +139,14 @@ def _on_mesh(sample: Sample, side: Side, split: list[bool], kind: AxisType) -> A
 
 
 def _on(sample: Sample, side: Side, leaves: list[Any]) -> tuple[Callable[..., Any], tuple]:
-    """Return the call at other leaves, as a function of the differentiable ones."""
+    """Return the call at other leaves as a function of the differentiable ones, and these."""
     wrt = sample.point.wrt
-    held = {i: leaf for i, leaf in enumerate(leaves) if i not in wrt}
-    return lambda *xs: side.function(*xs, held=held), tuple(leaves[i] for i in wrt)
+    constants = {i: leaf for i, leaf in enumerate(leaves) if i not in wrt}
+    return lambda *xs: side.function(*xs, constants=constants), tuple(leaves[i] for i in wrt)
 
 
 def _cotangents(f: Callable[..., Any], xs: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return cotangents that differ from entry to entry, placed as the outputs are."""
+    """Return cotangents that differ from entry to entry, with the sharding of the outputs."""
     ys = f(*xs)[0]
     return tuple(jax.numpy.cos(3 * jax.lax.stop_gradient(y)) for y in ys)
 
@@ -162,7 +165,7 @@ def _in_shard_map(sample: Sample, side: Side, split: list[bool], check_vma: bool
             for i, value in zip(arrays, values, strict=True):
                 filled[i] = value
             f, xs = _on(sample, side, filled)
-            # a new axis first, so that scalars can be told apart by device
+            # with a new first axis, so that each device returns its own scalars
             return tuple(y[None] for y in f(*xs)[0])
 
         mapped = jax.shard_map(
