@@ -1,8 +1,8 @@
 """All code that depends on the internals of JAX and XLA.
 
-The public API of JAX is stable. Names of primitives, parameters of equations, error messages,
-layouts and compiler options are not part of it, and change between releases. Only this file uses
-them, and `tests/test_jax_internals.py` tests each of these assumptions.
+JAX promises compatibility for its public API only. Names of primitives, parameters of equations,
+error messages, layouts and compiler options are not part of it, and change between releases. Only
+this file depends on them, and `tests/test_jax_internals.py` tests each dependency.
 """
 
 import contextlib
@@ -228,11 +228,11 @@ def inline_calls(
     Args:
         program: a jaxpr or a closed jaxpr. Programs in its loops, branches and calls are changed
             too.
-        is_chosen: returns whether to inline an equation, given the equation and a flag for each of
-            its inputs, whether it depends on the chosen inputs.
-        depends: a flag for each input of the program, whether it is chosen. Only equations that
-            depend on chosen inputs are considered; in loops and branches, where dependence is not
-            tracked, all equations are. None: all equations are considered.
+        is_chosen: returns whether to inline an equation. It gets the equation, and for each of its
+            inputs whether that depends on a chosen input of the program.
+        depends: for each input of the program, whether it is chosen. Only equations that depend on
+            chosen inputs are considered. In loops and branches, dependence is not tracked, and
+            all equations are considered. None: all equations are considered everywhere.
     """
     hoisted: list[tuple[Any, Any]] = []
     jaxpr = _inlined(opened(program), is_chosen, depends, _Hoist(hoisted))
@@ -695,7 +695,7 @@ def make_varying(x: Array, axes: Iterable[str]) -> Array:
 
 
 def in_row_major_order(V: Array) -> Array:
-    """Store `V` in row-major order, so that XLA does not fuse a transpose into its consumer."""
+    """Store `V` in row-major order, so that XLA cannot fold a transpose into its consumer."""
     return with_layout_constraint(V, Layout(major_to_minor=tuple(range(V.ndim))))
 
 
@@ -710,7 +710,7 @@ QUICK: Mapping[str, Any] = {
 
 
 def quickly_compiled(program: Callable[..., Any], *inputs: Any) -> Callable[..., Any]:
-    """Compile a program that is called only a few times: quickly rather than well."""
+    """Compile a program that is called only a few times, with little optimization."""
     return jax.jit(program).lower(*inputs).compile(quick_options())
 
 

@@ -53,7 +53,8 @@ def autodiff_is_refuted(sample: Sample, k: int) -> bool:
 def _refuted(sample: Sample, k: int) -> bool:
     precision = sample.wide
     try:
-        got, want = (as_float64(way(precision).dxs[k]) for way in (sample.rule, sample.autodiff))
+        got = as_float64(sample.rule(precision).dxs[k])
+        want = as_float64(sample.autodiff(precision).dxs[k])
     except Refused:
         return False
     if got.shape != want.shape:
@@ -62,19 +63,19 @@ def _refuted(sample: Sample, k: int) -> bool:
     places = np.argwhere(differ)
     if not 0 < len(places) <= MAX_ENTRIES:
         return False
-    near = slope_tolerance(sample, k, got)
+    tolerance = slope_tolerance(sample, k, got)
     indices = [tuple(map(int, place)) for place in places]
-    if not all(_supports_rule(sample, k, index, got, want, near) for index in indices):
+    if not all(_supports_rule(sample, k, index, got, want, tolerance) for index in indices):
         return False
     u = differ.astype(float)
     along = one_sided_slopes(sample, k, u, weights_of(sample, precision))
-    return along.bracket(float(np.sum(got * u)), near * len(places))
+    return along.bracket(float(np.sum(got * u)), tolerance * len(places))
 
 
 def _supports_rule(
-    sample: Sample, k: int, index: Any, got: np.ndarray, want: np.ndarray, near: float
+    sample: Sample, k: int, index: Any, got: np.ndarray, want: np.ndarray, tolerance: float
 ) -> bool:
     slopes = slopes_at(sample, k, index)
-    if not slopes.bracket(float(got[index]), near):
+    if not slopes.bracket(float(got[index]), tolerance):
         return False
-    return slopes.differ(near) or not slopes.bracket(float(want[index]), near)
+    return slopes.differ(tolerance) or not slopes.bracket(float(want[index]), tolerance)

@@ -104,7 +104,7 @@ def seconds_of(time_limit: Any) -> float | None:
 
 
 def mapping_of(option: str, value: Any, of: str) -> Mapping[Any, Any]:
-    """Return an option that is a mapping, or raise TypeError; `of` says from what to what."""
+    """Return an option that must be a mapping; `of` describes its keys and values."""
     if value is None:
         return {}
     if not isinstance(value, Mapping):
@@ -155,8 +155,8 @@ def require_known_arguments(
 def _require_all_in(option: str, names: Iterable[str], accepted: Sequence[str]) -> None:
     for name in names:
         if name not in accepted:
-            said = ", ".join(accepted)
-            raise ValueError(f"{option}: {name!r} is not an argument; accepted: {said}")
+            known = ", ".join(accepted)
+            raise ValueError(f"{option}: {name!r} is not an argument; accepted: {known}")
 
 
 def require_floating_output(sample: Sample) -> None:
@@ -166,7 +166,7 @@ def require_floating_output(sample: Sample) -> None:
 
 
 def require_matching_reference(subject: Subject) -> None:
-    """Raise an error unless the reference takes the arguments of `fun` and returns its shapes."""
+    """Raise unless the reference takes the arguments of `fun` and returns its shapes."""
     if not subject.has_reference or subject.refusal is not None:
         return
     own = Precision.OWN

@@ -26,8 +26,7 @@ from .._jax import (
     wrapped_by,
 )
 
-# Limits of the search for names, because some object graphs are infinite: its depth, and the number
-# of objects.
+# Limits of the search for names: some object graphs are infinite.
 MAX_DEPTH = 8
 MAX_OBJECTS = 2000
 
@@ -156,7 +155,7 @@ def _around_code(function: Any, module: str | None) -> Iterator[tuple[str, Any]]
     for variable, cell in zip(
         function.__code__.co_freevars, function.__closure__ or (), strict=True
     ):
-        if cell != types.CellType():  # a cell that is still empty
+        if cell != types.CellType():  # skip a cell that is still empty
             yield variable, cell.cell_contents
     if (wrapped := wrapped_by(function)) is not None:
         yield "", wrapped

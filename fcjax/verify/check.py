@@ -353,7 +353,7 @@ def _run(check: Check, sample: Sample) -> list[CheckResult]:
         reason = check.unmet(sample)
         if reason is not None:
             return [CheckResult(check.name, "skipped", message=reason)]
-        # overflow far from 0 is part of what is checked
+        # the checks overflow on purpose far from 0
         with np.errstate(all="ignore"):
             results.extend(check.run(sample))
     except Skip as reason:
@@ -368,7 +368,7 @@ def _run(check: Check, sample: Sample) -> list[CheckResult]:
 
 
 def _classified(result: CheckResult, check: Check, sample: Sample) -> CheckResult:
-    """Turn a failure into "noted" if it does not count, "skipped" if autodiff is what is wrong."""
+    """Downgrade a failure that does not count to "noted", and one of autodiff to "skipped"."""
     if result.status != "failed":
         return result
     if not check.counts(sample):

@@ -26,8 +26,8 @@ def compare(
     """
     got, want = as_float64(got), as_float64(want)
     if got.shape != want.shape:
-        said = f"got shape {list(got.shape)}, want {list(want.shape)}"
-        return CheckResult(check, "failed", argument, message=said)
+        text = f"got shape {list(got.shape)}, want {list(want.shape)}"
+        return CheckResult(check, "failed", argument, message=text)
     if got.size == 0:
         return CheckResult(check, "passed", argument, 0.0, 0.0, tolerance=tolerance)
     out = np.zeros(got.shape, bool) if leave_out is None else leave_out

@@ -13,8 +13,8 @@ from .sample import Sample
 def culprits(sample: Sample) -> tuple[str, ...]:
     """Return a line for each wrong rule: its name, source and arguments.
 
-    If all rules but one are removed, the gradient is right exactly if that rule is right. So
-    several wrong rules are all found.
+    With all rules but one removed, the gradient is right if and only if that rule is right. This
+    finds every wrong rule, even if there are several.
     """
     try:
         calls = sample.subject.calls

@@ -10,7 +10,7 @@ Array = Any  # of NumPy, where arithmetic on 0-dimensional arrays returns scalar
 
 
 class HintContext(NamedTuple):
-    """What a wrong gradient may be related to.
+    """Quantities to which a wrong gradient may be related.
 
     Attributes:
         sizes: numbers that may occur as a factor, and what each one counts.
@@ -83,7 +83,7 @@ def _constant_factor(ratio: float, sizes: Mapping[int, str], known_only: bool) -
         if np.isclose(factor, 1 / size, rtol=1e-5):
             yield f"{prefix}an extra factor of 1/{size} ({size} is {what})"
         if np.isclose(factor, size, rtol=1e-5):
-            yield f"{prefix}{size} times too large, is a 1/{size} missing? ({size} is {what})"
+            yield f"{prefix}{size} times too large: is 1/{size} missing? ({size} is {what})"
     if not known_only:
         yield f"{prefix}a constant factor: {_unlike_one(ratio)} times the correct gradient"
 

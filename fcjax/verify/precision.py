@@ -28,8 +28,8 @@ class Precision(enum.Enum):
     def context(self) -> Iterator[None]:
         """Configure JAX for this precision: 64-bit types for FLOAT64, matmuls at full precision.
 
-        Debugging flags of the caller are switched off: the checker evaluates at points where NaN
-        and infinities are expected.
+        Debugging flags of JAX are switched off: at some points of the checker, NaN and infinities
+        are expected.
         """
         with contextlib.ExitStack() as stack:
             stack.enter_context(jax.default_matmul_precision("highest"))

@@ -62,7 +62,7 @@ def user_code() -> Iterator[None]:
 
 
 def call(fun: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-    """Call a user's function. An error that the call itself raises, by Python, is also theirs."""
+    """Call a user's function; an error of the call itself counts as raised by the user's code."""
     return fun(*args, **kwargs)
 
 

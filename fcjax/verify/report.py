@@ -75,8 +75,8 @@ class CheckResult:
         return "\n".join(lines)
 
     def _summary(self) -> str:
-        said = [text for text in (self.message, self.hint) if text]
-        return "; ".join(said) or (
+        texts = [text for text in (self.message, self.hint) if text]
+        return "; ".join(texts) or (
             "wrong, with no known pattern" if self.status == "failed" else self.status
         )
 
@@ -241,8 +241,8 @@ def _row(name: str, results: Sequence[CheckResult]) -> tuple[str, ...]:
     relevant = [r for r in results if r.status != "passed"] or results
     arguments = dict.fromkeys(r.argument for r in relevant if r.argument)
     measured = [r for r in relevant if r.max_abs is not None]
-    near = max(measured, key=lambda r: (r.max_abs or 0) / (r.tolerance or 1e-300), default=None)
-    figures = (_figure(near.max_abs), _figure(near.tolerance)) if near else ("", "")
+    closest = max(measured, key=lambda r: (r.max_abs or 0) / (r.tolerance or 1e-300), default=None)
+    figures = (_figure(closest.max_abs), _figure(closest.tolerance)) if closest else ("", "")
     return _worst(results)[0], name, ", ".join(arguments), *figures
 
 

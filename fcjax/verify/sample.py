@@ -151,11 +151,11 @@ class Sample:
         """Return the float32 error of autodiff of the reference, in units of the float32 eps."""
         return self._precision_loss(self.autodiff, k)
 
-    def _precision_loss(self, way: Callable[[Precision], ValuesAndGrads], k: int) -> float:
+    def _precision_loss(self, evaluate: Callable[[Precision], ValuesAndGrads], k: int) -> float:
         if not self.agrees_in(self.subject.narrow):
             return 0.0
         try:
-            exact, lossy = way(Precision.FLOAT64), way(self.subject.narrow)
+            exact, lossy = evaluate(Precision.FLOAT64), evaluate(self.subject.narrow)
         except Refused:
             return 0.0
         with np.errstate(invalid="ignore"):

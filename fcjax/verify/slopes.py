@@ -31,14 +31,12 @@ def weights_of(sample: Sample, precision: Precision) -> Weights:
     ys = [as_float64(y) for y in sample.value(precision)[0]]
     finite = [np.isfinite(y) for y in ys]
     dys = [as_float64(dy) * f for dy, f in zip(sample.dys(precision), finite, strict=True)]
-    terms = sum(
-        _sum_of_sizes(dy * np.where(f, y, 0)) for dy, y, f in zip(dys, ys, finite, strict=True)
-    )
-    total = sum(map(_sum_of_sizes, dys))
+    terms = sum(_sum_abs(dy * np.where(f, y, 0)) for dy, y, f in zip(dys, ys, finite, strict=True))
+    total = sum(map(_sum_abs, dys))
     return Weights(tuple(dys), terms, total, sum(int(np.sum(~f)) for f in finite))
 
 
-def _sum_of_sizes(array: Any) -> float:
+def _sum_abs(array: Any) -> float:
     """Return Σ |array|."""
     return float(np.sum(np.abs(array)))
 
@@ -112,9 +110,9 @@ def one_sided_slopes(sample: Sample, k: int, u: np.ndarray, weights: Weights) ->
 
     def slope(h: float) -> float:
         moved = (as_float64(x) + h * u).astype(x.dtype)
-        made = float(np.sum((as_float64(moved) - as_float64(x)) * u) / np.sum(u * u))
+        actual = float(np.sum((as_float64(moved) - as_float64(x)) * u) / np.sum(u * u))
         value = weighted(sample, precision, sample.moved(precision, k, moved), weights)
-        return (value - middle) / made
+        return (value - middle) / actual
 
     middle = weighted(sample, precision, sample.xs(precision), weights)
     noise = 64 * eps * max(weights.terms, weights.total) + 2 * rtol * weights.terms

@@ -53,8 +53,8 @@ def _constants(sample: Sample) -> Iterator[str]:
     """Yield the Python numbers among the arguments, which are not differentiable leaves."""
     for name, leaf in zip(sample.point.names, sample.point.leaves, strict=True):
         if isinstance(leaf, float):
-            said = f"pass jnp.asarray({leaf}) to check its gradient"
-            yield f"{name} = {leaf} is kept constant; {said}"
+            note = f"pass jnp.asarray({leaf}) to check its gradient"
+            yield f"{name} = {leaf} is kept constant; {note}"
 
 
 def _options(sample: Sample) -> Iterator[str]:
@@ -85,13 +85,13 @@ def _branches(sample: Sample) -> Iterator[str]:
         yield _branch_line(equation, f"branch {', '.join(map(str, others))} was not taken")
     inner = sum(branch_index(e) is not None for e in equations_in(inlined)) - len(outer)
     if inner:
-        said = "a branch may not have been taken"
-        yield f"{inner} cond or switch inside a loop or a branch: {said}"
+        note = "a branch may not have been taken"
+        yield f"{inner} cond or switch inside a loop or a branch: {note}"
 
 
 def _zeros(sample: Sample) -> Iterator[str]:
     """Yield the arguments whose gradient is zero here, which hides a wrong factor."""
-    gradients = _gradients(sample)
+    gradients = _outputs_and_gradients(sample)
     for k, gradient in enumerate(gradients[1:] if gradients else ()):
         if np.size(gradient) and not np.any(as_float64(gradient)):
             yield f"the gradient of {sample.name(k)} at other points: at this point it is zero"
@@ -123,8 +123,8 @@ def doubts(
     """Return why the verdict cannot be "right": gradients that were not compared."""
     if sample.subject.refusal is not None:
         return (f"the function could not be differentiated: {sample.subject.refusal}",)
-    gradients = _gradients(sample)
-    if gradients is not None and gradients[0].size and not _has_number(gradients[0]):
+    gradients = _outputs_and_gradients(sample)
+    if gradients is not None and gradients[0].size and not _has_finite_entry(gradients[0]):
         return ("the function has no finite value here, so its gradient is meaningless",)
     if not any(map(np.size, sample.point.xs)):
         return ("the arguments have no elements",)
@@ -143,7 +143,7 @@ def doubts(
     return tuple(lines)
 
 
-def _gradients(sample: Sample) -> list[Any] | None:
+def _outputs_and_gradients(sample: Sample) -> list[Any] | None:
     """Return all outputs in one array, followed by the gradients; None if they are unknown."""
     try:
         found = sample.rule(sample.wide)
@@ -170,6 +170,6 @@ def _doubt(name: str, results: Sequence[CheckResult], value_checks: set[str]) ->
     return f"the gradient of {name} was not compared with an oracle ({'; '.join(reasons)})"
 
 
-def _has_number(y: Any) -> bool:
+def _has_finite_entry(y: Any) -> bool:
     """Whether an array has a finite entry."""
     return bool(np.any(np.isfinite(as_float64(y))))

@@ -91,9 +91,9 @@ def _compared(
     for row in np.flatnonzero(excess > 1)[:MAX_ENTRIES]:
         # at a kink or a singular point, only one-sided slopes are meaningful
         slopes = one_sided_slopes(sample, k, directions[row], weights)
-        near = float(found.tolerance[row])
+        tolerance = float(found.tolerance[row])
         judged[row] = slopes.are_known
-        is_kink = slopes.differ(near) and slopes.bracket(float(found.got[row]), near)
+        is_kink = slopes.differ(tolerance) and slopes.bracket(float(found.got[row]), tolerance)
         if is_kink or not slopes.are_known:
             excess[row] = 0
     size = max(np.max(np.abs(found.want[judged]), initial=0.0), weights.terms / dx.size)

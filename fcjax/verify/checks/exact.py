@@ -44,8 +44,8 @@ def exact(sample: Sample) -> Iterator[CheckResult]:
         raise Skip(f"JAX cannot differentiate the reference: {refusal}") from refusal
     for k, (got, want) in enumerate(zip(sample.rule(own, xs, dys).dxs, right.dxs, strict=True)):
         if float(np.max(np.abs(np.asarray(want)), initial=0)) < EXACT_BELOW:
-            said = "not exact at integers, where nothing needs rounding"
-            yield compare("exact", sample.name(k), got, want, 0.0, message=said)
+            message = "not exact at integers, where nothing needs rounding"
+            yield compare("exact", sample.name(k), got, want, 0.0, message=message)
 
 
 def _integers(sample: Sample, like: Any, stream: int) -> jax.Array:

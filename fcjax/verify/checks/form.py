@@ -35,10 +35,10 @@ def structure(sample: Sample) -> Iterator[CheckResult]:
         return
     for k, (x, got) in enumerate(_cotangent_types(sample)):
         if x.shape != got.shape:
-            said = (
+            message = (
                 f"a cotangent of shape {list(got.shape)} for an argument of shape {list(x.shape)}"
             )
-            yield CheckResult("structure", "failed", sample.name(k), message=said)
+            yield CheckResult("structure", "failed", sample.name(k), message=message)
     yield CheckResult("structure", "passed")
 
 
@@ -51,14 +51,14 @@ def _cotangent_types(sample: Sample) -> list[tuple[Any, Any]]:
 def _explained(sample: Sample, refusal: Refused) -> CheckResult:
     """Return the result for a function that cannot be differentiated, with the reason."""
     if says_no_reverse_mode(refusal.text):  # not the fault of a rule
-        said = f"the function has no gradient in reverse mode: {refusal}"
-        return CheckResult("structure", "skipped", message=said)
+        message = f"the function has no gradient in reverse mode: {refusal}"
+        return CheckResult("structure", "skipped", message=message)
     try:
         sample.eagerly()
     except Refused:
         if not _can_be_called(sample):
-            said = f"the function cannot be called: {refusal}"
-            return CheckResult("structure", "skipped", message=said)
+            message = f"the function cannot be called: {refusal}"
+            return CheckResult("structure", "skipped", message=message)
     else:
         return CheckResult("jit", "failed", message=f"works only outside jit: {refusal}")
     name = argument_in(sample, refusal.text)
@@ -67,10 +67,10 @@ def _explained(sample: Sample, refusal: Refused) -> CheckResult:
     wrong = wrong_cotangent(refusal.text)
     if wrong is None:
         return CheckResult("structure", "failed", name, message=str(refusal))
-    said = f"a cotangent {wrong.got} for an argument {wrong.want}"
+    message = f"a cotangent {wrong.got} for an argument {wrong.want}"
     is_longer = wrong.got_shape != wrong.want_shape and wrong.got_shape.endswith(wrong.want_shape)
     hint = UNSUMMED if is_longer else None
-    return CheckResult("structure", "failed", name, message=said, hint=hint)
+    return CheckResult("structure", "failed", name, message=message, hint=hint)
 
 
 def _can_be_called(sample: Sample) -> bool:
@@ -94,8 +94,8 @@ def dtype(sample: Sample) -> Iterator[CheckResult]:
     """Each cotangent has the dtype of its primal. JAX accepts others and fails later."""
     for k, (x, got) in enumerate(_cotangent_types(sample)):
         same = x.dtype == got.dtype
-        said = None if same else f"a {got.dtype} cotangent for a {x.dtype} argument"
-        yield CheckResult("dtype", "passed" if same else "failed", sample.name(k), message=said)
+        message = None if same else f"a {got.dtype} cotangent for a {x.dtype} argument"
+        yield CheckResult("dtype", "passed" if same else "failed", sample.name(k), message=message)
 
 
 class BareRule(NamedTuple):
@@ -123,8 +123,8 @@ def bare_rule(sample: Sample) -> BareRule | None:
     names = tuple(f"args[{i}]" for i in range(len(bound.args)))
     if len(bound.arguments) == len(bound.args):
         names = tuple(bound.arguments)
-    kept = tuple(name for i, name in enumerate(names) if i not in halves.static)
-    return BareRule(halves, bound.args, kept)
+    differentiable = tuple(name for i, name in enumerate(names) if i not in halves.static)
+    return BareRule(halves, bound.args, differentiable)
 
 
 def integers(sample: Sample) -> Iterator[CheckResult]:
@@ -142,9 +142,9 @@ def integers(sample: Sample) -> Iterator[CheckResult]:
     cotangents = _raw_cotangents(bare, sample)
     for i in nondifferentiable:
         nonzero = any(map(_is_nonzero, jax.tree.leaves(cotangents[i])))
-        said = "a nonzero cotangent, which JAX drops: there is no gradient" if nonzero else None
+        message = "a nonzero cotangent, which JAX drops: there is no gradient" if nonzero else None
         status = "failed" if nonzero else "passed"
-        yield CheckResult("integers", status, bare.names[i], message=said)
+        yield CheckResult("integers", status, bare.names[i], message=message)
 
 
 def _is_nondifferentiable(primal: Any) -> bool:
@@ -161,12 +161,12 @@ def _is_nonzero(cotangent: Any) -> bool:
 def _raw_cotangents(bare: BareRule, sample: Sample) -> tuple[Any, ...]:
     """Call the forward and the backward function of a rule directly, without JAX."""
     halves = bare.halves
-    fixed = [bare.arguments[i] for i in halves.static]
+    static = [bare.arguments[i] for i in halves.static]
     with user_code(), Precision.OWN.context():
-        y, kept = call(halves.forward, *bare.arguments)
+        y, residuals = call(halves.forward, *bare.arguments)
         leaves, tree = jax.tree.flatten(y)
         cotangents = tree.unflatten(_random_cotangents(sample, leaves))
-        return tuple(call(halves.backward, *fixed, kept, cotangents))
+        return tuple(call(halves.backward, *static, residuals, cotangents))
 
 
 def _random_cotangents(sample: Sample, outputs: list[Any]) -> Iterator[Any]:
@@ -190,13 +190,13 @@ def determinism(sample: Sample) -> Iterator[CheckResult]:
     two = sample.rule(own, *inputs).dxs
     retraced = _gradients_of_two_traces(sample)
     for k in range(sample.count):
-        said = None
+        message = None
         if not same_bits(one[k], two[k]):
-            said = "two calls of the compiled program differ"
+            message = "two calls of the compiled program differ"
         elif retraced and not all(same_bits(one[k], dxs[k]) for dxs in retraced):
-            said = "traced again, the rule gives another program: it depends on outside state"
-        status = "failed" if said else "passed"
-        yield CheckResult("determinism", status, sample.name(k), message=said)
+            message = "traced again, the rule gives another program: it depends on outside state"
+        status = "failed" if message else "passed"
+        yield CheckResult("determinism", status, sample.name(k), message=message)
 
 
 def _gradients_of_two_traces(sample: Sample) -> list[Any]:

@@ -70,8 +70,8 @@ def linearity(sample: Sample) -> Iterator[CheckResult]:
             for got, want, what in tests
         ]
         if np.any(first[k][~out]) and not np.any(np.isnan(with_nan[k])):
-            said = "a cotangent of NaN gives a gradient without NaN"
-            results.append(CheckResult("linearity", "failed", sample.name(k), message=said))
+            message = "a cotangent of NaN gives a gradient without NaN"
+            results.append(CheckResult("linearity", "failed", sample.name(k), message=message))
         yield worst(results)
 
 
@@ -118,8 +118,8 @@ def _projected(
     sample: Sample, k: int, dx: np.ndarray, u: Any, forward: float, precision: Precision
 ) -> CheckResult:
     if not np.isfinite(forward):
-        said = "the reference's forward derivative is not finite"
-        return CheckResult("dot_product", "skipped", sample.name(k), message=said)
+        message = "the reference's forward derivative is not finite"
+        return CheckResult("dot_product", "skipped", sample.name(k), message=message)
     terms = dx * u
     tolerance = sample.allowed(k, dx, precision) * np.sqrt(np.sum(u**2))
     tolerance += sample.subject.eps(precision, k) * 8 * np.sum(np.abs(terms))

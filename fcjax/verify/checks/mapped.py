@@ -52,9 +52,9 @@ class Mapped(NamedTuple):
 def vmap(sample: Sample) -> Iterator[CheckResult]:
     """Under `vmap`, the rule gives the results of separate calls.
 
-    `vmap` is applied to the arguments and the cotangent: to all at once, and in short programs to
-    each alone. If an operation in the function has a batching rule that is not JAX's, it is also
-    applied to each alone, to pairs, and along the last axis.
+    `vmap` maps over all arguments and the cotangent at once, and in short programs over each alone.
+    If an operation in the function has a batching rule that is not JAX's, `vmap` also maps over
+    each alone, over pairs, and along the last axis.
     """
     mappings = list(_mappings(sample))
     together = _evaluate_all(sample, mappings)
@@ -218,14 +218,14 @@ def _result(sample: Sample, mapping: Mapped, got: Any) -> CheckResult:
     try:
         got = got or _evaluate(sample, sample.subject.rule, mapping)
     except Refused as refusal:
-        said = f"{label}: {refusal}"
+        message = f"{label}: {refusal}"
         # a limit of the backend, or a primitive that cannot be mapped
         if says_unimplemented(refusal.text) or isinstance(refusal.error, NotImplementedError):
-            return CheckResult("vmap", "skipped", name, message=said)
+            return CheckResult("vmap", "skipped", name, message=message)
         if _reference_can(sample, mapping):
-            return CheckResult("vmap", "failed", name, message=said)
-        said = f"{label} fails for the reference too: {refusal}"
-        return CheckResult("vmap", "skipped", name, message=said)
+            return CheckResult("vmap", "failed", name, message=message)
+        message = f"{label} fails for the reference too: {refusal}"
+        return CheckResult("vmap", "skipped", name, message=message)
     return worst(list(_compared(sample, mapping, name, label, *got)))
 
 
@@ -276,8 +276,8 @@ def _compared(
     for i, got in enumerate(ys):
         want = np.stack([as_float64(one.ys[i]) for one in singles])
         tolerance = 4 * sample.allowed_value(i, want, sample.wide)
-        said = f"{label}: output {i}"
-        yield compare("vmap", name, got, want, tolerance, message=said)
+        message = f"{label}: output {i}"
+        yield compare("vmap", name, got, want, tolerance, message=message)
     for k, got in enumerate(dxs):
         each = [as_float64(one.dxs[k]) for one in singles]
         axis = _axis(each[0], mapping.axis)
@@ -287,9 +287,9 @@ def _compared(
             want, tolerance = np.sum(want, axis=0), len(each) * tolerance
         elif mapping.is_grad_of_vmap:
             want = np.stack(each, axis=axis)
-        said = f"{label}: the gradient of {sample.name(k)}"
+        message = f"{label}: the gradient of {sample.name(k)}"
         context = sample.hint_context(k, sample.wide)
-        yield compare("vmap", name, got, want, tolerance, context=context, message=said)
+        yield compare("vmap", name, got, want, tolerance, context=context, message=message)
 
 
 def _separate_calls(sample: Sample, mapping: Mapped) -> list[ValuesAndGrads]:

@@ -82,8 +82,8 @@ def _compared(
     if _autodiff_is_no_better(sample, chosen, k, right, result):
         return None
     tolerance += 2 * _conditioning(sample, chosen, k, right)
-    near = _nearest_to(sample, chosen, k, got, right)
-    return compare("precision", name, got, near, tolerance, message=label, leave_out=out)
+    nearest = _nearest_to(sample, chosen, k, got, right)
+    return compare("precision", name, got, nearest, tolerance, message=label, leave_out=out)
 
 
 def _conditioning(sample: Sample, chosen: Precision, k: int, right: Any) -> float:

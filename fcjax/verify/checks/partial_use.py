@@ -39,8 +39,8 @@ def partial_use(sample: Sample) -> Iterator[CheckResult]:
             got = found[number] if found else _gradients_of(sample, "rule", use)
         except Refused as refusal:
             name = sample.name(use.arguments[0]) if len(use.arguments) == 1 else None
-            said = f"{use.label}: {refusal}"
-            yield CheckResult("partial_use", "failed", name, message=said)
+            message = f"{use.label}: {refusal}"
+            yield CheckResult("partial_use", "failed", name, message=message)
             continue
         for k, one, right in zip(use.arguments, got, want, strict=True):
             tolerance, out = sample.allowed(k, right, sample.wide), undefined(one, right)

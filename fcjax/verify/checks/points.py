@@ -53,7 +53,7 @@ def _non_finite_at(
         if bad.any():
             where = f"{'±' if sign is None else '-' if sign < 0 else ''}{size:g}"
             index = tuple(int(i) for i in np.argwhere(bad)[0])
-            said = f"not finite at {sample.name(k)} = {where} ({xs[k].dtype})"
+            message = f"not finite at {sample.name(k)} = {where} ({xs[k].dtype})"
             yield CheckResult(
                 "finite",
                 "failed",
@@ -63,7 +63,7 @@ def _non_finite_at(
                 want=float(as_float64(want)[index]),
                 max_abs=float("inf"),
                 tolerance=0.0,
-                message=said,
+                message=message,
             )
 
 
@@ -94,9 +94,9 @@ def _declared(sample: Sample, k: int, point: float, slope: float) -> CheckResult
         )
     xs = sample.moved(precision, k, np.full(sample.point.xs[k].shape, point))
     got, want = sample.rule(precision, xs).dxs[k], slope * as_float64(sample.dys(precision)[0])
-    said = f"at {sample.name(k)} = {point:g} the declared derivative is {slope:g}"
+    message = f"at {sample.name(k)} = {point:g} the declared derivative is {slope:g}"
     tolerance = sample.allowed(k, want, precision)
-    return compare("kinks", sample.name(k), got, want, tolerance, message=said)
+    return compare("kinks", sample.name(k), got, want, tolerance, message=message)
 
 
 def _is_elementwise(sample: Sample, k: int) -> bool:

@@ -35,8 +35,8 @@ def sharding(sample: Sample) -> Iterator[CheckResult]:
     replicated.
     """
     split = _split(sample)
-    for name, way in WAYS.items():
-        yield from _compared(sample, name, way, split)
+    for name, evaluate in SHARDINGS.items():
+        yield from _compared(sample, name, evaluate, split)
 
 
 def _split(sample: Sample) -> list[bool]:
@@ -53,20 +53,20 @@ def _split(sample: Sample) -> list[bool]:
 
 
 def _compared(
-    sample: Sample, name: str, way: Callable[..., Any], split: list[bool]
+    sample: Sample, name: str, evaluate: Callable[..., Any], split: list[bool]
 ) -> Iterator[CheckResult]:
     try:
-        want = way(sample, sample.subject.plain, split)
+        want = evaluate(sample, sample.subject.plain, split)
     except Refused as refusal:
-        said = f"{name} fails for the reference too: {refusal}"
-        yield CheckResult("sharding", "skipped", message=said)
+        message = f"{name} fails for the reference too: {refusal}"
+        yield CheckResult("sharding", "skipped", message=message)
         return
     try:
-        got = way(sample, sample.subject.rule, split)
+        got = evaluate(sample, sample.subject.rule, split)
     except Refused as refusal:
-        said, argument = f"{name}: {refusal}", argument_in(sample, refusal.text)
+        message, argument = f"{name}: {refusal}", argument_in(sample, refusal.text)
         hint = MISSING_SUM if says_axes_differ(refusal.text) else None
-        yield CheckResult("sharding", "failed", argument, message=said, hint=hint)
+        yield CheckResult("sharding", "failed", argument, message=message, hint=hint)
         return
     for k, (one, other) in enumerate(zip(got, want, strict=True)):
         tolerance = 4 * sample.allowed(k, other, sample.wide)
@@ -81,8 +81,8 @@ def _failure(
 ) -> CheckResult:
     """Add the likely cause. Skip what is wrong on one device too, which `vjp` reports."""
     if not _is_right_on_one(sample, k):
-        said = "the gradient is already wrong on one device"
-        return dataclasses.replace(result, status="skipped", message=said, got=None)
+        message = "the gradient is already wrong on one device"
+        return dataclasses.replace(result, status="skipped", message=message, got=None)
     for factor, hint in ((DEVICES, SUMMED_TWICE), (1 / DEVICES, MISSING_SUM)):
         if np.allclose(got, factor * want):
             result = dataclasses.replace(result, hint=hint)
@@ -91,7 +91,7 @@ def _failure(
 
 def _is_right_on_one(sample: Sample, k: int) -> bool:
     try:
-        one, right = (way(sample.wide).dxs[k] for way in (sample.rule, sample.autodiff))
+        one, right = (evaluate(sample.wide).dxs[k] for evaluate in (sample.rule, sample.autodiff))
     except Refused:
         return True
     error = largest(np.abs(as_float64(one) - as_float64(right)))
@@ -182,7 +182,7 @@ def _in_shard_map(sample: Sample, side: Side, split: list[bool], check_vma: bool
         return jax.jit(program)(tuple(leaves[i] for i in wrt))
 
 
-WAYS: dict[str, Callable[..., Any]] = {
+SHARDINGS: dict[str, Callable[..., Any]] = {
     "automatic sharding": functools.partial(_on_mesh, kind=AxisType.Auto),
     "explicit axes": functools.partial(_on_mesh, kind=AxisType.Explicit),
     "shard_map": functools.partial(_in_shard_map, check_vma=True),

@@ -20,7 +20,7 @@ from .values import vjp
 
 # Evaluated one by one, each operation is a program to compile, which takes 30 ms or more.
 MAX_EAGER_OPERATIONS = 32
-Way = Callable[[Callable[..., Any], Any, Any], Any]
+Mode = Callable[[Callable[..., Any], Any, Any], Any]
 
 
 def second_order(sample: Sample) -> Iterator[CheckResult]:
@@ -28,13 +28,13 @@ def second_order(sample: Sample) -> Iterator[CheckResult]:
     if any(result.status == "failed" for result in _first_order(sample)):
         raise Skip("the first derivative is already wrong")
     right = _reference_product(sample)
-    ways = {"reverse over reverse": _reverse_again, "forward over reverse": _forward_again}
-    for name, way in ways.items():
+    modes = {"reverse over reverse": _reverse_again, "forward over reverse": _forward_again}
+    for name, mode in modes.items():
         try:
-            got = _hessian_product(sample, sample.subject.rule, way)
+            got = _hessian_product(sample, sample.subject.rule, mode)
         except Refused as refusal:
-            said = f"the rule cannot be differentiated {name}: {refusal}"
-            yield CheckResult("second_order", "skipped", message=said)
+            message = f"the rule cannot be differentiated {name}: {refusal}"
+            yield CheckResult("second_order", "skipped", message=message)
             continue
         for k, (one, want) in enumerate(zip(got, right, strict=True)):
             size = max(largest(want), largest(sample.rule(sample.wide).dxs[k]))
@@ -62,15 +62,15 @@ def _with_hint(result: CheckResult) -> CheckResult:
 
 def _reference_product(sample: Sample) -> Any:
     why: Refused | None = None
-    for way in (_forward_again, _reverse_again):
+    for mode in (_forward_again, _reverse_again):
         try:
-            return _hessian_product(sample, sample.subject.plain, way)
+            return _hessian_product(sample, sample.subject.plain, mode)
         except Refused as refusal:
             why = refusal
     raise Skip(f"JAX cannot differentiate the reference twice: {why}")
 
 
-def _hessian_product(sample: Sample, side: Side, way: Way) -> Any:
+def _hessian_product(sample: Sample, side: Side, mode: Mode) -> Any:
     precision = sample.wide
 
     def gradient(xs: tuple[Array, ...], dys: tuple[Array, ...]) -> tuple[Array, ...]:
@@ -79,13 +79,13 @@ def _hessian_product(sample: Sample, side: Side, way: Way) -> Any:
         return pull(tuple(dy + y for dy, y in zip(dys, ys, strict=True)))
 
     def product(xs: Any, dys: Any, us: Any) -> Any:
-        return way(lambda xs: gradient(xs, dys), xs, us)
+        return mode(lambda xs: gradient(xs, dys), xs, us)
 
     xs, dys = sample.xs(precision), sample.dys(precision)
     with precision.context():
         us = tuple(jnp.asarray(sample.random(x.shape, 30 + k), x.dtype) for k, x in enumerate(xs))
     which = "rule" if side is sample.subject.rule else "plain"
-    program = sample.subject.program(f"{which} {way.__name__}", product)
+    program = sample.subject.program(f"{which} {mode.__name__}", product)
     return program(precision, xs, dys, us)
 
 
@@ -121,14 +121,14 @@ def scan(sample: Sample) -> Iterator[CheckResult]:
     xs, dys = sample.xs(own), sample.dys(own)
     program = sample.subject.program("scan", _scanned(sample.subject.rule.function))
     try:
-        by_way = program(own, xs, dys, jnp.asarray(FACTORS, jnp.float32))
+        found = program(own, xs, dys, jnp.asarray(FACTORS, jnp.float32))
     except Refused as refusal:
         yield CheckResult("scan", "failed", message=str(refusal))
         return
     points = [tuple(jnp.asarray(scaled(x, factor)) for x in xs) for factor in FACTORS]
     singles = [sample.rule(own, point, dys).dxs for point in points]
     weights = {"inside scan": (1.0, 1.0, 1.0), "of scan": FACTORS}
-    for (way, weight), got in zip(weights.items(), by_way, strict=True):
+    for (mode, weight), got in zip(weights.items(), found, strict=True):
         for k in range(sample.count):
             terms = [w * as_float64(dxs[k]) for w, dxs in zip(weight, singles, strict=True)]
             size = max(map(largest, terms))
@@ -140,7 +140,7 @@ def scan(sample: Sample) -> Iterator[CheckResult]:
                 sum(terms),
                 tolerance,
                 context=sample.hint_context(k, own),
-                message=f"gradient {way}",
+                message=f"gradient {mode}",
             )
 
 

@@ -70,13 +70,13 @@ def _by_slopes(
     sample: Sample, k: int, got: np.ndarray, out: np.ndarray, result: CheckResult
 ) -> CheckResult:
     """Compare the entries where autodiff is not finite with the one-sided slopes, if any."""
-    near = slope_tolerance(sample, k, got[out])
+    tolerance = slope_tolerance(sample, k, got[out])
     judged = 0
     for place in np.argwhere(out)[:MAX_ENTRIES]:
         index = tuple(int(i) for i in place)
         slopes = slopes_at(sample, k, index)
-        if slopes.are_known and not slopes.bracket(float(got[index]), near):
-            return _outside(sample.name(k), index, float(got[index]), slopes, near)
+        if slopes.are_known and not slopes.bracket(float(got[index]), tolerance):
+            return _outside(sample.name(k), index, float(got[index]), slopes, tolerance)
         judged += slopes.are_known
     return dataclasses.replace(
         result, compared=result.compared + judged, unjudged=result.unjudged - judged
