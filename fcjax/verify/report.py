@@ -181,7 +181,7 @@ class RuleReport:
         yield from self._table()
         yield from ((str(result), "dim") for result in self._with_status("skipped"))
         if self.call:
-            yield from (("", ""), ("Repeat it:", ""), (self.call, ""))
+            yield from (("", ""), ("To repeat the failed checks:", ""), (self.call, ""))
         others = [text for text in self.unchecked if text not in self.doubts]
         if others:
             yield from (("", ""), ("Not covered:", "dim"))
@@ -193,7 +193,7 @@ class RuleReport:
         verdict = {
             "wrong": f"{len(self.failures)} of {len(done)} results are wrong",
             "right": f"all {len(done)} results are right",
-            "inconclusive": f"inconclusive, though none of {len(done)} results is wrong",
+            "inconclusive": f"inconclusive, though 0 of {len(done)} results are wrong",
         }[self.verdict]
         return f"{self.function}({self.arguments}): {verdict}, {skipped} skipped"
 

@@ -60,7 +60,7 @@ FLOAT64 = Need(
 )
 SEVERAL_DEVICES = Need(
     lambda sample: len(jax.devices()) > 1,
-    "one device; jax.config.update('jax_num_cpu_devices', 2) simulates more",
+    "there is only one device; jax.config.update('jax_num_cpu_devices', 2) simulates more",
 )
 ENDS = Need(
     lambda sample: sample.explicit_checks or not sample.subject.may_not_end,
