@@ -1,10 +1,12 @@
 # make demo   install what the main job needs, and run it
-# make test   install what the tests need, and run lint, types and every test
+# make check  install what the tests need, and run lint, types and each rule once (under a minute)
+# make test   the same, with every test
 # make bench  train beside the peers, and write benchmarks/README.md (50 min on an idle machine)
 # make bench-check  fail if a small case is slower or larger than benchmarks/results has it (3 min)
 # make bench-tpu-compile  compile the steps for a TPU that need not be there, and count bytes (2 min)
 # make bench-power  count what the checker catches, and its false alarms, over 20 random points (20 min)
 # make clean  remove the environments and everything that was made
+# make help   show this
 #
 # Another interpreter: make test PYTHON=python3.13
 
@@ -21,10 +23,16 @@ BENCH := $(VENV)-bench
 TPU := $(VENV)-tpu
 POWER := $(VENV)-power
 
-.PHONY: demo test bench bench-check bench-tpu-compile bench-power clean
+.PHONY: demo check test bench bench-check bench-tpu-compile bench-power clean help
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/fcjax train
+
+check: $(VENV)/test.stamp
+	$(BIN)/ruff format --check --diff .
+	$(BIN)/ruff check .
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
+	$(BIN)/python -m pytest -n 2 tests/test_core.py tests/test_architecture.py
 
 test: $(VENV)/test.stamp
 	$(BIN)/ruff format --check --diff .
@@ -45,7 +53,7 @@ bench-power: $(POWER)/power.stamp
 	$(POWER)/bin/python benchmarks/power.py
 
 $(VENV)/demo.stamp: $(VENV)/pip.stamp pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable .
+	$(BIN)/python -m pip install --quiet --editable '.[app]'
 	touch $@
 
 $(VENV)/test.stamp: $(VENV)/pip.stamp pyproject.toml
@@ -74,6 +82,9 @@ $(POWER)/power.stamp: $(POWER)/pip.stamp pyproject.toml
 	       "Name another one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv $*
 	touch $@
+
+help:
+	@sed -n '/^$$/q; s/^# \{0,1\}//p' Makefile
 
 clean:
 	rm -rf .venv .venv-* .pytest_cache .ruff_cache out dist build

@@ -1,16 +1,14 @@
 """The command line of the benchmarks: `python -m benchmarks --help`."""
 
-from pathlib import Path
-
 import tyro
 from rich.console import Console
 
 from .device import describe, file_name, title
-from .results import RESULTS
-from .run import ROOT, failures, run_sections
+from .guard import check_against_record
+from .report import write_report
+from .results import RESULTS, ROOT
+from .run import failures, run_sections
 from .sections import sections
-
-QUICK = ROOT / "out" / "benchmarks"
 
 
 def run(
@@ -25,58 +23,35 @@ def run(
         only: a section to measure; may be given several times. The others keep their results.
         quick: two rounds of short turns, to see that all works; writes to out/benchmarks alone.
     """
-    from .report import write_report
-
-    device = describe()
+    device, console = describe(), Console()
     known = sections(device["platform"])
     if unknown := set(only) - set(known):
         raise SystemExit(f"no section {', '.join(unknown)}; there are {', '.join(known)}")
-    chosen = {name: section for name, section in known.items() if not only or name in only}
-    path = (QUICK if quick else RESULTS) / f"{file_name(device)}.json"
-    console = Console()
+    chosen = {name: known[name] for name in known if not only or name in only}
     console.print(f"{title(device)}: {', '.join(chosen)}")
-    if quick:
-        result = run_sections(chosen, device, path, rounds=2, turn_seconds=0.02)
-    else:
-        result = run_sections(chosen, device, path, rounds, turn_seconds=0.2)
+    path = (ROOT / "out" / "benchmarks" if quick else RESULTS) / f"{file_name(device)}.json"
+    rounds, turn_seconds = (2, 0.02) if quick else (rounds, 0.2)
+    result = run_sections(chosen, device, path, rounds, turn_seconds)
+    if not quick:
         write_report()
     console.print(f"wrote {path.relative_to(ROOT)}")
     for failure in failures(result, chosen):
         console.print(f"failed: {failure}", markup=False)
 
 
-def report() -> None:
-    """Write the tables and plots of benchmarks/README.md again, from the results that are there."""
-    from .report import write_report
-
-    write_report()
-
-
 def check(rounds: int = 15) -> None:
-    """Fail if a small case has become slower or larger than recorded, beyond the stated margin.
-
-    Args:
-        rounds: turns of each system on each case.
-    """
-    from .guard import check_against_record
-
+    """Fail if a small case has become slower or larger than recorded, beyond the stated margin."""
     raise SystemExit(check_against_record(rounds))
 
 
-def tpu(topology: str = "v5e:2x2", output: Path | None = None) -> None:
-    """Compile the train step for a TPU that need not be there; needs libtpu.
+def tpu(topology: str = "v5e:2x2") -> None:
+    """Compile the train step for a TPU that need not be there; needs libtpu."""
+    from .tpu import compile_for  # tells JAX to leave the devices alone
 
-    Args:
-        topology: as `jax.experimental.topologies` names it.
-        output: a file for the result, instead of benchmarks/results.
-    """
-    from .report import write_report
-    from .tpu import compile_for
-
-    compile_for(topology, output)
-    if output is None:
-        write_report()
+    compile_for(topology)
+    write_report()
 
 
 if __name__ == "__main__":
-    tyro.extras.subcommand_cli_from_dict({"run": run, "report": report, "check": check, "tpu": tpu})
+    commands = {"run": run, "report": write_report, "check": check, "tpu": tpu}
+    tyro.extras.subcommand_cli_from_dict(commands)

@@ -1,47 +1,17 @@
 """What is measured besides the networks of networks.py; imports no library."""
 
-from dataclasses import dataclass
-
-# Every one of fcjax that keeps the shape of its argument, without second names; a test compares.
-ACTIVATIONS = (
-    "celu",
-    "elu",
-    "gelu",
-    "hard_sigmoid",
-    "hard_silu",
-    "hard_tanh",
-    "identity",
-    "leaky_relu",
-    "log_sigmoid",
-    "log_softmax",
-    "mish",
-    "relu",
-    "relu6",
-    "selu",
-    "sigmoid",
-    "silu",
-    "soft_sign",
-    "softmax",
-    "softplus",
-    "sparse_plus",
-    "sparse_sigmoid",
-    "squareplus",
-    "tanh",
-)
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class Deep:
+class Deep(NamedTuple):
     """A network of `layers` equal hidden layers, and an output layer for ten classes."""
 
     layers: int
-    width: int
-    batch: int
+    width: int = 256
+    batch: int = 256
     activation: str = "gelu"
 
-    @property
-    def name(self) -> str:
-        """For example `64 layers of 256, batch 256`."""
+    def __str__(self) -> str:
         return f"{self.layers:,} layers of {self.width}, batch {self.batch}"
 
     @property
@@ -50,8 +20,7 @@ class Deep:
         return 4 * self.layers * self.batch * self.width
 
 
-@dataclass(frozen=True)
-class Product:
+class Product(NamedTuple):
     """The shape of `Xᵀ dZ`, and the dtype of its operands."""
 
     examples: int
@@ -59,21 +28,23 @@ class Product:
     n_out: int
     dtype: str
 
-    @property
-    def name(self) -> str:
-        """For example `128: 512 × 10, float32`."""
+    def __str__(self) -> str:
         return f"{self.examples}: {self.n_in} × {self.n_out}, {self.dtype}"
 
 
-@dataclass(frozen=True)
-class Vocabulary:
+class Vocabulary(NamedTuple):
     """Examples, features and classes of a last layer."""
 
     batch: int
     features: int
     classes: int
 
-    @property
-    def name(self) -> str:
-        """For example `4,096 × 512 × 32,768`."""
+    def __str__(self) -> str:
         return f"{self.batch:,} × {self.features} × {self.classes:,}"
+
+
+# The network whose saved outputs are counted, and the depths at which a stack is compiled.
+UNROLLED = Deep(8, 1024, 2048)
+DEPTHS = tuple(Deep(layers) for layers in (10, 30, 100, 300, 1000))
+DEEPEST = Deep(10_000, activation="relu")
+MANY_CLASSES, MILLION = Vocabulary(4096, 512, 32_768), Vocabulary(256, 512, 1_000_000)

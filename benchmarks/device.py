@@ -1,4 +1,4 @@
-"""The machine that results belong to; run by itself, prints what JAX finds, as JSON.
+"""The machine that results belong to.
 
 The harness itself never starts JAX: on a TPU, the process that does keeps the device.
 """
@@ -13,18 +13,23 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
 PACKAGES = ("jax", "jaxlib", "equinox", "flax", "keras", "torch", "scikit-learn", "optax", "numpy")
+ASK = """
+import json, jax
+first, *others = jax.devices()
+facts = {"platform": first.platform, "kind": first.device_kind, "count": 1 + len(others)}
+print(json.dumps(facts))
+"""
 
 
 def describe() -> dict[str, Any]:
     """Ask a short-lived process for JAX's devices; add the processor and the packages."""
-    command = [sys.executable, "-m", "benchmarks.device"]
-    answer = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True, cwd=ROOT)
-    found = json.loads(answer.stdout)
+    answer = subprocess.run([sys.executable, "-c", ASK], stdout=subprocess.PIPE, check=True)
+    info = Path("/proc/cpuinfo")
+    names = re.findall(r"^model name\s*: (.*)", info.read_text() if info.exists() else "", re.M)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return found | {
-        "processor": _processor(),
+    return json.loads(answer.stdout) | {
+        "processor": names[0] if names else platform.processor() or platform.machine(),
         "cores": cores,
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
@@ -43,27 +48,8 @@ def file_name(device: dict[str, Any]) -> str:
     return re.sub(r"[^a-z0-9]+", "-", title(device).lower()).strip("-")
 
 
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
 def _version(package: str) -> str | None:
     try:
         return version(package)
     except PackageNotFoundError:
         return None
-
-
-def _print_devices() -> None:
-    import jax
-
-    devices = jax.devices()
-    found = {"platform": devices[0].platform, "kind": devices[0].device_kind, "count": len(devices)}
-    print(json.dumps(found))
-
-
-if __name__ == "__main__":
-    _print_devices()

@@ -1,31 +1,31 @@
 """The regression guard: small cases again, beside what the committed results say of them."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.table import Table
 
+from .cases import DEPTHS, UNROLLED
 from .device import describe, file_name
 from .networks import MIDDLE, NARROW, TINY
-from .results import RESULTS, Result, entry, fastest, load, ratio
-from .run import ROOT, run_sections
-from .sections import Section, sections
-from .targets import SINGLE_LIMITS
+from .results import RESULTS, ROOT, Result, entry, fastest, load, memory, ratio
+from .run import run_sections
+from .sections import OURS, SINGLE_LIMITS, Section, sections
 
 # Medians of one run differ by up to a tenth from those of another on a quiet machine.
 TIME_MARGIN = 1.2
 # Bytes are exact; what is allowed for is the rounding of a ratio.
 MEMORY_MARGIN = 1.001
-OURS = ("fcjax train_epoch", "fcjax train_epoch, shuffled", "fcjax train_step")
 NETWORKS = (TINY, NARROW, MIDDLE)
-DEPTHS = ("10 layers of 256, batch 256", "1,000 layers of 256, batch 256")
+# The cases and systems of each section that are run again; of the saved outputs all.
+PARTS = {
+    "speed": (NETWORKS, (*SINGLE_LIMITS, *OURS, "jax.grad")),
+    "depth": ((DEPTHS[0], DEPTHS[-1]), ("fcjax.stack", "scan, jax.grad")),
+}
 
 
-@dataclass(frozen=True)
-class Check:
+class Check(NamedTuple):
     """A ratio as recorded and as measured now."""
 
     name: str
@@ -41,9 +41,8 @@ class Check:
 
 def check_against_record(rounds: int) -> int:
     """Rerun the small cases and print each ratio; return the number that got worse."""
-    device = describe()
+    device, console = describe(), Console()
     record = RESULTS / f"{file_name(device)}.json"
-    console = Console()
     if not record.exists():
         console.print(f"no record of this machine, {record.relative_to(ROOT)}: run make bench")
         return 1
@@ -54,7 +53,11 @@ def check_against_record(rounds: int) -> int:
         # A real loss of speed shows again; a moment's noise does not.
         again = {check.name: check for check in compare(_measure(device, rounds), recorded)}
         checks = [again[check.name] if check.name in slow else check for check in checks]
-    _show(checks, console)
+    table = Table("", "recorded", "now", "allowed", "", box=None)
+    for name, old, new, margin in checks:
+        verdict = "[red]worse[/]" if new > margin * old else "ok"
+        table.add_row(name, f"{old:.3f}", f"{new:.3f}", f"{old * margin:.3f}", verdict)
+    console.print(table)
     return sum(check.worse for check in checks)
 
 
@@ -67,64 +70,39 @@ def compare(now: Result, recorded: Result) -> list[Check]:
 def _figures(result: Result) -> Iterator[tuple[str, tuple[float, float]]]:
     """Yield name, ratio and margin of all that is guarded."""
     for network in NETWORKS:
-        best = fastest(result, "speed", network.name, SINGLE_LIMITS)
-        autodiff = _total(entry(result, "speed", network.name, "jax.grad"))
+        best = fastest(result, "speed", network, SINGLE_LIMITS)
+        autodiff = memory(entry(result, "speed", network, "jax.grad"), "total")
         for system in OURS:
-            found = entry(result, "speed", network.name, system)
-            if (time := ratio(found, best)) is not None:
-                yield f"{network.name}, {system}: time ÷ limit", (time, TIME_MARGIN)
-            if (total := _total(found)) and autodiff:
-                name = f"{network.name}, {system}: memory ÷ jax.grad"
+            found = entry(result, "speed", network, system)
+            if time := ratio(found, best):
+                yield f"{network}, {system}: time ÷ limit", (time, TIME_MARGIN)
+            if (total := memory(found, "total")) and autodiff:
+                name = f"{network}, {system}: memory ÷ jax.grad"
                 yield name, (total / autodiff, MEMORY_MARGIN)
-    saved = "saved", "8 layers of 1024, batch 2048"
-    autodiff = entry(result, *saved, "jax.grad").get("temp", {})
-    for name, temp in entry(result, *saved, "fcjax").get("temp", {}).items():
+    autodiff = entry(result, "saved", UNROLLED, "jax.grad").get("temp", {})
+    for name, temp in entry(result, "saved", UNROLLED, "fcjax").get("temp", {}).items():
         yield f"8 × 1024, {name}: temporaries ÷ jax.grad", (temp / autodiff[name], MEMORY_MARGIN)
-    for case in DEPTHS:
-        ours, scan = (
-            entry(result, "depth", case, system).get("memory", {}).get("temp")
-            for system in ("fcjax.stack", "scan, jax.grad")
-        )
+    depths, systems = PARTS["depth"]
+    for deep in depths:
+        ours, scan = (memory(entry(result, "depth", deep, s), "temp") for s in systems)
         if ours and scan:
-            yield f"{case}, fcjax.stack: temporaries ÷ scan", (ours / scan, MEMORY_MARGIN)
-
-
-def _total(found: Result) -> int | None:
-    return found.get("memory", {}).get("total")
+            yield f"{deep}, fcjax.stack: temporaries ÷ scan", (ours / scan, MEMORY_MARGIN)
 
 
 def _measure(device: dict[str, Any], rounds: int) -> Result:
     path = ROOT / "out" / "benchmarks" / "check.json"
-    Path(path).unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
     return run_sections(small(device["platform"]), device, path, rounds, turn_seconds=0.2)
 
 
 def small(platform: str) -> dict[str, Section]:
     """Return the part of the sections that is guarded."""
     known = sections(platform)
-    return {
-        "speed": _part(
-            known["speed"], [n.name for n in NETWORKS], [*SINGLE_LIMITS, *OURS, "jax.grad"]
-        ),
-        "saved": known["saved"],
-        "depth": replace(
-            _part(known["depth"], list(DEPTHS), ["fcjax.stack", "scan, jax.grad"]), starts=1
-        ),
-    }
-
-
-def _part(section: Section, cases: list[str], systems: list[str]) -> Section:
-    return replace(
-        section,
-        cases={name: section.cases[name] for name in cases},
-        systems={name: section.systems[name] for name in systems},
-    )
-
-
-def _show(checks: list[Check], console: Console) -> None:
-    table = Table("", "recorded", "now", "allowed", "", box=None)
-    for check in checks:
-        allowed = f"{check.recorded * check.margin:.3f}"
-        verdict = "[red]worse[/]" if check.worse else "ok"
-        table.add_row(check.name, f"{check.recorded:.3f}", f"{check.now:.3f}", allowed, verdict)
-    console.print(table)
+    chosen = {"saved": known["saved"]}
+    for name, (cases, systems) in PARTS.items():
+        chosen[name] = known[name]._replace(
+            cases={str(case): case for case in cases},
+            systems={system: known[name].systems[system] for system in systems},
+            starts=1,
+        )
+    return chosen

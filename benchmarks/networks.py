@@ -1,25 +1,23 @@
 """The networks that every system trains, with the same weights and examples for each."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import groupby, pairwise
+from typing import NamedTuple
 
 import numpy as np
 
 LEARNING_RATE = 0.01
+Pairs = list[tuple[np.ndarray, np.ndarray]]
 
 
-@dataclass(frozen=True)
-class Network:
+class Network(NamedTuple):
     """Sizes of the layers, examples per step, and steps per pass over the data."""
 
     sizes: tuple[int, ...]
     batch: int
     steps: int
 
-    @property
-    def name(self) -> str:
+    def __str__(self) -> str:
         """For example `784-1024×3-10, batch 512`."""
         runs = [(size, len(list(run))) for size, run in groupby(self.sizes)]
         layers = "-".join(f"{size}×{n}" if n > 2 else "-".join([str(size)] * n) for size, n in runs)
@@ -31,7 +29,7 @@ class Network:
         first, *others = [2 * self.batch * m * n for m, n in pairwise(self.sizes)]
         return 2 * first + 3 * sum(others)
 
-    def weights(self) -> list[tuple[np.ndarray, np.ndarray]]:
+    def weights(self) -> Pairs:
         """Return (W, b) of each layer: He's normal weights, small biases."""
         draw = np.random.default_rng(0).standard_normal
         return [
@@ -46,15 +44,10 @@ class Network:
         X = generator.standard_normal((examples, self.sizes[0]), dtype=np.float32)
         return X, generator.integers(self.sizes[-1], size=examples, dtype=np.int32)
 
-    def batches(self) -> list[tuple[np.ndarray, np.ndarray]]:
+    def batches(self) -> Pairs:
         """Return the same examples step by step."""
         X, y = self.data()
         return list(zip(np.split(X, self.steps), np.split(y, self.steps), strict=True))
-
-
-def by_name(networks: Sequence[Network]) -> dict[str, Network]:
-    """Return the networks under their names."""
-    return {network.name: network for network in networks}
 
 
 TINY = Network((64, 128, 10), 32, 64)

@@ -1,12 +1,11 @@
 """What `check_rule` catches and lets pass, beside `jax.test_util.check_grads` on the same tables.
 
-    python benchmarks/power.py [--points 20]
+    python benchmarks/power.py [POINTS]    # random points for each correct rule, 20 by default
 
 The tables are those of the tests: wrong rules, each of which has to be caught, and correct ones,
 whose verdict has to be "right" at each of the points. The result is benchmarks/results/power.json.
 """
 
-import argparse
 import json
 import sys
 import time
@@ -32,105 +31,78 @@ from fcjax.verify.point import Point  # noqa: E402
 
 RESULT = ROOT / "benchmarks/results/power.json"
 ON_ONE_DEVICE = [name for name in CHECKS if name != "sharding"]
+# The peers: `check_grads` in both modes, and in reverse mode alone.
+PEERS = {"check_grads": {}, 'check_grads(modes=["rev"])': {"modes": ["rev"]}}
 
 
-def caught_by_check_rule(wrong) -> bool:
-    """Whether the check and the argument that are named in the table fail.
+def caught(wrong) -> dict[str, bool]:
+    """Whether check_rule fails the check and the argument that the table names; and the peers.
 
     All checks are asked for by name: what `sharding` finds would only be noted otherwise.
     """
     options = {"reference": wrong.reference, "kwargs": wrong.kwargs, "kinks": wrong.kinks}
     report = fcjax.check_rule(wrong.rule, wrong.args, checks=list(CHECKS), **options)
-    return any(
+    named = any(
         result.name == wrong.check and wrong.argument in (None, result.argument)
         for result in report.failures
     )
+    return {"check_rule": named} | refused(wrong.rule, wrong.args, wrong.kwargs)
 
 
-def refused_by_check_grads(fun, args, kwargs, **options) -> bool:
-    """Whether `check_grads` raises; it gets the floating-point arguments and outputs alone."""
-    try:
-        point = Point(fun, args, kwargs or {})
-        f = point.on(fun)
-        check_grads(lambda *xs: f(*xs)[0], point.xs, order=1, **options)
-    except Exception:
-        return True
-    return False
+def refused(fun, args, kwargs) -> dict[str, bool]:
+    """Whether each peer raises; it gets the floating-point arguments and outputs alone."""
+    raised = dict.fromkeys(PEERS, False)
+    for way, options in PEERS.items():
+        try:
+            point = Point(fun, args, kwargs or {})
+            f = point.on(fun)
+            check_grads(lambda *xs, f=f: f(*xs)[0], point.xs, order=1, **options)
+        except Exception:
+            raised[way] = True
+    return raised
 
 
-def not_right(rule, size: int, points: int) -> tuple[list[str], list[str]]:
-    """Return what failed at any of the points, and why a verdict was inconclusive."""
-    fun, first = rule.make(0, size)
-    several = [first, *(rule.make(seed, size)[1] for seed in range(1, points))]
-    reports = check_at_points(
-        fun,
-        several,
-        reference=rule.reference,
-        kwargs=rule.kwargs,
-        checks=ON_ONE_DEVICE,
-        expected_failures=rule.expected,
-    )
-    alarms, doubts = [], []
-    for report in reports:
+def passed(rule, points: int, alarms: list[str], doubts: list[str]) -> dict[str, bool]:
+    """Whether nothing is said against a correct rule at any of the points; keep what is said."""
+    fun, first = rule.make(0, 0)
+    several = [first, *(rule.make(seed, 0)[1] for seed in range(1, points))]
+    options = {"reference": rule.reference, "kwargs": rule.kwargs, "checks": ON_ONE_DEVICE}
+    before = len(alarms) + len(doubts)
+    for report in check_at_points(fun, several, expected_failures=rule.expected, **options):
         alarms += [f"{rule.name}: {result}" for result in report.failures]
         if report.verdict == "inconclusive":
             doubts += [f"{rule.name}: {doubt}" for doubt in report.doubts]
-    return alarms, doubts
+    peers = {way: not raised for way, raised in refused(fun, first, rule.kwargs).items()}
+    return {"check_rule": len(alarms) + len(doubts) == before} | peers
 
 
-def main(points: int = 20, sizes: tuple[int, ...] = (0,)) -> None:
-    """Run both tables and write the counts.
-
-    Args:
-        points: random points for each correct rule.
-        sizes: which of the three shapes of each correct rule.
-    """
-    start = time.perf_counter()
-    ways = {"check_grads": {}, 'check_grads(modes=["rev"])': {"modes": ["rev"]}}
-    caught = dict.fromkeys(["check_rule", *ways], 0)
-    missed, alarms, inconclusive = [], [], []
-    for wrong in track(WRONG_RULES, "wrong rules"):
-        hit = caught_by_check_rule(wrong)
-        caught["check_rule"] += hit
-        missed += [] if hit else [wrong.name]
-        for way, options in ways.items():
-            refused = refused_by_check_grads(wrong.rule, wrong.args, wrong.kwargs, **options)
-            caught[way] += refused
+def main(points: int = 20) -> None:
+    """Run both tables and write the counts."""
+    start, alarms, doubts = time.perf_counter(), [], []
     right = [param.values[0] for param in available()]
-    passed = dict.fromkeys(["check_rule", *ways], 0)
-    for rule in track(right, "correct rules"):
-        found = [not_right(rule, size, points) for size in sizes]
-        passed["check_rule"] += not any(any(said) for said in found)
-        alarms += [alarm for failed, _ in found for alarm in failed]
-        inconclusive += [doubt for _, doubts in found for doubt in doubts]
-        fun, args = rule.make(0, 0)
-        for way, options in ways.items():
-            passed[way] += not refused_by_check_grads(fun, args, rule.kwargs, **options)
+    hits = [caught(wrong) for wrong in track(WRONG_RULES, "wrong rules")]
+    passes = [passed(rule, points, alarms, doubts) for rule in track(right, "correct rules")]
+    ways = ["check_rule", *PEERS]
     result = {
         "jax": jax.__version__,
         "devices": f"{len(jax.devices())} {jax.devices()[0].device_kind}",
         "points": points,
         "wrong rules": len(WRONG_RULES),
-        "caught": caught,
-        "missed": missed,
+        "caught": {way: sum(hit[way] for hit in hits) for way in ways},
+        "missed": [w.name for w, hit in zip(WRONG_RULES, hits, strict=True) if not hit[ways[0]]],
         "correct rules": len(right),
         "from other projects": sum(rule.origin not in ("fcjax", "own") for rule in right),
-        "passed": passed,
+        "passed": {way: sum(one[way] for one in passes) for way in ways},
         "alarms": alarms,
-        "inconclusive": inconclusive,
+        "inconclusive": doubts,
         "seconds": round(time.perf_counter() - start),
     }
-    RESULT.parent.mkdir(exist_ok=True)
     RESULT.write_text(json.dumps(result, indent=1) + "\n")
     table = Table("", f"caught, of {len(WRONG_RULES)}", f"passed, of {len(right)}", box=None)
-    for way in caught:
-        table.add_row(way, str(caught[way]), str(passed[way]))
+    for way in ways:
+        table.add_row(way, str(result["caught"][way]), str(result["passed"][way]))
     Console().print(table, f"{RESULT.relative_to(ROOT)}, {result['seconds']} s")
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--points", type=int, default=20, help="random points for each correct rule"
-    )
-    main(points=parser.parse_args().points)
+    main(*map(int, sys.argv[1:]))

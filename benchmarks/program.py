@@ -2,8 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 Facts = dict[str, Any]
 
@@ -12,8 +11,7 @@ class Skip(Exception):  # noqa: N818  (it is no error)
     """A system that cannot take part here; the message says why."""
 
 
-@dataclass(frozen=True)
-class Program:
+class Program(NamedTuple):
     """One system, ready to train.
 
     `run` does `steps` steps, waits for the last and returns their losses. None means that there is
@@ -31,8 +29,7 @@ def compiled(function: Any, *args: Any) -> Facts:
     """Compile `jax.jit`'s `function` for these arguments; return the time it took and the bytes."""
     start = time.perf_counter()
     program = function.lower(*args).compile()
-    seconds = time.perf_counter() - start
-    return {"compile_s": seconds, "memory": memory(program)}
+    return {"compile_s": time.perf_counter() - start, "memory": memory(program)}
 
 
 def memory_of(function: Any, *args: Any) -> Facts:
@@ -40,12 +37,9 @@ def memory_of(function: Any, *args: Any) -> Facts:
     return {"memory": memory(function.lower(*args).compile())}
 
 
-def memory(compiled: Any) -> dict[str, int]:
+def memory(program: Any) -> dict[str, int]:
     """Return the bytes of a compiled program; `total` counts an overwritten argument once."""
-    stats = compiled.memory_analysis()
-    parts = {
-        part: getattr(stats, f"{part}_size_in_bytes")
-        for part in ("argument", "output", "temp", "alias")
-    }
-    total = parts["argument"] + parts["output"] + parts["temp"] - parts["alias"]
-    return {"total": total, **parts}
+    stats = program.memory_analysis()
+    names = ("argument", "output", "temp", "alias")
+    parts = {part: getattr(stats, f"{part}_size_in_bytes") for part in names}
+    return {"total": parts["argument"] + parts["output"] + parts["temp"] - parts["alias"], **parts}

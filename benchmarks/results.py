@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
+ROOT = HERE.parent
 RESULTS = HERE / "results"
 
 Result = dict[str, Any]
@@ -28,11 +29,8 @@ def _lines(value: Any, depth: int = 0) -> str:
     if not isinstance(value, dict) or not value or depth > 4:
         return json.dumps(value, ensure_ascii=False)
     pad = "\n" + " " * (depth + 1)
-    items = [
-        f"{json.dumps(key, ensure_ascii=False)}: {_lines(item, depth + 1)}"
-        for key, item in value.items()
-    ]
-    return "{" + pad + ("," + pad).join(items) + "\n" + " " * depth + "}"
+    items = [f"{_lines(key)}: {_lines(item, depth + 1)}" for key, item in value.items()]
+    return "{" + pad + ("," + pad).join(items) + pad[:-1] + "}"
 
 
 def devices() -> list[Path]:
@@ -40,37 +38,36 @@ def devices() -> list[Path]:
     return [path for path in sorted(RESULTS.glob("*.json")) if "sections" in load(path)]
 
 
-def entry(result: Result, section: str, case: str, system: str) -> Result:
+def entry(result: Result, section: str, case: Any, system: str) -> Result:
     """Return what is known of a system, or that it was not measured."""
     cases = result["sections"].get(section, {}).get("cases", {})
-    return cases.get(case, {}).get(system, {"skipped": "not measured"})
+    return cases.get(str(case), {}).get(system, {"skipped": "not measured"})
+
+
+def memory(found: Result, part: str) -> int | None:
+    """Return bytes of the temporaries ("temp"), or of all ("total")."""
+    return found.get("memory", {}).get(part)
 
 
 def milliseconds(found: Result) -> float | None:
     """Return the median over rounds of a step's time."""
-    if not found.get("step_s"):
-        return None
-    return 1e3 * statistics.median(found["step_s"])
+    return 1e3 * statistics.median(found["step_s"]) if found.get("step_s") else None
+
+
+def ratios(found: Result, reference: Result) -> list[float]:
+    """Return the ratio of the two times in each round."""
+    pairs = zip(found.get("step_s", ()), reference.get("step_s", ()), strict=False)
+    return [a / b for a, b in pairs]
 
 
 def ratio(found: Result, reference: Result) -> float | None:
-    """Return the median over rounds of the ratio of the two times in that round."""
-    pairs = list(zip(found.get("step_s", ()), reference.get("step_s", ()), strict=False))
-    return statistics.median(a / b for a, b in pairs) if pairs else None
+    """Return the median of the ratios."""
+    known = ratios(found, reference)
+    return statistics.median(known) if known else None
 
 
-def spread(found: Result, reference: Result) -> tuple[float, float] | None:
-    """Return the quartiles of the same ratios."""
-    pairs = zip(found.get("step_s", ()), reference.get("step_s", ()), strict=False)
-    ratios = [a / b for a, b in pairs]
-    if len(ratios) < 2:
-        return None
-    low, _, high = statistics.quantiles(ratios, n=4, method="inclusive")
-    return low, high
-
-
-def fastest(result: Result, section: str, case: str, systems: Iterable[str]) -> Result:
+def fastest(result: Result, section: str, case: Any, systems: Iterable[str]) -> Result:
     """Return the entry with the smallest median; of none, an entry without times."""
     found = [entry(result, section, case, system) for system in systems]
-    timed = [one for one in found if milliseconds(one) is not None]
-    return min(timed, key=lambda one: milliseconds(one) or 0.0, default={"skipped": "no time"})
+    timed = [one for one in found if one.get("step_s")]
+    return min(timed, key=milliseconds, default={"skipped": "no time"})

@@ -11,20 +11,13 @@ from typing import Any
 
 from rich.progress import Progress
 
-from .results import Result, load, save
+from .results import ROOT, Result, load, save
 from .sections import Section
 from .turns import Worker, take_turns
 
-ROOT = Path(__file__).parents[1]
 # Losses of the first steps, from equal weights and examples, differ between systems by rounding.
-TOLERANCE = {
-    "speed": 1e-3,
-    "small": 1e-3,
-    "mixed": 3e-2,
-    "stack": 1e-3,
-    "activations": 1e-3,
-    "vocabulary": 1e-3,
-}
+SAME = ("speed", "small", "stack", "activations", "vocabulary")
+TOLERANCE = {**dict.fromkeys(SAME, 1e-3), "mixed": 3e-2}
 # A worker that computes while it is not its turn would slow down the others.
 IDLE_LIMIT = 0.02
 
@@ -45,8 +38,6 @@ def run_sections(
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
         "TF_CPP_MIN_LOG_LEVEL": "3",
     }
-    # Only one process at a time can hold a TPU.
-    alone = device["platform"] == "tpu"
     tree = commit()
     with Progress() as progress:
         todo = progress.add_task("", total=sum(len(s.cases) for s in chosen.values()))
@@ -56,55 +47,51 @@ def run_sections(
             result["sections"][name] = {**about, "cases": cases}
             for case in section.cases:
                 progress.update(todo, description=f"{name}: {case}")
-                cases[case] = run_case(name, section, case, environment, about["rounds"], alone)
-                _check_losses(cases[case], TOLERANCE.get(name))
+                cases[case] = run_case(name, section, case, environment, about["rounds"])
                 save(result, path)
                 progress.advance(todo)
     return result
 
 
 def run_case(
-    name: str,
-    section: Section,
-    case: str,
-    environment: Mapping[str, str],
-    rounds: int,
-    alone: bool = False,
+    name: str, section: Section, case: str, environment: Mapping[str, str], rounds: int
 ) -> dict[str, Result]:
     """Return what is known of each system after its turns on one case."""
-    if alone:
-        found = {}
-        for system in section.systems:
-            one = Section(section.title, section.cases, {system: section.systems[system]})
-            found |= run_case(name, one, case, environment, rounds)
-        return found
+    systems = list(section.systems)
+    # Only one process at a time can hold a TPU.
+    alone = environment.get("BENCH_PLATFORM") == "tpu"
+    found: dict[str, Result] = {}
+    for group in [[system] for system in systems] if alone else [systems]:
+        commands = {
+            system: [sys.executable, "-m", "benchmarks.worker", name, case, system]
+            for system in group
+        }
+        found |= _run_together(commands, environment, rounds, section.starts)
+    _check_losses(found, TOLERANCE.get(name))
+    return found
+
+
+def _run_together(
+    commands: Mapping[str, list[str]], environment: Mapping[str, str], rounds: int, starts: int
+) -> dict[str, Result]:
     workers: dict[str, Worker] = {}
-    starts: dict[str, list[Result]] = {}
+    compile_s: dict[str, list[float]] = {system: [] for system in commands}
     try:
-        for system in section.systems:
-            command = [sys.executable, "-m", "benchmarks.worker", name, case, system]
-            starts[system] = []
-            for _ in range(section.starts):
-                if system in workers:
+        for system, command in commands.items():
+            for start in range(starts):
+                if start:
                     workers[system].stop()
-                workers[system] = Worker(command, environment, cwd=ROOT)
-                starts[system].append(workers[system].ready)
-        timed = {system: worker for system, worker in workers.items() if _is_timed(worker)}
+                workers[system] = Worker(command, environment)
+                compile_s[system].append(workers[system].ready.get("compile_s", math.nan))
+        timed = {s: worker for s, worker in workers.items() if "start_s" in worker.ready}
         answers = take_turns(timed, rounds)
     finally:
         for worker in workers.values():
             worker.stop()
-    return {
-        system: _summary(worker, starts[system], answers.get(system, []))
-        for system, worker in workers.items()
-    }
+    return {s: _summary(one, compile_s[s], answers.get(s, [])) for s, one in workers.items()}
 
 
-def _is_timed(worker: Worker) -> bool:
-    return worker.failed is None and "start_s" in worker.ready
-
-
-def _summary(worker: Worker, starts: list[Result], answers: list[Result]) -> Result:
+def _summary(worker: Worker, compile_s: list[float], answers: list[Result]) -> Result:
     """Join the facts of the start and the times of the turns."""
     if "skipped" in worker.ready:
         return {"skipped": worker.ready["skipped"]}
@@ -112,18 +99,15 @@ def _summary(worker: Worker, starts: list[Result], answers: list[Result]) -> Res
         return {"failed": worker.failed}
     summary = dict(worker.ready)
     if "compile_s" in summary:
-        summary["compile_s"] = statistics.median(start["compile_s"] for start in starts)
+        summary["compile_s"] = statistics.median(compile_s)
     if answers:
         summary["step_s"] = [_digits(a["seconds"] / a["steps"]) for a in answers]
         if not math.isfinite(answers[-1]["loss"]):
             return {"failed": f"its loss became {answers[-1]['loss']}"}
-        idle = sum(a["idle_seconds"] for a in answers)
-        share = sum(a["idle_cpu_seconds"] for a in answers) / idle if idle else 0.0
-        if share > IDLE_LIMIT and idle > 1:
-            summary["idle_cpu"] = round(share, 3)
-    return {
-        key: _digits(value) if isinstance(value, float) else value for key, value in summary.items()
-    }
+        idle, busy = (sum(a[key] for a in answers) for key in ("idle_seconds", "idle_cpu_seconds"))
+        if idle > 1 and busy > IDLE_LIMIT * idle:
+            summary["idle_cpu"] = round(busy / idle, 3)
+    return {key: _digits(v) if isinstance(v, float) else v for key, v in summary.items()}
 
 
 def _digits(value: float) -> float:
@@ -132,10 +116,8 @@ def _digits(value: float) -> float:
 
 def _check_losses(systems: dict[str, Result], tolerance: float | None) -> None:
     """Mark the systems that do not compute what most of their peers do."""
-    if tolerance is None:
-        return
     losses = {name: found["losses"] for name, found in systems.items() if "losses" in found}
-    if not losses:
+    if tolerance is None or not losses:
         return
     usual = [statistics.median(step) for step in zip(*losses.values(), strict=True)]
     for name, own in losses.items():

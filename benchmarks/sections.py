@@ -1,170 +1,135 @@
 """What is measured: the cases of each section, and the systems that take turns on them."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
-from .cases import ACTIVATIONS, Deep, Product, Vocabulary
-from .networks import MAIN, MIDDLE, MIXED, NARROW, SMALL, TINY, by_name
+from .activations import ACTIVATIONS
+from .cases import DEEPEST, DEPTHS, MANY_CLASSES, MILLION, UNROLLED, Deep, Product
+from .networks import MAIN, MIDDLE, MIXED, NARROW, SMALL, TINY
 
-
-@dataclass(frozen=True)
-class System:
-    """A function of benchmarks/systems that builds a `Program`, as `module:function`."""
-
-    function: str
-    options: Mapping[str, Any] = field(default_factory=dict)
+# A function of benchmarks/systems that builds a `Program`, as `module:function`, and its options.
+System = tuple[str, Mapping[str, Any]]
 
 
-@dataclass(frozen=True)
-class Section:
+class Section(NamedTuple):
     """Cases and systems; every system tries every case.
 
-    Args:
-        title: for the table.
-        cases: what the systems are given, under their names.
-        systems: by name, in the order of the table.
-        reference: the system whose time the others are divided by; None where nothing is timed.
-        rounds: at most so many, where a turn is long.
-        starts: processes from which the time to compile is taken.
+    Times are divided by that of the fastest `reference`; where there is none, nothing is timed.
+    `rounds` are the most, where a turn is long; the time to compile is taken from `starts`
+    processes.
     """
 
     title: str
     cases: Mapping[str, Any]
     systems: Mapping[str, System]
-    reference: str | None = None
+    reference: tuple[str, ...] = ()
     rounds: int = 1000
     starts: int = 1
 
 
+def _system(function: str, **options: Any) -> System:
+    return function, options
+
+
+def _ways(function: str, *ways: str) -> dict[str, System]:
+    """One function for several systems, which it knows by their names."""
+    return {way: _system(function, way=way) for way in ways}
+
+
 LOOPS = {
-    "limit in a loop": System("limit:limit", {"loop": True}),
-    "limit in a loop, (dZᵀX)ᵀ": System("limit:limit", {"loop": True, "order": "(dZᵀX)ᵀ"}),
+    "limit in a loop": _system("limit:limit", loop=True),
+    "limit in a loop, (dZᵀX)ᵀ": _system("limit:limit", loop=True, order="(dZᵀX)ᵀ"),
 }
-LIMITS = {
-    "limit": System("limit:limit"),
-    "limit, (dZᵀX)ᵀ": System("limit:limit", {"order": "(dZᵀX)ᵀ"}),
-    **LOOPS,
+SINGLE_LIMITS = {
+    "limit": _system("limit:limit"),
+    "limit, (dZᵀX)ᵀ": _system("limit:limit", order="(dZᵀX)ᵀ"),
 }
 OURS = {
-    "fcjax train_epoch": System("of_fcjax:train_epoch"),
-    "fcjax train_epoch, shuffled": System("of_fcjax:train_epoch", {"shuffle": True}),
-    "fcjax train_step": System("of_fcjax:train_step"),
+    "fcjax train_epoch": _system("of_fcjax:train"),
+    "fcjax train_epoch, shuffled": _system("of_fcjax:train", shuffle=True),
+    "fcjax train_step": _system("of_fcjax:train", single=True),
 }
 PEERS = {
-    "jax.grad": System("of_jax:grad"),
-    "Equinox": System("of_equinox:mlp"),
-    "Flax NNX": System("of_flax:mlp"),
-    "Keras on JAX": System("of_keras:fit"),
-    "PyTorch": System("of_torch:train"),
-    "torch.compile": System("of_torch:train", {"compiled": True}),
-    "scikit-learn": System("of_sklearn:partial_fit"),
+    "jax.grad": _system("of_jax:grad"),
+    "Equinox": _system("of_equinox:mlp"),
+    "Flax NNX": _system("of_flax:mlp"),
+    "Keras on JAX": _system("of_keras:fit"),
+    "PyTorch": _system("of_torch:train"),
+    "torch.compile": _system("of_torch:train", compiled=True),
+    "scikit-learn": _system("of_sklearn:partial_fit"),
 }
-IN_SCAN = {"jax.grad in scan": System("of_jax:grad", {"scan": True})}
-
-_UNSHUFFLED = {"shuffle": False}
-_BF16 = {"compute_dtype": "bfloat16"}
+IN_SCAN = {"jax.grad in scan": _system("of_jax:grad", scan=True)}
+BF16 = {"compute_dtype": "bfloat16"}
 MIXED_SYSTEMS = {
-    "fcjax f32 train_epoch": System("of_fcjax:train_epoch"),
-    "fcjax bf16 train_epoch": System("of_fcjax:train_epoch", _BF16),
-    "fcjax bf16 train_step": System("of_fcjax:train_step", _BF16),
-    "autodiff, bf16 result": System("of_jax:grad", _BF16 | {"result": "bfloat16", "scan": True}),
-    "autodiff, f32 result": System("of_jax:grad", _BF16 | {"scan": True}),
-    "PyTorch autocast": System("of_torch:train", {"autocast": True}),
-    "limit bf16": System("limit:limit", {"dtype": "bfloat16", "loop": True}),
+    "fcjax f32 train_epoch": _system("of_fcjax:train"),
+    "fcjax bf16 train_epoch": _system("of_fcjax:train", **BF16),
+    "fcjax bf16 train_step": _system("of_fcjax:train", single=True, **BF16),
+    "autodiff, bf16 result": _system("of_jax:grad", result="bfloat16", scan=True, **BF16),
+    "autodiff, f32 result": _system("of_jax:grad", scan=True, **BF16),
+    "PyTorch autocast": _system("of_torch:train", autocast=True),
+    "limit bf16": _system("limit:limit", dtype="bfloat16", loop=True),
 }
+ENSEMBLES = {
+    "one after another": _system("of_fcjax:ensemble"),
+    "vmap of train_epoch": _system("of_fcjax:ensemble", together=True),
+    "one after another, unshuffled": _system("of_fcjax:ensemble", shuffle=False),
+    "vmap of train_epoch, unshuffled": _system("of_fcjax:ensemble", together=True, shuffle=False),
+}
+UNROLLED_WAYS = ("unrolled", "unrolled, jax.grad")
+SCANNED_WAYS = ("scan, jax.grad", "fcjax.stack")
+COMPILED = {
+    **{way: _system("stacks:compile_only", way=way, at_most=100) for way in UNROLLED_WAYS},
+    **_ways("stacks:compile_only", *SCANNED_WAYS),
+    "fcjax.stack, remat_every": _system("stacks:compile_only", way="fcjax.stack", remat=True),
+}
+VOCABULARIES = {
+    "one rule": _system("vocabulary:gradient", way="one rule"),
+    "one rule, loss only": _system("vocabulary:gradient", way="one rule", loss_only=True),
+    **_ways("vocabulary:gradient", "two rules", "jax.grad"),
+}
+
+_SHAPES = [(32, 128, 10), (128, 512, 10), (512, 1024, 10), (128, 512, 512), (256, 512, 512)]
+PRODUCTS = [Product(*shape, dtype) for dtype in ("float32", "bfloat16") for shape in _SHAPES]
+PRODUCTS += [Product(512, 1024, 1024, "bfloat16")]
+STACKS = (Deep(64), Deep(256), UNROLLED)
+
+
+def _named(cases: Iterable[Any]) -> dict[str, Any]:
+    return {str(case): case for case in cases}
 
 
 def sections(platform: str) -> dict[str, Section]:
     """Return every section for a platform of JAX: cpu, gpu, tpu."""
-    mixed = MIXED if platform == "cpu" else (*MAIN, *(n for n in MIXED if n not in MAIN))
+    speed = SINGLE_LIMITS | LOOPS | OURS | PEERS | IN_SCAN
+    small = LOOPS | OURS | IN_SCAN
+    mixed = MIXED if platform == "cpu" else dict.fromkeys(MAIN + MIXED)
+    rounding = _ways("weight_gradient:rounded", "fcjax", "bf16 result", "f32 result")
+    saved = _ways("stacks:saved", "fcjax", "jax.grad")
+    products = _ways("weight_gradient:timed", "XᵀdZ", "(dZᵀX)ᵀ", "fcjax")
+    stacks = _ways("stacks:gradient", *UNROLLED_WAYS, *SCANNED_WAYS)
+    scanned = _ways("stacks:gradient", *SCANNED_WAYS)
+    deepest = {"fcjax.stack, remat_every=100": _system("stacks:trained", remat_every=100)}
+    each = {name: Deep(64, activation=name) for name in ACTIVATIONS}
+    scan, narrow = ("scan, jax.grad",), _named(SMALL)
     return {
-        "speed": Section(
-            "Speed", by_name(MAIN), LIMITS | OURS | PEERS | IN_SCAN, reference="limit"
-        ),
+        "speed": Section("Speed", _named(MAIN), speed, tuple(SINGLE_LIMITS)),
         "small": Section(
-            "Where the time of narrow networks goes",
-            by_name(SMALL),
-            LOOPS | OURS | IN_SCAN,
-            reference="limit in a loop",
+            "Where the time of narrow networks goes", narrow, small, ("limit in a loop",)
         ),
         "mixed": Section(
-            "Mixed precision", by_name(mixed), MIXED_SYSTEMS, reference="fcjax f32 train_epoch"
+            "Mixed precision", _named(mixed), MIXED_SYSTEMS, ("fcjax f32 train_epoch",)
         ),
-        **_exact(),
-        "products": _products(),
-        **_deep(),
-        **_losses(),
+        "rounding": Section("Rounding of dW", _named([MIDDLE]), rounding),
+        "saved": Section("Saved outputs", _named([UNROLLED]), saved),
+        "products": Section("The weight gradient", _named(PRODUCTS), products, ("XᵀdZ",)),
+        "stack": Section("Stacks", _named(STACKS), stacks, scan, rounds=5),
+        "activations": Section("Stacks, by activation", each, scanned, scan, rounds=5),
+        "depth": Section("Depth", _named(DEPTHS), COMPILED, starts=3),
+        "deepest": Section("Ten thousand layers", _named([DEEPEST]), deepest, rounds=1),
+        "vocabulary": Section(
+            "Many classes", _named([MANY_CLASSES, MILLION]), VOCABULARIES, ("two rules",), rounds=3
+        ),
         "ensemble": Section(
-            "Ensembles of 32",
-            by_name((TINY, NARROW)),
-            {
-                "one after another": System("ensembles:one_by_one"),
-                "vmap of train_epoch": System("ensembles:together"),
-                "one after another, unshuffled": System("ensembles:one_by_one", _UNSHUFFLED),
-                "vmap of train_epoch, unshuffled": System("ensembles:together", _UNSHUFFLED),
-            },
-            reference="one after another",
+            "Ensembles of 32", _named([TINY, NARROW]), ENSEMBLES, ("one after another",)
         ),
     }
-
-
-def _products() -> Section:
-    shapes = [(32, 128, 10), (128, 512, 10), (512, 1024, 10), (128, 512, 512), (256, 512, 512)]
-    cases = [Product(*shape, dtype) for dtype in ("float32", "bfloat16") for shape in shapes]
-    cases += [Product(512, 1024, 1024, "bfloat16")]
-    ways = ("XᵀdZ", "(dZᵀX)ᵀ", "fcjax")
-    systems = {way: System("products:weight_gradient", {"way": way}) for way in ways}
-    return Section("The weight gradient", {c.name: c for c in cases}, systems, "XᵀdZ")
-
-
-def _exact() -> dict[str, Section]:
-    names = ("fcjax", "bf16 result", "f32 result")
-    systems = {name: System("exact:weight_gradient", {"system": name}) for name in names}
-    saved = {n: System("saved:temporaries", {"system": n}) for n in ("fcjax", "jax.grad")}
-    unrolled = {"8 layers of 1024, batch 2048": ACTIVATIONS}
-    return {
-        "rounding": Section("Rounding of dW", by_name((MIDDLE,)), systems),
-        "saved": Section("Saved outputs", unrolled, saved),
-    }
-
-
-def _deep() -> dict[str, Section]:
-    names = ("unrolled", "unrolled, jax.grad", "scan, jax.grad", "fcjax.stack")
-    ways = {name: System("stacks:gradient", {"system": name}) for name in names}
-    under_scan = {name: ways[name] for name in ("scan, jax.grad", "fcjax.stack")}
-    shapes = [Deep(64, 256, 256), Deep(256, 256, 256), Deep(8, 1024, 2048)]
-    depths = [Deep(layers, 256, 256) for layers in (10, 30, 100, 300, 1000)]
-    compiled = {
-        name: _compiled(name, at_most=100 if "unrolled" in name else None) for name in names
-    }
-    compiled["fcjax.stack, remat_every"] = _compiled("fcjax.stack", remat=True)
-    each = {name: Deep(64, 256, 256, name) for name in ACTIVATIONS}
-    trained = Deep(10_000, 256, 256, "relu")
-    return {
-        "stack": Section("Stacks", {d.name: d for d in shapes}, ways, "scan, jax.grad", 5),
-        "activations": Section("Stacks, by activation", each, under_scan, "scan, jax.grad", 5),
-        "depth": Section("Depth", {d.name: d for d in depths}, compiled, starts=3),
-        "deepest": Section(
-            "Ten thousand layers",
-            {trained.name: trained},
-            {"fcjax.stack, remat_every=100": System("stacks:trained", {"remat_every": 100})},
-            rounds=1,
-        ),
-    }
-
-
-def _compiled(name: str, **options: Any) -> System:
-    return System("stacks:compile_only", {"system": name, **options})
-
-
-def _losses() -> dict[str, Section]:
-    cases = [Vocabulary(4096, 512, 32_768), Vocabulary(256, 512, 1_000_000)]
-    systems = {
-        "one rule": System("vocabulary:fused"),
-        "one rule, loss only": System("vocabulary:fused", {"loss_only": True}),
-        "two rules": System("vocabulary:unfused"),
-        "jax.grad": System("vocabulary:autodiff"),
-    }
-    named = {case.name: case for case in cases}
-    return {"vocabulary": Section("Many classes", named, systems, "two rules", 3)}

@@ -6,8 +6,9 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
+
+from .results import ROOT
 
 # A worker that has not answered by then is ended: a start may compile for long, a turn may not.
 ANSWER_SECONDS = 900
@@ -19,26 +20,14 @@ class Worker:
     `ready` is its first answer. A worker that ended takes no more turns, and `failed` says why.
     """
 
-    def __init__(
-        self,
-        command: Sequence[str],
-        environment: Mapping[str, str] | None = None,
-        cwd: Path | None = None,
-    ):
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str]):
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115  (closed by stop)
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            text=True,
-            cwd=cwd,
-            env=os.environ | dict(environment or {}),
-        )
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self._log}
+        environment = os.environ | environment
+        self._process = subprocess.Popen(command, text=True, cwd=ROOT, env=environment, **pipes)
         self.failed: str | None = None
         self.ready: dict[str, Any] = self._hear() or {}
-        if "skipped" in self.ready:
-            self.failed = self.ready["skipped"]
+        self.failed = self.failed or self.ready.get("skipped")
 
     def turn(self) -> dict[str, Any] | None:
         """Let it work for one turn; None when it has failed."""
@@ -77,10 +66,9 @@ def take_turns(workers: Mapping[str, Worker], rounds: int) -> dict[str, list[dic
     """
     names = list(workers)
     answers: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
-    for round_ in range(rounds):
-        shift = round_ % max(1, len(names))
-        for name in names[shift:] + names[:shift]:
-            answer = workers[name].turn()
-            if answer is not None:
+    for _ in range(rounds):
+        for name in names:
+            if answer := workers[name].turn():
                 answers[name].append(answer)
+        names = names[1:] + names[:1]
     return answers

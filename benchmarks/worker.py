@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from typing import IO, Any
 
-from .program import Program, Skip
+from .program import Facts, Program, Skip
 
 # The shortest turn that a clock and a scheduler leave alone.
 TURN_SECONDS = float(os.environ.get("BENCH_TURN_SECONDS", "0.2"))
@@ -23,8 +23,10 @@ TURN_SECONDS = float(os.environ.get("BENCH_TURN_SECONDS", "0.2"))
 
 def main(section: str, case: str, system: str) -> None:
     """Serve one system of one case."""
-    with _protocol() as answers:
-        serve(lambda: build(section, case, system), sys.stdin, answers)
+    # Standard output is for the answers alone; what libraries print goes to standard error.
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    serve(lambda: build(section, case, system), sys.stdin, answers)
 
 
 def build(section: str, case: str, system: str) -> Program:
@@ -32,81 +34,64 @@ def build(section: str, case: str, system: str) -> Program:
     from .sections import sections
 
     found = sections(os.environ.get("BENCH_PLATFORM", "cpu"))[section]
-    where = found.systems[system]
-    module, function = where.function.split(":")
+    where, options = found.systems[system]
+    module, function = where.split(":")
     try:
         make = getattr(importlib.import_module(f"benchmarks.systems.{module}"), function)
-        return make(found.cases[case], **where.options)
+        return make(found.cases[case], **options)
     except ImportError as error:
         raise Skip(str(error)) from error
 
 
 def serve(build: Callable[[], Program], orders: IO[str], answers: IO[str]) -> None:
     """Build the program, say so, and do a turn for each line of `orders`."""
+
+    def say(answer: dict[str, Any]) -> None:
+        print(json.dumps(answer), file=answers, flush=True)
+
     try:
         program = build()
     except Skip as reason:
-        _say(answers, {"skipped": str(reason)})
+        say({"skipped": str(reason)})
         return
     facts, repeats = _warm_up(program)
-    _say(answers, facts)
-    idle = _Clock()
+    say(facts)
+    idle = _Clocks()
     for _ in orders:
         rest = idle.read()
-        busy = _Clock()
+        busy = _Clocks()
         for _ in range(repeats):
             losses = program.run()
-        seconds, cpu_seconds = busy.read()
-        _say(
-            answers,
-            {
-                "steps": repeats * program.steps,
-                "seconds": seconds,
-                "cpu_seconds": cpu_seconds,
-                "idle_seconds": rest[0],
-                "idle_cpu_seconds": rest[1],
-                "loss": float(losses[-1]),
-            },
-        )
-        idle = _Clock()
+        answer = {"seconds": busy.read()["seconds"], "steps": repeats * program.steps}
+        answer |= {f"idle_{clock}": time for clock, time in rest.items()}
+        say(answer | {"loss": float(losses[-1])})
+        idle = _Clocks()
 
 
-def _warm_up(program: Program) -> tuple[dict[str, Any], int]:
+def _warm_up(program: Program) -> tuple[Facts, int]:
     """Run twice; return the facts and how many runs make up a turn."""
     if program.run is None:
         return program.inspect(), 0
-    first, second = _Clock(), None
-    losses = [float(loss) for loss in program.run()[:3]]
-    first_seconds, _ = first.read()
-    second = _Clock()
+    clocks = _Clocks()
+    losses = {"losses": [float(loss) for loss in program.run()[:3]]}
+    first = clocks.read()["seconds"]
+    clocks = _Clocks()
     program.run()
-    seconds, _ = second.read()
+    seconds = clocks.read()["seconds"]
     # What the first run took longer is what a user waits for: tracing and compiling.
-    facts = {"start_s": max(0.0, first_seconds - seconds)}
-    if program.comparable:
-        facts["losses"] = losses
+    facts = {"start_s": max(0.0, first - seconds)} | (losses if program.comparable else {})
     return facts | program.inspect(), math.ceil(TURN_SECONDS / seconds)
 
 
-class _Clock:
+class _Clocks:
     """Wall and CPU seconds since it was made."""
 
     def __init__(self) -> None:
         self.start = time.perf_counter(), time.process_time()
 
-    def read(self) -> tuple[float, float]:
-        return time.perf_counter() - self.start[0], time.process_time() - self.start[1]
-
-
-def _protocol() -> IO[str]:
-    """Keep standard output for the answers; what libraries print goes to standard error."""
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    return answers
-
-
-def _say(answers: IO[str], answer: dict[str, Any]) -> None:
-    print(json.dumps(answer), file=answers, flush=True)
+    def read(self) -> dict[str, float]:
+        seconds, cpu = time.perf_counter() - self.start[0], time.process_time() - self.start[1]
+        return {"seconds": seconds, "cpu_seconds": cpu}
 
 
 if __name__ == "__main__":

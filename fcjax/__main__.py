@@ -1,5 +1,5 @@
 """`python -m fcjax` is the command `fcjax`."""
 
-from .cli import main
+from fcjax_cli import main
 
 main()

@@ -1,6 +1,7 @@
 """What a caller passed: checked at the call, and named in the error."""
 
 import difflib
+import reprlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -10,10 +11,38 @@ from jax import Array
 
 
 def describe(value: Any) -> str:
-    """Say what was got: dtype and shape of an array, the type and value of anything else."""
-    if hasattr(value, "dtype") and hasattr(value, "shape"):
+    """Say what was got: dtype and shape of an array, the type and value of anything else.
+
+    Whatever the value, it takes a line: of long ones a part is shown, of an array never the values.
+    """
+    if _is_array(value):
         return f"{value.dtype}{list(value.shape)}"
-    return f"{type(value).__name__} {value!r}"
+    kind, text = type(value).__name__, _brief.repr(value)
+    shortened = text if len(text) <= _LINE else text[:_LINE] + " ..."
+    return shortened if text.startswith(f"{kind}(") else f"{kind} {shortened}"
+
+
+def _is_array(value: Any) -> bool:
+    return hasattr(value, "dtype") and hasattr(value, "shape")
+
+
+_LINE = 160
+
+
+class _Brief(reprlib.Repr):
+    """The `repr` of a few items of each container, with arrays by their dtype and shape."""
+
+    def repr_instance(self, x: Any, level: int) -> str:
+        if _is_array(x):
+            return describe(x)
+        if isinstance(x, tuple) and hasattr(x, "_fields"):
+            return type(x).__name__ + self.repr_tuple(tuple(x), level)
+        return super().repr_instance(x, level)
+
+
+_brief = _Brief()
+_brief.maxlevel, _brief.maxstring, _brief.maxother = 3, 80, 80
+_brief.maxtuple = _brief.maxlist = _brief.maxdict = _brief.maxset = 4
 
 
 def as_array(name: str, value: Any, kind: str = "an array of numbers") -> Array:

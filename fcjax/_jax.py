@@ -20,7 +20,6 @@ import numpy as np
 from jax import Array, lax
 from jax.core import Tracer as Tracer
 from jax.experimental.layout import Layout, with_layout_constraint
-from jax.extend import core
 from jax.interpreters import batching
 
 Flags = Sequence[bool] | None
@@ -41,6 +40,13 @@ MESH_PRIMITIVES = (
 
 
 # --- programs -----------------------------------------------------------------------------------
+
+
+def _core() -> Any:
+    """Return the module with the classes of jaxprs."""
+    from jax.extend import core  # late: it imports Pallas, which doubles the import time
+
+    return core
 
 
 def inner_programs(equation: Any) -> Iterator[Any]:
@@ -143,12 +149,12 @@ def _layout(array: Any) -> tuple[Any, ...]:
 
 def as_function(closed: Any) -> Callable[..., list[Any]]:
     """Return the function that evaluates a closed program."""
-    return core.jaxpr_as_fun(closed)
+    return _core().jaxpr_as_fun(closed)
 
 
 def evaluate(closed: Any, consts: Sequence[Any], inputs: Sequence[Any]) -> list[Any]:
     """Return the outputs of a closed program with `consts` in place of its constants."""
-    return core.jaxpr_as_fun(_closed(opened(closed), consts))(*inputs)
+    return _core().jaxpr_as_fun(_closed(opened(closed), consts))(*inputs)
 
 
 def with_outputs(closed: Any, outputs: Sequence[Any]) -> Callable[..., list[Any]]:
@@ -159,7 +165,7 @@ def with_outputs(closed: Any, outputs: Sequence[Any]) -> Callable[..., list[Any]
 
 def is_literal(atom: Any) -> bool:
     """Whether an input of an equation is a literal number."""
-    return isinstance(atom, core.Literal)
+    return isinstance(atom, _core().Literal)
 
 
 def name_of(equation: Any) -> str:
@@ -243,7 +249,7 @@ def inline_calls(
 
 
 def _closed(jaxpr: Any, consts: Sequence[Any]) -> Any:
-    return core.ClosedJaxpr(jaxpr, list(consts))
+    return _core().ClosedJaxpr(jaxpr, list(consts))
 
 
 class _Hoist(NamedTuple):
@@ -253,7 +259,7 @@ class _Hoist(NamedTuple):
 
     def __call__(self, variable: Any, value: Any, fresh: Callable[[Any], Any]) -> Any:
         if self.pairs is None:
-            return core.Literal(value, variable.aval)
+            return _core().Literal(value, variable.aval)
         new = fresh(variable.aval)
         self.pairs.append((new, value))
         return new
@@ -337,7 +343,7 @@ def _applied(
     jaxpr: Any, consts: Sequence[Any], inputs: Sequence[Any], hoist: _Hoist
 ) -> tuple[list[Any], list[Any]]:
     """Return the equations of a program applied to `inputs`, and their outputs."""
-    fresh = core.gensym()
+    fresh = _core().gensym()
     names = dict(zip(jaxpr.invars, inputs, strict=True))
     for variable, value in zip(jaxpr.constvars, consts, strict=True):
         names[variable] = hoist(variable, value, fresh)

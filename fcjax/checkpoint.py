@@ -3,8 +3,13 @@
 Needs the extra `fcjax[checkpoint]`.
 """
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
 
 # Orbax wants a container at the top, so that a single array needs one around it.
 _ROOT = "root"
@@ -25,8 +30,6 @@ def save(
         ImportError: Orbax is not installed.
         ValueError: `step` is not larger than the latest one.
 
-    Source: Orbax's `CheckpointManager`.
-
     >>> import tempfile
     >>> import jax.numpy as jnp
     >>> folder = tempfile.mkdtemp()
@@ -42,7 +45,9 @@ def save(
         manager.save(
             step,
             args=args.Composite(
-                tree=args.StandardSave({_ROOT: tree}), metadata=args.JsonSave(metadata or {})
+                tree=args.StandardSave({_ROOT: tree}),
+                metadata=args.JsonSave(metadata or {}),
+                shapes=args.JsonSave(_shapes(tree)),
             ),
         )
         manager.wait_until_finished()
@@ -56,8 +61,6 @@ def latest(directory: str | Path) -> int | None:
 
     Raises:
         ImportError: Orbax is not installed.
-
-    Source: Orbax's `CheckpointManager.latest_step`.
 
     >>> latest("/no/such/folder") is None
     True
@@ -80,9 +83,7 @@ def restore(directory: str | Path, like: Any, *, step: int | None = None) -> Any
     Raises:
         ImportError: Orbax is not installed.
         FileNotFoundError: there is no such checkpoint.
-        ValueError: `like` does not fit what was saved.
-
-    Source: Orbax's `CheckpointManager.restore`.
+        ValueError: `like` has other leaves, or a leaf of another shape, than what was saved.
 
     >>> import tempfile
     >>> import jax.numpy as jnp
@@ -92,7 +93,31 @@ def restore(directory: str | Path, like: Any, *, step: int | None = None) -> Any
     Array([0., 1., 2.], dtype=float32)
     """
     args = _orbax().args
-    return _read(directory, step, "tree", args.StandardRestore({_ROOT: like}))[_ROOT]
+    with _opened(directory, step) as read:
+        if read.has("shapes"):  # older checkpoints have none
+            _refuse_other_shapes(read, like)
+        return read.item("tree", args.StandardRestore({_ROOT: like}))[_ROOT]
+
+
+def _shapes(tree: Any) -> dict[str, list[int]]:
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path): list(jnp.shape(leaf)) for path, leaf in leaves}
+
+
+def _refuse_other_shapes(read: "_Reader", like: Any) -> None:
+    """Raise ValueError and name the first leaf that is not stored as `like` has it."""
+    stored, wanted = read.item("shapes", _orbax().args.JsonRestore()), _shapes(like)
+    differ = [place for place in stored | wanted if stored.get(place) != wanted.get(place)]
+    if differ:
+        place = differ[0]
+        raise ValueError(
+            f"like must have the arrays of {read.name}: {_leaf(stored.get(place))} is stored at "
+            f"{place or 'the top'}, got {_leaf(wanted.get(place))}"
+        )
+
+
+def _leaf(shape: list[int] | None) -> str:
+    return "nothing" if shape is None else f"shape {shape}"
 
 
 def metadata(directory: str | Path, *, step: int | None = None) -> dict[str, Any]:
@@ -106,8 +131,6 @@ def metadata(directory: str | Path, *, step: int | None = None) -> dict[str, Any
         ImportError: Orbax is not installed.
         FileNotFoundError: there is no such checkpoint.
 
-    Source: Orbax's `JsonRestore`.
-
     >>> import tempfile
     >>> import jax.numpy as jnp
     >>> folder = tempfile.mkdtemp()
@@ -115,20 +138,41 @@ def metadata(directory: str | Path, *, step: int | None = None) -> dict[str, Any
     >>> metadata(folder)
     {'loss': 0.5}
     """
-    return _read(directory, step, "metadata", _orbax().args.JsonRestore())
+    with _opened(directory, step) as read:
+        return read.item("metadata", _orbax().args.JsonRestore())
 
 
-def _read(directory: str | Path, step: int | None, item: str, how: Any) -> Any:
-    step = latest(directory) if step is None else step
-    if step is None:
-        raise FileNotFoundError(f"directory {str(directory)!r} holds no checkpoint")
+class _Reader(NamedTuple):
+    """One checkpoint of an open folder."""
+
+    manager: Any
+    directory: Path
+    step: int
+
+    @property
+    def name(self) -> str:
+        return f"the checkpoint of step {self.step} in {str(self.directory)!r}"
+
+    def has(self, item: str) -> bool:
+        return (self.directory / str(self.step) / item).exists()
+
+    def item(self, name: str, how: Any) -> Any:
+        return self.manager.restore(self.step, args=_orbax().args.Composite(**{name: how}))[name]
+
+
+@contextlib.contextmanager
+def _opened(directory: str | Path, step: int | None) -> Iterator[_Reader]:
+    """Open the checkpoint of that step, or the newest for None; FileNotFoundError if none is."""
+    none = f"directory {str(directory)!r} holds no checkpoint"
+    if not Path(directory).is_dir():
+        raise FileNotFoundError(none)
     with _manager(directory) as manager:
-        if step not in manager.all_steps():
-            raise FileNotFoundError(
-                f"directory {str(directory)!r} holds no checkpoint of step {step}; "
-                f"it holds {sorted(manager.all_steps())}"
-            )
-        return manager.restore(step, args=_orbax().args.Composite(**{item: how}))[item]
+        steps = sorted(manager.all_steps())
+        if not steps:
+            raise FileNotFoundError(none)
+        if step is not None and step not in steps:
+            raise FileNotFoundError(f"{none} of step {step}; it holds {steps}")
+        yield _Reader(manager, Path(directory), steps[-1] if step is None else step)
 
 
 def _manager(directory: str | Path) -> Any:

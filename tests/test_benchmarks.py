@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks import guard, tables
-from benchmarks.cases import ACTIVATIONS
+from benchmarks.activations import ACTIVATIONS
 from benchmarks.networks import DEEP, MAIN, MIDDLE, TINY, WIDE
 from benchmarks.program import Skip
 from benchmarks.report import README, report, with_report
@@ -37,7 +37,7 @@ def worker(build):
 
 def with_times(**times):
     return {
-        "sections": {"speed": {"cases": {TINY.name: {n: {"step_s": t} for n, t in times.items()}}}}
+        "sections": {"speed": {"cases": {str(TINY): {n: {"step_s": t} for n, t in times.items()}}}}
     }
 
 
@@ -78,7 +78,7 @@ def test_a_case_runs_from_start_to_end():
     section = sections("cpu")["speed"]
     chosen = ("limit", "fcjax train_epoch", "jax.grad")
     part = Section("", section.cases, {name: section.systems[name] for name in chosen})
-    found = run_case("speed", part, TINY.name, {"BENCH_TURN_SECONDS": "0.001"}, rounds=2)
+    found = run_case("speed", part, str(TINY), {"BENCH_TURN_SECONDS": "0.001"}, rounds=2)
     _check_losses(found, 1e-3)
     assert [len(found[name]["step_s"]) for name in chosen] == [2, 2, 2]
     assert all(found[name]["memory"]["total"] > 0 for name in chosen)
@@ -102,7 +102,7 @@ def test_other_losses_than_the_peers_are_a_failure():
 
 def test_ratios_are_of_times_in_one_round():
     drifting = with_times(ours=[1.0, 10.0, 100.0], theirs=[2.0, 20.0, 50.0])
-    ours, theirs = (entry(drifting, "speed", TINY.name, name) for name in ("ours", "theirs"))
+    ours, theirs = (entry(drifting, "speed", str(TINY), name) for name in ("ours", "theirs"))
     assert ratio(theirs, ours) == 2
     assert milliseconds(ours) == 10_000
     assert ratio(ours, {"skipped": "absent"}) is None
@@ -119,12 +119,12 @@ def test_targets_are_read_off_results():
         }
     )
     by_key = {target.key: target for target in targets()}
-    limit = by_key[f"limit {TINY.name}"]
+    limit = by_key[f"limit {TINY}"]
     assert limit.measure(result) == (0.9, "")
     assert limit.met((0.9, ""))
     assert limit.met((1.01, "")) is False
     assert limit.met(None) is None
-    assert by_key[f"peers {TINY.name}"].measure(result) == (2, "jax.grad")
+    assert by_key[f"peers {TINY}"].measure(result) == (2, "jax.grad")
     assert by_key["pytorch"].measure(result)[0] == pytest.approx(10)
     unmeasured = [key for key, target in by_key.items() if target.measure({"sections": {}}) is None]
     assert unmeasured == list(by_key)
@@ -163,16 +163,19 @@ def test_remarks_name_targets():
 
 def test_every_system_exists():
     for section in sections("gpu").values():
-        for system in section.systems.values():
-            module, function = system.function.split(":")
+        for where, options in section.systems.values():
+            module, function = where.split(":")
             tree = ast.parse((HERE / f"systems/{module}.py").read_text())
-            (found,) = [n for n in tree.body if getattr(n, "name", "") == function]
-            names = {argument.arg for argument in found.args.args}
-            assert found.args.kwarg or set(system.options) <= names, system
+            known = {n.name: n.args for n in tree.body if isinstance(n, ast.FunctionDef)}
+            taken = [known[function]]
+            if known[function].kwarg:
+                taken.append(known["parts"])  # where it passes its options on
+            names = {argument.arg for one in taken for argument in one.args}
+            assert set(options) <= names, where
 
 
 def test_networks_have_their_names_and_data():
-    assert [n.name for n in MAIN] == [
+    assert [str(network) for network in MAIN] == [
         "64-128-10, batch 32",
         "1000-100-10, batch 64",
         "784-512-512-10, batch 128",
@@ -204,11 +207,19 @@ def test_the_readme_shows_the_committed_results():
     assert with_report(readme, report(devices())) == readme
 
 
+def test_the_page_has_a_text_for_every_table():
+    texts = tomllib.loads((HERE / "page.toml").read_text())
+    # the activations under scan are columns of the saved outputs
+    assert {*texts, "activations"} == {*sections("cpu"), "tpu"}
+    shown = {name for section in sections("cpu") for name in texts.get(section, ())}
+    assert shown == {*tables.CELLS, "relative", "activations"}
+
+
 def test_the_guard_tells_what_got_worse():
     times = {"limit": [1.0] * 2, "fcjax train_epoch": [1.0] * 2, "jax.grad": [1.0] * 2}
     old, new = with_times(**times), with_times(**times | {"fcjax train_epoch": [1.3] * 2})
     for result, total in ((old, 100), (new, 101)):
-        case = result["sections"]["speed"]["cases"][TINY.name]
+        case = result["sections"]["speed"]["cases"][str(TINY)]
         case["jax.grad"]["memory"] = {"total": 100}
         case["fcjax train_epoch"]["memory"] = {"total": total}
     assert [check.worse for check in guard.compare(old, old)] == [False, False]
@@ -224,4 +235,4 @@ def test_a_system_without_its_library_is_left_out(monkeypatch):
     monkeypatch.setitem(sys.modules, "keras", None)
     monkeypatch.delitem(sys.modules, "benchmarks.systems.of_keras", raising=False)
     with pytest.raises(Skip, match="keras"):
-        build("speed", TINY.name, "Keras on JAX")
+        build("speed", str(TINY), "Keras on JAX")

@@ -75,6 +75,9 @@ def test_mnist_and_every_option(tmp_path):
         ("--activation rleu", "did you mean 'relu'"),
         ("--lr -1", "lr must be a positive number"),
         ("--batch-size 0", "batch_size must be positive"),
+        ("--epochs 0", "epochs must be positive, got 0"),
+        ("--seed -1", "seed: got -1; accepted: an integer from 0 to 2³² - 1"),
+        ("--seed 4294967296", "seed: got 4294967296; accepted"),
         ("--hidden 0", "sizes must be positive"),
         ("--optimizer sgd --lr 1e30", "the loss of step 1 is"),
     ],
@@ -93,6 +96,15 @@ def refusal(monkeypatch, *arguments):
     assert isinstance(exit_.value.code, str), "one line, which Python prints to stderr"
     assert "\n" not in exit_.value.code
     return exit_.value.code
+
+
+@pytest.mark.parametrize("arguments", ["--epochs 0", "--epochs -3", "--seed -1"])
+def test_a_number_out_of_range_is_refused_before_anything_is_done(
+    arguments, tmp_path, monkeypatch, capsys
+):
+    refusal(monkeypatch, "train", "--out", tmp_path / "new", *arguments.split())
+    assert capsys.readouterr().out == ""
+    assert not (tmp_path / "new").exists()
 
 
 def test_an_out_that_is_no_folder_is_told_before_the_training(tmp_path, monkeypatch, capsys):

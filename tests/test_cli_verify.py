@@ -13,6 +13,7 @@ pytest.importorskip("tyro")
 
 import fcjax
 import fcjax.cli.verify as command
+import fcjax_cli.options
 from fcjax import activations, cli, losses
 from fcjax.cli.arguments import from_args, from_shape
 from fcjax.cli.rules import Case, Draw, built_in
@@ -340,6 +341,7 @@ def test_the_help_has_every_check_and_an_example_of_every_option(run):
     code, out = run("--help")
     assert code == 0
     assert set(re.findall(r"\w+", out)) >= set(CHECKS)
+    assert tuple(CHECKS) == fcjax_cli.options.CHECKS
     options = set(re.findall(r"^\W*(--[a-z][a-z-]+)", out, re.M)) - {"--atol", "--out", "--seed"}
     assert len(options) == 10
     examples = [line for line in out.splitlines() if line.startswith("  fcjax verify")]

@@ -2,6 +2,7 @@
 
 import os
 import pty
+import re
 import subprocess
 import sys
 import termios
@@ -119,12 +120,22 @@ def all_finite(tree):
     return all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(tree))
 
 
+def loss_of_unknown(params, batch):
+    """NaN where the batch holds 99: `fit` itself would refuse a NaN that it finds in the data."""
+    return loss_fn(params, (jnp.where(batch[0] == 99, jnp.nan, batch[0]), batch[1]))
+
+
 @pytest.mark.parametrize("as_batches", [False, True])
 def test_bad_data_stops_training_at_its_step_with_the_state_before(as_batches):
-    bad = X.at[12].set(jnp.nan)  # in the third batch of five
+    bad = X.at[12].set(99)  # in the third batch of five
     data = [(bad[i : i + 5], Y[i : i + 5]) for i in range(0, 23, 5)] if as_batches else (bad, Y)
     with pytest.raises(fcjax.NonFiniteLossError, match="loss of step 2 is nan") as caught:
-        fit(data=data, batch_size=None if as_batches else 5, shuffle=False)
+        fit(
+            data=data,
+            batch_size=None if as_batches else 5,
+            shuffle=False,
+            loss=loss_of_unknown,
+        )
     assert caught.value.step == 2
     assert int(caught.value.state.step) == 2
     step = fcjax.make_train_step(loss_fn, optax.adam(1e-2))
@@ -165,6 +176,68 @@ def test_patience_stops_and_returns_the_best_parameters():
     best = int(np.argmin(losses))
     assert len(losses) == best + 1 + 3 < 200
     assert_same_bits(result.params, seen[best].state.params)
+
+
+def test_a_validation_loss_of_nan_is_no_best_one():
+    held_out = (X[:7], Y[:7])
+    plain = fit(validation_data=held_out, epochs=5).history["val_loss"]
+
+    def loss(params, batch):
+        value = loss_fn(params, batch)
+        return jnp.where((len(batch[0]) == 7) & (value > plain[2] * 1.001), jnp.nan, value)
+
+    result = fit(loss=loss, validation_data=held_out, epochs=5, patience=9)
+    assert np.isnan(result.history["val_loss"]).tolist() == [True, True, False, False, False]
+    best = fit(epochs=1 + int(np.nanargmin(result.history["val_loss"])))
+    assert_same_bits(result.params, best.params)
+
+
+def test_patience_ends_a_run_whose_validation_loss_is_always_nan():
+    def loss(params, batch):
+        return jnp.where(len(batch[0]) == 7, jnp.nan, loss_fn(params, batch))
+
+    result = fit(loss=loss, epochs=9, patience=2, validation_data=(X[:7], Y[:7]))
+    assert len(result.history["loss"]) == 2
+    assert_same_bits(result.params, PARAMS)
+
+
+@pytest.mark.parametrize("held_out", [None, (X[:7], Y[:7]), [(X[:7], Y[:7])]])
+@pytest.mark.parametrize("result", ["each", "pair", "name"])
+@pytest.mark.usefixtures("unchecked")
+def test_a_metric_that_is_no_number_is_refused_before_the_first_epoch(held_out, result):
+    def metric(params, batch):
+        distances = jnp.abs(fcjax.mlp(params, batch[0]) - batch[1]).mean(1)
+        return {"each": distances, "pair": (distances.mean(), 1), "name": "distance"}[result]
+
+    seen = []
+    with pytest.raises(TypeError, match=r"metrics\['far'\] must return one number, .*, got "):
+        fit(metrics={"far": metric}, validation_data=held_out, callbacks=seen.append)
+    assert not seen
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_metric_that_is_no_number_is_refused_on_batches_seen_once():
+    def loader():
+        return iter([(X[:7], Y[:7])])
+
+    class Loader:
+        def __iter__(self):
+            return loader()
+
+    with pytest.raises(TypeError, match=r"metrics\['far'\] must return one number, .*float32\[7\]"):
+        fit(metrics={"far": lambda p, b: b[0][:, 0]}, validation_data=Loader())
+
+
+def test_a_metric_may_be_a_constant_or_an_integer():
+    history = fit(metrics={"one": lambda p, b: 1, "most": lambda p, b: jnp.argmax(b[0][0])}).history
+    assert history["one"] == [1.0] * 3
+    assert history["most"] == [float(np.argmax(X[0]))] * 3
+
+
+def test_one_callback_needs_no_list():
+    seen = []
+    fit(callbacks=seen.append)
+    assert [end.epoch for end in seen] == [1, 2, 3]
 
 
 def test_a_callback_can_stop_and_keep_the_state():
@@ -208,6 +281,67 @@ def test_a_stopped_run_resumes_to_the_same_bits(tmp_path):
     resumed = fit(epochs=4, patience=9, checkpoint_dir=tmp_path / "run")
     assert_same_bits(whole.params, resumed.params)
     assert whole.history == resumed.history
+
+
+def resume(folder, **changes):
+    arguments = {"epochs": 2, "checkpoint_dir": folder}
+    fit(**arguments)
+    return fit(**(arguments | {"epochs": 3} | changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"optimizer": optax.adam(1e-3)},
+            "optimizer, which computed with -0.01 and now with -0.001",
+        ),
+        ({"optimizer": optax.adam(1e-2, b1=0.8)}, "which computed with .*0.9 and now with 0.8"),
+        ({"batch_size": 6}, "batch_size 5, got 6"),
+        ({"shuffle": False, "batch_size": 6}, "batch_size 5, got 6; shuffle True, got False"),
+        ({"seed": 4}, "seed 0, got 4, which has no effect: the key is the checkpoint's"),
+        ({"data": (X[:20], Y[:20])}, "examples of data 23, got 20"),
+        ({"data": batches(), "batch_size": None}, "batch_size 5, got None"),
+    ],
+)
+def test_a_run_that_resumes_with_other_arguments_says_what_differs(changes, words, tmp_path):
+    pytest.importorskip("orbax.checkpoint")
+    where = f"the checkpoint of step 10 in '{tmp_path / 'run'}' was made with other arguments: "
+    with pytest.warns(UserWarning, match=re.escape(where) + ".*" + words) as caught:
+        result = resume(tmp_path / "run", **changes)
+    assert len(caught) == 1
+    assert len(result.history["loss"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ({"accumulate": 2}, {"accumulate": 3}, "accumulate must stay 2, as in .*, got 3"),
+        ({}, {"accumulate": 3}, "accumulate must stay 1, as in .*, got 3"),
+        ({"accumulate": 2}, {"batch_size": 4}, "batch_size must stay 5, as in .*, got 4"),
+        ({"accumulate": 2}, {"data": (X[:9], Y[:9])}, "examples must stay 23, as in .*, got 9"),
+        ({}, {"validation_data": (X, Y)}, r"\['loss'\], got \['loss', 'val_loss'\]"),
+        (
+            {"metrics": {"distance": mean_distance}},
+            {"metrics": None},
+            r"'distance'\], got \['loss'",
+        ),
+    ],
+)
+def test_a_run_that_cannot_resume_with_other_arguments_is_refused(before, after, words, tmp_path):
+    pytest.importorskip("orbax.checkpoint")
+    fit(**before, epochs=1, checkpoint_dir=tmp_path / "run")
+    with pytest.raises(ValueError, match=words):
+        fit(**(before | after), epochs=2, checkpoint_dir=tmp_path / "run")
+
+
+def test_a_checkpoint_without_settings_is_resumed(tmp_path):
+    pytest.importorskip("orbax.checkpoint")
+    state, history = fit(epochs=2)[1:]
+    fcjax.checkpoint.save(
+        tmp_path, {"state": state, "best": state.params}, step=10, metadata={"history": history}
+    )
+    assert len(fit(epochs=3, checkpoint_dir=tmp_path).history["loss"]) == 3
 
 
 SCRIPT = """
@@ -263,6 +397,16 @@ WRONG = [
     ({"optimizer": "adam"}, TypeError, "optimizer must be an Optax"),
     ({"params": (1, 2)}, TypeError, r"params\[0\] must be a floating-point array"),
     ({"loss": None}, TypeError, "loss_fn must be a function"),
+    ({"seed": 1.5}, TypeError, "seed must be an integer, got float 1.5"),
+    ({"metrics": [mean_distance]}, TypeError, "metrics must map names to functions .*got list"),
+    ({"metrics": mean_distance}, TypeError, "metrics must map names to functions .*got function"),
+    ({"metrics": {"distance": 0.5}}, TypeError, "metrics must map names to functions"),
+    ({"metrics": {1: mean_distance}}, TypeError, "metrics must map names to functions"),
+    ({"metrics": {"loss": mean_distance}}, ValueError, "metrics must have other names than 'loss'"),
+    ({"metrics": {"val_loss": mean_distance}}, ValueError, "got 'val_loss'"),
+    ({"callbacks": "print"}, TypeError, "callbacks must be functions .*got str 'print'"),
+    ({"callbacks": 3}, TypeError, "callbacks must be functions .*got int 3"),
+    ({"callbacks": [print, None]}, TypeError, "callbacks must be functions .*got list"),
 ]
 
 

@@ -5,8 +5,7 @@ import jax.numpy as jnp
 import pytest
 
 import fcjax
-from benchmarks.cases import ACTIVATIONS
-from benchmarks.targets import KEEPS_OUTPUT
+from benchmarks.activations import ACTIVATIONS, KEEPS_OUTPUT
 from fcjax.verify import without_rules
 
 LAYERS, UNITS, BATCH = 8, 64, 128

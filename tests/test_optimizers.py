@@ -12,6 +12,7 @@ import pytest
 
 import fcjax
 from fcjax.train import optimizer_named, optimizers
+from fcjax.train.settings import constants_of
 
 CANNOT = {
     "dpsgd": "wants one gradient per example, with the examples along a new first axis",
@@ -153,6 +154,17 @@ def test_a_named_optimizer_goes_downhill_by_default(name):
         params,
     )
     assert optax.tree.sum(slope) < 0
+
+
+@pytest.mark.filterwarnings("ignore:Specifying a key")  # noisy_sgd, of its default one
+@pytest.mark.parametrize("name", sorted(optimizers()))
+def test_the_learning_rate_is_seen_in_the_constants_of_an_optimizer(name):
+    if name == "rprop":
+        pytest.skip("its rate is where its steps start, which its state holds")
+    slow, same, fast = (
+        constants_of(optimizer_named(name, rate), make_problem()[0]) for rate in (0.01, 0.01, 0.02)
+    )
+    assert slow == same != fast
 
 
 def test_a_wrong_name_or_rate_is_refused():

@@ -80,6 +80,21 @@ def test_one_program_serves_all_steps_and_the_state_is_overwritten():
     assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(params)), "the caller's own"
 
 
+@pytest.mark.parametrize(
+    "loss", [loss_fn, lambda p, b, key: loss_fn(p, b) * jax.random.uniform(key)]
+)
+def test_the_key_is_handed_round_untouched(loss):
+    optimizer = optax.sgd(0.1)
+    key = jax.random.key(7)
+    step = fcjax.make_train_step(loss, optimizer)
+    epoch = fcjax.make_train_epoch(loss, optimizer, batch_size=4)
+    start = fcjax.init_state(make_params(), optimizer, key=key)
+    middle, _ = step(start, make_data())
+    end, _ = epoch(middle, make_data())
+    assert start.key is middle.key is end.key
+    assert jax.random.key_data(end.key).tolist() == jax.random.key_data(key).tolist()
+
+
 def test_state_needs_no_memory_of_its_own_in_the_step():
     optimizer = optax.adam(1e-2)
     state = fcjax.init_state(make_params(), optimizer)

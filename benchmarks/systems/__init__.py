@@ -1,1 +1,1 @@
-"""One module per library: each function builds the `Program` of one system."""
+"""One module per library or subject: each function builds the `Program` of one system."""

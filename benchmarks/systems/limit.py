@@ -15,42 +15,30 @@ from ..program import Program, memory_of
 def limit(
     network: Network, order: str = "XᵀdZ", loop: bool = False, dtype: str = "float32"
 ) -> Program:
-    """Train a network without biases, activations, loss and update.
+    """Train a network without biases, activations, loss and update; in a loop, or a call a step.
 
     The gradient of its output is its output, so that every product needs the one before and none
     can be merged, dropped, or moved out of the loop. The gradients of a step overwrite those of the
-    step before, as updated weights would.
-
-    Args:
-        network: its shape.
-        order: how dW is contracted.
-        loop: whether all steps are one compiled call, or each is one.
-        dtype: of the products' operands; results are float32.
+    step before, as updated weights would. Operands are in `dtype`, results in float32.
     """
     # Signals keep their size through any number of layers, so that none becomes denormal.
     weights = [jnp.asarray(W / np.sqrt(2), dtype) for W, _ in network.weights()]
     batches = [jnp.asarray(X) for X, _ in network.batches()]
-    step = partial(_step, order=order)
+    call = partial(_step, order=order)
     if loop:
-        arguments = weights, jnp.stack(batches)
-        compiled = jax.jit(partial(_epoch, step), donate_argnums=0, keep_unused=True)
-    else:
-        arguments = weights, batches[0]
-        compiled = jax.jit(step, donate_argnums=0, keep_unused=True)
+        call, batches = partial(_epoch, call), [jnp.stack(batches)]
+    call = jax.jit(call, donate_argnums=0, keep_unused=True)
     gradients = [jnp.zeros(shape, jnp.float32) for shape in pairwise(network.sizes)]
 
     def run() -> list[float]:
         nonlocal gradients
-        for X in [arguments[1]] if loop else batches:
-            gradients = compiled(gradients, weights, X)
+        for X in batches:
+            gradients = call(gradients, weights, X)
         jax.block_until_ready(gradients)
         return [0.0]
 
     return Program(
-        run,
-        network.steps,
-        lambda: memory_of(compiled, gradients, *arguments),
-        comparable=False,
+        run, network.steps, lambda: memory_of(call, gradients, weights, batches[0]), False
     )
 
 
@@ -68,10 +56,7 @@ def _step(_: list[Array], weights: list[Array], X: Array, order: str) -> list[Ar
 
 
 def _epoch(step, gradients: list[Array], weights: list[Array], batches: Array) -> list[Array]:
-    def body(gradients: list[Array], X: Array) -> tuple[list[Array], None]:
-        return step(gradients, weights, X), None
-
-    return lax.scan(body, gradients, batches)[0]
+    return lax.scan(lambda dWs, X: (step(dWs, weights, X), None), gradients, batches)[0]
 
 
 def _product(left: Array, right: Array, axes: tuple[int, int]) -> Array:

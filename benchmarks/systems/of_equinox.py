@@ -18,8 +18,7 @@ def mlp(network: Network) -> Program:
     batches = jax.tree.map(jnp.asarray, network.batches())
 
     def loss(model: eqx.nn.MLP, X: Array, y: Array) -> Array:
-        logits = jax.vmap(model)(X)
-        return optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
+        return optax.softmax_cross_entropy_with_integer_labels(jax.vmap(model)(X), y).mean()
 
     @eqx.filter_jit(donate="all-except-first")
     def step(batch, model, opt_state):
@@ -44,7 +43,5 @@ def _model(network: Network) -> eqx.nn.MLP:
     model = eqx.nn.MLP(n_in, n_out, hidden[0], len(hidden), key=jax.random.key(0))
     leaves = [leaf for w, b in network.weights() for leaf in (jnp.asarray(w.T), jnp.asarray(b))]
     return eqx.tree_at(
-        lambda m: [leaf for layer in m.layers for leaf in (layer.weight, layer.bias)],
-        model,
-        leaves,
+        lambda m: [v for one in m.layers for v in (one.weight, one.bias)], model, leaves
     )

@@ -1,6 +1,7 @@
-"""fcjax."""
+"""fcjax: one network, or many of one shape."""
 
 from collections.abc import Callable
+from operator import attrgetter, itemgetter
 from typing import Any
 
 import jax
@@ -12,56 +13,58 @@ import fcjax
 
 from ..networks import LEARNING_RATE, Network
 from ..program import Program, memory_of
+from .of_jax import training
 
-
-def parameters(network: Network) -> tuple[fcjax.Layer, ...]:
-    """Return the network's starting weights."""
-    return tuple(fcjax.Layer(jnp.asarray(w), jnp.asarray(b)) for w, b in network.weights())
+MEMBERS = 32
+OPTIMIZER = optax.sgd(LEARNING_RATE)
 
 
 def classification(**options: Any) -> Callable[[Any, Any], Array]:
     """Return the loss; `options` are those of `fcjax.mlp`."""
-
-    def loss(params: Any, batch: Any) -> Array:
-        X, y = batch
-        return fcjax.softmax_cross_entropy(fcjax.mlp(params, X, **options), y)
-
-    return loss
+    return lambda params, batch: fcjax.softmax_cross_entropy(
+        fcjax.mlp(params, batch[0], **options), batch[1]
+    )
 
 
-def train_epoch(
-    network: Network, shuffle: bool = False, compute_dtype: str | None = None
-) -> Program:
-    """One call per pass over the data."""
-    optimizer = optax.sgd(LEARNING_RATE)
+def parts(
+    network: Network, single: bool = False, shuffle: bool = False, compute_dtype: str | None = None
+) -> tuple[Any, fcjax.TrainState, list[Any]]:
+    """Return a jitted call, for every single step or for an epoch; and its state and batches."""
     loss = classification(compute_dtype=compute_dtype)
-    epoch = fcjax.make_train_epoch(loss, optimizer, batch_size=network.batch, shuffle=shuffle)
-    state = fcjax.init_state(parameters(network), optimizer)
-    data = jax.tree.map(jnp.asarray, network.data())
-
-    def run() -> Array:
-        nonlocal state
-        state, info = epoch(state, data)
-        jax.block_until_ready(state)
-        return info.loss
-
-    return Program(run, network.steps, lambda: memory_of(epoch, state, data), not shuffle)
+    if single:
+        call, batches = fcjax.make_train_step(loss, OPTIMIZER), network.batches()
+    else:
+        options = {"batch_size": network.batch, "shuffle": shuffle}
+        call, batches = fcjax.make_train_epoch(loss, OPTIMIZER, **options), [network.data()]
+    params = tuple(fcjax.Layer(jnp.asarray(w), jnp.asarray(b)) for w, b in network.weights())
+    return call, fcjax.init_state(params, OPTIMIZER), jax.tree.map(jnp.asarray, batches)
 
 
-def train_step(network: Network, compute_dtype: str | None = None) -> Program:
-    """One call per step."""
-    optimizer = optax.sgd(LEARNING_RATE)
-    step = fcjax.make_train_step(classification(compute_dtype=compute_dtype), optimizer)
-    state = fcjax.init_state(parameters(network), optimizer)
-    batches = jax.tree.map(jnp.asarray, network.batches())
+def train(network: Network, shuffle: bool = False, **options: Any) -> Program:
+    """One call per pass over the data, or per step."""
+    program = training(
+        *parts(network, shuffle=shuffle, **options), network.steps, attrgetter("loss")
+    )
+    return program._replace(comparable=not shuffle)
+
+
+def ensemble(network: Network, together: bool = False, shuffle: bool = True) -> Program:
+    """An epoch of the first, an epoch of the second and so on, or all under one `jax.vmap`."""
+    epoch, _, (data,) = parts(network, shuffle=shuffle)
+
+    def start(key: Array) -> fcjax.TrainState:
+        return fcjax.init_state(fcjax.init(key, network.sizes), OPTIMIZER, key=key)
+
+    states = [jax.vmap(start)(jax.random.split(jax.random.key(0), MEMBERS))]
+    if together:
+        epoch = jax.jit(jax.vmap(epoch, in_axes=(0, None)), donate_argnums=0)
+    else:
+        states = [jax.tree.map(itemgetter(i), states[0]) for i in range(MEMBERS)]
 
     def run() -> list[Array]:
-        nonlocal state
-        losses = []
-        for batch in batches:
-            state, info = step(state, batch)
-            losses.append(info.loss)
-        jax.block_until_ready(state)
-        return losses
+        for i, state in enumerate(states):
+            states[i], info = epoch(state, data)
+        jax.block_until_ready(states)
+        return [info.loss.mean()]
 
-    return Program(run, network.steps, lambda: memory_of(step, state, batches[0]))
+    return Program(run, network.steps, lambda: memory_of(epoch, states[0], data), False)

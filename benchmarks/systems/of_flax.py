@@ -19,8 +19,7 @@ class MLP(nnx.Module):
         rngs = nnx.Rngs(0)
         self.layers = nnx.List([nnx.Linear(*shape, rngs=rngs) for shape in pairwise(network.sizes)])
         for layer, (w, b) in zip(self.layers, network.weights(), strict=True):
-            layer.kernel[...] = jnp.asarray(w)
-            layer.bias[...] = jnp.asarray(b)
+            layer.kernel[...], layer.bias[...] = jnp.asarray(w), jnp.asarray(b)
 
     def __call__(self, A: Array) -> Array:
         """Return the logits."""

@@ -1,5 +1,6 @@
-"""JAX alone: a network in six lines, and `jax.grad`."""
+"""JAX alone: a network in six lines and `jax.grad`, and how any jitted function is run."""
 
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,6 +12,34 @@ from ..networks import LEARNING_RATE, Network
 from ..program import Program, memory_of
 
 Params = list[tuple[Array, Array]]
+
+
+def training(
+    call: Any, state: Any, batches: Sequence[Any], steps: int, read: Callable = lambda value: value
+) -> Program:
+    """Give a state to one call after another; `read` finds a call's losses in what it returns."""
+
+    def run() -> Sequence[Array]:
+        nonlocal state
+        losses = []
+        for batch in batches:
+            state, value = call(state, batch)
+            losses.append(read(value))
+        jax.block_until_ready(state)
+        return losses[0] if len(batches) == 1 else losses
+
+    return Program(run, steps, lambda: memory_of(call, state, batches[0]))
+
+
+def gradient(loss: Callable[..., Array], *args: Any, loss_only: bool = False) -> Program:
+    """Loss and gradient in one call; the gradient is its output and counts as no temporary."""
+    call: Any = jax.jit(loss if loss_only else jax.value_and_grad(loss))
+
+    def run() -> list[Array]:
+        result = jax.block_until_ready(call(*args))
+        return [result if loss_only else result[0]]
+
+    return Program(run, 1, partial(memory_of, call, *args))
 
 
 def product(x: Array, w: Array, compute_dtype: str | None, result: str) -> Array:
@@ -31,35 +60,25 @@ def loss(params: Params, batch: Any, compute_dtype: str | None, result: str) -> 
     return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(logits), y[:, None], axis=1))
 
 
-def step(
-    params: Params, batch: Any, compute_dtype: str | None, result: str
-) -> tuple[Params, Array]:
+def step(params: Params, batch: Any, **dtypes: str | None) -> tuple[Params, Array]:
     """One step of gradient descent."""
-    value, grads = jax.value_and_grad(loss)(params, batch, compute_dtype, result)
+    value, grads = jax.value_and_grad(partial(loss, **dtypes))(params, batch)
     return jax.tree.map(lambda p, g: p - LEARNING_RATE * g, params, grads), value
 
 
-def grad(
-    network: Network,
-    scan: bool = False,
-    compute_dtype: str | None = None,
-    result: str = "float32",
-) -> Program:
-    """`jax.grad` of the plain network, one jitted call per step, or per pass over the data."""
+def parts(
+    network: Network, scan: bool = False, compute_dtype: str | None = None, result: str = "float32"
+) -> tuple[Any, Params, list[Any]]:
+    """Return a jitted call, and the state and batches for it."""
     one = partial(step, compute_dtype=compute_dtype, result=result)
     call = jax.jit(partial(lax.scan, one) if scan else one, donate_argnums=0)
     params = jax.tree.map(jnp.asarray, network.weights())
     batches = jax.tree.map(jnp.asarray, network.batches())
     if scan:
         batches = [jax.tree.map(lambda *leaves: jnp.stack(leaves), *batches)]
+    return call, params, batches
 
-    def run() -> list[Array]:
-        nonlocal params
-        losses = []
-        for batch in batches:
-            params, value = call(params, batch)
-            losses.append(value)
-        jax.block_until_ready(params)
-        return losses[0] if scan else losses
 
-    return Program(run, network.steps, lambda: memory_of(call, params, batches[0]))
+def grad(network: Network, **options: Any) -> Program:
+    """One jitted call per step, or per pass over the data."""
+    return training(*parts(network, **options), network.steps)

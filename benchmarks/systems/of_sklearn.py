@@ -13,16 +13,9 @@ def partial_fit(network: Network) -> Program:
     if os.environ.get("BENCH_PLATFORM", "cpu") != "cpu":
         raise Skip("scikit-learn runs on the CPU")
     X, y = network.data()
-    model = MLPClassifier(
-        network.sizes[1:-1],
-        solver="sgd",
-        momentum=0,
-        nesterovs_momentum=False,
-        alpha=0,
-        learning_rate_init=LEARNING_RATE,
-        batch_size=network.batch,
-        shuffle=False,
-    )
+    plain = {"solver": "sgd", "momentum": 0, "nesterovs_momentum": False, "alpha": 0}
+    options = {"learning_rate_init": LEARNING_RATE, "batch_size": network.batch, "shuffle": False}
+    model = MLPClassifier(network.sizes[1:-1], **plain, **options)
 
     def run() -> list[float]:
         model.partial_fit(X, y, classes=range(network.sizes[-1]))

@@ -11,22 +11,13 @@ from ..program import Program, Skip
 
 
 def train(network: Network, compiled: bool = False, autocast: bool = False) -> Program:
-    """The training loop of PyTorch's tutorials, with the fused optimizer.
-
-    Args:
-        network: its shape.
-        compiled: whether `torch.compile` compiles the network with its loss.
-        autocast: whether the forward pass runs under autocast to bfloat16.
-    """
+    """The loop of PyTorch's tutorials with the fused optimizer; autocast is to bfloat16."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda":
-        torch.set_float32_matmul_precision("high")  # as JAX does by default
+    torch.set_float32_matmul_precision("high" if device == "cuda" else "highest")  # as in JAX
     model = _model(network).to(device)
     optimizer = torch.optim.SGD(model.parameters(), LEARNING_RATE, fused=True)
-    batches = [
-        (torch.from_numpy(X).to(device), torch.from_numpy(y).long().to(device))
-        for X, y in network.batches()
-    ]
+    batches = [[torch.from_numpy(V).to(device) for V in batch] for batch in network.batches()]
+    batches = [(X, y.long()) for X, y in batches]
 
     def loss(X: Tensor, y: Tensor) -> Tensor:
         with torch.autocast(device, torch.bfloat16, enabled=autocast):
@@ -56,7 +47,5 @@ def train(network: Network, compiled: bool = False, autocast: bool = False) -> P
 def _model(network: Network) -> nn.Sequential:
     layers = [nn.Linear(*shape) for shape in pairwise(network.sizes)]
     for layer, (w, b) in zip(layers, network.weights(), strict=True):
-        layer.weight.data = torch.from_numpy(w.T.copy())
-        layer.bias.data = torch.from_numpy(b)
-    hidden = [module for layer in layers[:-1] for module in (layer, nn.ReLU())]
-    return nn.Sequential(*hidden, layers[-1])
+        layer.weight.data, layer.bias.data = torch.from_numpy(w.T.copy()), torch.from_numpy(b)
+    return nn.Sequential(*[one for layer in layers for one in (layer, nn.ReLU())][:-1])

@@ -1,3 +1,3 @@
-"""The command `fcjax`."""
+"""What the command `fcjax` does; its options and its help are in `fcjax_cli`."""
 
-from .main import main as main
+from fcjax_cli import main as main

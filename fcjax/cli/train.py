@@ -15,7 +15,7 @@ from .._arguments import one_of
 from ..activations import ACTIVATIONS
 from ..losses import half_squared_error, softmax_cross_entropy
 from ..network import Params, init, mlp
-from ..train import FitResult, check_batch_size, fit, optimizer_named
+from ..train import FitResult, check_count, fit, optimizer_named
 from ..verify import without_rules
 
 Batch = tuple[Any, Any]
@@ -24,33 +24,26 @@ _console = Console(soft_wrap=True, highlight=False)
 
 
 def train(
-    dataset: str = "digits",
-    hidden: tuple[int, ...] | None = None,
-    activation: str = "relu",
-    optimizer: str = "adam",
-    lr: float | None = None,
-    epochs: int | None = None,
-    batch_size: int = 32,
-    seed: int = 0,
-    out: Path = Path("out"),
+    *,
+    dataset: str,
+    hidden: tuple[int, ...] | None,
+    activation: str,
+    optimizer: str,
+    lr: float | None,
+    epochs: int | None,
+    batch_size: int,
+    seed: int,
+    out: Path,
 ) -> None:
-    """Train a network on real data, compare its gradients with autodiff, and draw the result.
-
-    Args:
-        dataset: digits, breast-cancer, diabetes (regression), iris, wine or mnist5k.
-        hidden: units of each hidden layer; by default 256 128 for images and 16 for tables.
-        activation: activation of the hidden layers, by name.
-        optimizer: any optimizer of Optax, by name.
-        lr: learning rate; by default the optimizer's own, or 0.001 where it has none.
-        epochs: passes over the training data; by default 30 for images and 200 for tables.
-        batch_size: examples per step.
-        seed: of the split, the starting weights and the shuffling.
-        out: folder that the picture is written to.
-    """
+    """Train a network on real data, compare its gradients with autodiff, and draw the result."""
     start = time.perf_counter()
     one_of("activation", activation, ACTIVATIONS)
     update = optimizer_named(optimizer, lr)
-    check_batch_size(batch_size)
+    check_count("batch_size", batch_size)
+    if epochs is not None:
+        check_count("epochs", epochs)
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"seed: got {seed}; accepted: an integer from 0 to 2³² - 1")
     out.mkdir(parents=True, exist_ok=True)  # a folder that cannot be written costs no training
     data = datasets.load(dataset, seed=seed)
     hidden = data.hidden if hidden is None else hidden

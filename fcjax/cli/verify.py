@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
-from tyro.conf import OmitArgPrefixes
+
+from fcjax_cli.options import Checking, Function, Library
 
 from ..activations import ACTIVATIONS, facts_of
 from ..verify import CheckResult, RuleReport, check_elementwise, check_rule
@@ -22,7 +23,7 @@ from ..verify.arguments import call_of
 from ..verify.report import MARKS, STYLES
 from .arguments import Call, from_args, from_shape
 from .imported import called, imported
-from .options import Checking, Function, Library, expected, refuse_contradictions
+from .options import expected, refuse_contradictions
 from .rules import Case, built_in
 
 EXIT = {"right": 0, "wrong": 1, "inconclusive": 2}
@@ -31,38 +32,8 @@ VERDICT_MARKS = {"right": "✓", "wrong": "✗", "inconclusive": "?"}
 _console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
 
 
-def verify(
-    function: OmitArgPrefixes[Function],
-    library: OmitArgPrefixes[Library],
-    checking: OmitArgPrefixes[Checking],
-    out: Path = Path("out/verify.json"),
-) -> None:
-    """Check hand-written gradients on the present backend: fcjax's own, or a function of yours.
-
-    The exit status is
-      0  if every gradient is right,
-      1  if one is wrong, or the command itself cannot be carried out,
-      2  if none is wrong, but one could be compared with nothing; its report says why.
-
-    For example,
-      fcjax verify
-      fcjax verify --only softmax --dtypes float32 bfloat16
-      fcjax verify --exhaustive --only tanh --dtypes bfloat16
-      fcjax verify my_ops:affine --shapes 5x3 3x2 2
-      fcjax verify jax.numpy:log --shapes 5x3@0.1:2
-      fcjax verify my_ops:loss --shapes 5x3 3x4 5:4 scalar 0.5 =sum
-      fcjax verify my_ops:loss --args point.json --dtypes float32 bfloat16
-      fcjax verify my_ops:loss --args my_ops:point --reference my_ops:plain_loss
-      fcjax verify my_ops:clip --shapes 5x3 --expected-failures vjp=x
-      fcjax verify my_ops:solve --shapes 5x5 5 --rtol 1e-5 --time-limit 60
-      fcjax verify my_ops:affine --shapes 5x3 3x2 2 --checks vjp linearity
-
-    Args:
-        function: A function of yours, and the point that its gradient is checked at.
-        library: Which of fcjax's own rules are checked.
-        checking: How they are checked.
-        out: JSON file that the reports are written to, each with its verdict.
-    """
+def verify(function: Function, library: Library, checking: Checking, out: Path) -> None:
+    """Check hand-written gradients on the present backend, and exit with what was found."""
     refuse_contradictions(function, library, checking)
     if out.is_dir():
         raise ValueError(f"out: {out} is a folder; accepted: a file")

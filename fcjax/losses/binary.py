@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import ArrayLike, Float, Num, Shaped
 
+from .._ranges import Range, tell
 from ._pairwise import pair, pairwise
 from ._reduction import Reduction, reduce
 
@@ -104,6 +105,8 @@ def binary_cross_entropy(
     >>> binary_cross_entropy(jnp.array([[0.5], [1.0]]), jnp.array([[0], [1]])).round(4)
     Array(0.3466, dtype=float32)
     """
+    if weights is None and reduction != "none":  # or a target may be one that counts for nothing
+        tell(target, Range("binary_cross_entropy", 0, 1))
     P, T = pair(probs, target, pred_name="probs", labels=True)
     return reduce(_bernoulli(P, T), weights, reduction)
 
@@ -149,5 +152,7 @@ def sigmoid_binary_cross_entropy(
     >>> sigmoid_binary_cross_entropy(jnp.array([[1e4], [-1e4]]), jnp.array([[1], [1]]))
     Array(5000., dtype=float32)
     """
+    if weights is None and reduction != "none":  # or a target may be one that counts for nothing
+        tell(target, Range("sigmoid_binary_cross_entropy", 0, 1))
     P, T = pair(logits, target, pred_name="logits", labels=True)
     return reduce(_logit(P, T), weights, reduction)

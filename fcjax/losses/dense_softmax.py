@@ -12,6 +12,7 @@ from jaxtyping import ArrayLike, Float, Shaped
 from .._arguments import describe, floating, matrix_product
 from .._cotangent import cotangent_of, placement
 from .._products import compute_dtype_of, product, weight_gradient
+from .._ranges import classes, tell
 from ._chunks import Batch, over_chunks
 from ._cross_entropy import (
     Options,
@@ -107,6 +108,7 @@ def dense_softmax_cross_entropy(
     batch, K = X.shape[:-1], W.shape[1]
     if K == 0:
         raise ValueError(f"w must have a column for at least one class, got {describe(W)}")
+    tell(labels, classes("dense_softmax_cross_entropy", K, ignore_index))
     labels = checked_labels(labels, (*batch, K), f"x {describe(X)} and w {describe(W)}")
     options = label_options(labels, label_smoothing, ignore_index)
     c = checked_class_weights(class_weights, K)

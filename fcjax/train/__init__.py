@@ -1,6 +1,7 @@
 """Training: state, one compiled step, one compiled epoch, and `fit`."""
 
-from .epoch import check_batch_size as check_batch_size, make_train_epoch as make_train_epoch
+from .arguments import check_count as check_count
+from .epoch import make_train_epoch as make_train_epoch
 from .fit import FitResult as FitResult, fit as fit
 from .loop import EpochEnd as EpochEnd, NonFiniteLossError as NonFiniteLossError
 from .optimizers import optimizer_named as optimizer_named, optimizers as optimizers

@@ -9,9 +9,11 @@ import optax
 from jax import lax
 
 from .._arguments import describe
+from .arguments import check_count
+from .compiled import Compiled
 from .shuffle import random_order
 from .state import StepInfo, TrainState
-from .step import LossFn, TrainStep, step_function, stream
+from .step import LossFn, step_function, stream, takes_key
 
 
 def make_train_epoch(
@@ -22,7 +24,7 @@ def make_train_epoch(
     shuffle: bool = True,
     has_aux: bool = False,
     grad_norm: bool = False,
-) -> TrainStep:
+) -> Compiled:
     """Return `train_epoch(state, data) -> (state, StepInfo)`: every batch in one compiled call.
 
     No example is dropped: where `batch_size` does not divide the number of examples, the last batch
@@ -45,7 +47,7 @@ def make_train_epoch(
     Raises:
         TypeError: as `make_train_step`; `batch_size` is not an integer.
         ValueError: `batch_size` is not positive; when called, `data` has no examples or arrays of
-            different lengths.
+            different lengths, or the state is one that a step refuses.
 
     Source: Bottou, Curtis & Nocedal, Optimization methods for large-scale machine learning, SIAM
     Review 60 (2018), section 3.3.
@@ -59,7 +61,7 @@ def make_train_epoch(
     >>> int(state.step), info.loss.shape
     (3, (3,))
     """
-    check_batch_size(batch_size)
+    check_count("batch_size", batch_size)
     step = step_function(loss_fn, optimizer, has_aux=has_aux, grad_norm=grad_norm)
 
     def train_epoch(state: TrainState, data: Any) -> tuple[TrainState, StepInfo]:
@@ -70,31 +72,40 @@ def make_train_epoch(
             infos = jax.tree.map(lambda many, one: jnp.concatenate([many, one[None]]), infos, info)
         return state, infos
 
-    return jax.jit(train_epoch, donate_argnums=0)
+    return Compiled(train_epoch, uses_key=shuffle or takes_key(loss_fn))
 
 
-def check_batch_size(batch_size: Any) -> None:
-    """Raise unless `batch_size` is a positive integer."""
-    if not isinstance(batch_size, int) or isinstance(batch_size, bool):
-        raise TypeError(f"batch_size must be an integer, got {describe(batch_size)}")
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be positive, got {batch_size}")
-
-
-def count_examples(data: Any) -> int:
+def count_examples(data: Any, name: str = "data") -> int:
     """Return the common first dimension of all arrays, or raise ValueError."""
-    leaves = jax.tree_util.tree_leaves_with_path(data)
     lengths = {
-        "data" + jax.tree_util.keystr(path): leaf.shape[0] if jnp.ndim(leaf) else None
-        for path, leaf in leaves
+        name + jax.tree_util.keystr(path): _first_dimension(name, path, leaf)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(data)
     }
-    (first, *others) = set(lengths.values()) or {None}
-    if others or not first:
+    if len(set(lengths.values())) != 1 or 0 in lengths.values():
         raise ValueError(
-            "data must be arrays with one first dimension, the number of examples, at least 1; "
-            f"got first dimensions {lengths}"
+            f"{name} must be arrays with one first dimension, the number of examples, at least 1; "
+            f"got first dimensions {_differing(lengths)}"
         )
-    return first
+    return next(iter(lengths.values()))
+
+
+def _differing(lengths: dict[str, int]) -> dict[str, int]:
+    """Return the first entry, and the first one that differs from it."""
+    first = next(iter(lengths.items()), ("", 0))
+    others = [item for item in lengths.items() if item[1] != first[1]]
+    return dict([*lengths.items()][:1] + others[:1])
+
+
+def _first_dimension(name: str, path: tuple[Any, ...], leaf: Any) -> int:
+    shape = getattr(leaf, "shape", ())
+    if shape:
+        return shape[0]
+    place, around = (name + jax.tree_util.keystr(p) for p in (path, path[:1]))
+    hint = "" if place == around else f"; a list is no array, convert it: np.asarray({around})"
+    raise ValueError(
+        f"{place} must be an array whose first dimension counts the examples, "
+        f"got {describe(leaf)}{hint}"
+    )
 
 
 def in_order(state: TrainState, data: Any, shuffle: bool) -> Any:

@@ -6,18 +6,28 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
-from tqdm.auto import tqdm
 
-from .. import checkpoint
 from .._arguments import describe
-from .epoch import check_batch_size, count_examples, make_train_epoch
-from .loop import ArrayEpochs, BatchEpochs, EpochEnd, Metrics, evaluate
+from .._progress import tqdm
+from .arguments import (
+    Metrics,
+    check_count,
+    check_numbers,
+    check_seed,
+    checked_callbacks,
+    checked_metrics,
+)
+from .compiled import Compiled
+from .epoch import count_examples, make_train_epoch
+from .look import look_at, refuse_other_than_numbers
+from .loop import ArrayEpochs, BatchEpochs, EpochEnd, evaluate
+from .progress import History, Progress, Store
+from .settings import Settings, constants_of
 from .state import TrainState, init_state
-from .step import LossFn, step_function, with_key
+from .step import LossFn, step_function, takes_key, uncompiled, with_key
 
-History = dict[str, list[float]]
+Callback = Callable[[EpochEnd], Any]
 
 
 class FitResult(NamedTuple):
@@ -47,7 +57,7 @@ def fit(
     shuffle: bool = True,
     patience: int | None = None,
     accumulate: int = 1,
-    callbacks: Sequence[Callable[[EpochEnd], Any]] = (),
+    callbacks: Callback | Sequence[Callback] = (),
     checkpoint_dir: str | Path | None = None,
     checkpoint_every: int = 1,
     progress: bool | None = None,
@@ -56,6 +66,13 @@ def fit(
 
     Equal arguments give equal results, bit for bit, on one machine; so does a run that was stopped
     and resumed from its checkpoints.
+
+    Before it starts, `fit` looks once at arrays and at lists of batches; other iterables are left
+    alone. Strings are refused. Integer labels and binary targets must lie in the range of the loss
+    of fcjax that `loss` hands them to, if it hands on an array of the batch as it is, outside of
+    `jit` and `vmap`; of a loss of your own nothing is known. NaN and infinity are refused if
+    `loss` or its gradient is not finite on a batch with the first of them, and would be with 0 in
+    its place: a loss may mask them.
 
     Args:
         params: where to start, a pytree of floating-point arrays; it is not changed.
@@ -69,21 +86,28 @@ def fit(
         validation_data: arrays, or a re-iterable of batches, on which loss and metrics are
             evaluated after each epoch.
         metrics: functions `(params, batch) -> number`, by name, evaluated on the validation data,
-            or on the training data without one. Means over the batch, as the loss.
+            or on the training data without one. Means over the batch, as the loss. The names
+            "loss" and "val_loss" are taken.
         seed: of the shuffling and of the loss's key.
         shuffle: whether arrays are visited in a new random order in each epoch.
         patience: stop when the validation loss (the training loss without validation data) has not
             improved for this many epochs, and return the best parameters.
         accumulate: average the gradients of this many batches before each update. Over arrays, an
             epoch's last update averages what is left, so that no gradient is dropped.
-        callbacks: called with an `EpochEnd` after each epoch; one that returns True stops training.
+        callbacks: a function or several, called with an `EpochEnd` after each epoch; one that
+            returns True stops training.
         checkpoint_dir: folder to save to after each `checkpoint_every` epochs, and to resume from
-            if it holds a checkpoint. Needs the extra `fcjax[checkpoint]`.
+            if it holds a checkpoint. A run that resumes with another batch size, learning rate or
+            other number of the optimizer, seed, shuffling, or number of examples goes on, with a
+            warning that says what differs. Refused are other metrics, validation where there was
+            none or the reverse, and another number of batches to accumulate over. Other functions
+            and numbers in arrays cannot be compared. Needs the extra `fcjax[checkpoint]`.
         checkpoint_every: epochs between checkpoints; the last epoch is saved in any case.
         progress: True or False; None shows a progress bar on a terminal and nothing otherwise.
 
     Raises:
-        TypeError, ValueError: an argument is of the wrong kind or out of its range.
+        TypeError, ValueError: an argument is of the wrong kind or out of its range; of data, the
+            message names the row and the column.
         NonFiniteLossError: a loss was infinite or NaN; the exception holds the step and the last
             good state.
 
@@ -100,14 +124,33 @@ def fit(
     >>> result.params[0].w.round(2), result.params[0].b.round(2)
     (Array([[3.]], dtype=float32), Array([1.], dtype=float32))
     """
-    _check_counts(
-        epochs=epochs, patience=patience, accumulate=accumulate, checkpoint_every=checkpoint_every
-    )
-    optimizer = _accumulating(optimizer, accumulate, data, batch_size)
-    run = _Run(init_state(params, optimizer, key=jax.random.key(seed)), params, {})
+    check_count("epochs", epochs)
+    check_count("accumulate", accumulate)
+    check_count("checkpoint_every", checkpoint_every)
+    if patience is not None:
+        check_count("patience", patience)
+    check_seed(seed)
+    metrics, callbacks = checked_metrics(metrics), checked_callbacks(callbacks)
+    plain, optimizer = optimizer, _accumulating(optimizer, accumulate, data, batch_size)
+    run = Progress(init_state(params, optimizer, key=jax.random.key(seed)), params, {})
+    held = {"data": _in_memory(data), "validation_data": _in_memory(validation_data)}
+    for name, arrays in held.items():
+        refuse_other_than_numbers(name, arrays)
     train = _epochs(loss, optimizer, data, batch_size, shuffle)
-    score = _scoring(loss, metrics or {}, data, validation_data)
-    store = _Store(checkpoint_dir)
+    for name, arrays in held.items():
+        key = run.state.key if name == "data" else None
+        look_at(name, arrays, with_key(uncompiled(loss), False), params, rows=batch_size, key=key)
+    score = _scoring(loss, metrics, params, data, validation_data)
+    settings: Settings = {}
+    if checkpoint_dir is not None:
+        numbers = {"batch_size": batch_size, "accumulate": accumulate, "shuffle": shuffle}
+        settings = numbers | {
+            "seed": int(seed),
+            "examples": count_examples(data) if _is_arrays(data) else None,
+            "optimizer": constants_of(plain, params),
+            "figures": _names(metrics, validation_data),
+        }
+    store = Store(checkpoint_dir, settings)
     run = store.restore(run)
     with tqdm(total=epochs, initial=run.epochs, unit="epoch", disable=_hidden(progress)) as bar:
         while run.epochs < epochs and not run.out_of_patience(patience):
@@ -124,70 +167,16 @@ def fit(
     return FitResult(run.best if patience else run.state.params, run.state, run.history)
 
 
-class _Run(NamedTuple):
-    """How far training has come."""
-
-    state: TrainState
-    best: Any
-    history: History
-
-    @property
-    def epochs(self) -> int:
-        return len(self.history.get("loss", ()))
-
-    def last_figures(self) -> dict[str, float]:
-        return {name: values[-1] for name, values in self.history.items()}
-
-    def after_epoch(self, state: TrainState, figures: dict[str, float]) -> "_Run":
-        history = {name: [*self.history.get(name, ()), value] for name, value in figures.items()}
-        improved = _since_best(history) == 0
-        return _Run(state, state.params if improved else self.best, history)
-
-    def out_of_patience(self, patience: int | None) -> bool:
-        return patience is not None and self.epochs > 0 and _since_best(self.history) >= patience
-
-
-def _since_best(history: History) -> int:
-    """Epochs since the monitored loss was last lower than ever before."""
-    losses = history.get("val_loss", history["loss"])
-    return len(losses) - 1 - int(np.nanargmin(losses))
-
-
-class _Store:
-    """The checkpoints of a run, or nothing if no folder was given."""
-
-    def __init__(self, directory: str | Path | None):
-        self._directory = directory
-
-    def save(self, run: _Run) -> None:
-        if self._directory is not None:
-            tree = {"state": run.state, "best": run.best}
-            metadata = {"history": run.history}
-            checkpoint.save(self._directory, tree, step=int(run.state.step), metadata=metadata)
-
-    def restore(self, run: _Run) -> _Run:
-        if self._directory is None:
-            return run
-        if checkpoint.latest(self._directory) is None:
-            return run
-        tree = checkpoint.restore(self._directory, {"state": run.state, "best": run.best})
-        history = checkpoint.metadata(self._directory)["history"]
-        return _Run(tree["state"], tree["best"], history)
+def _names(metrics: Metrics, validation_data: Any) -> list[str]:
+    """Return the names of an epoch's figures."""
+    if validation_data is None:
+        return ["loss", *metrics]
+    return ["loss", *(f"val_{name}" for name in ("loss", *metrics))]
 
 
 def _hidden(progress: bool | None) -> bool | None:
     """Return tqdm's `disable`, for which None means: unless on a terminal."""
     return None if progress is None else not progress
-
-
-def _check_counts(**counts: Any) -> None:
-    for name, count in counts.items():
-        if count is None:
-            continue
-        if not isinstance(count, int) or isinstance(count, bool):
-            raise TypeError(f"{name} must be an integer, got {describe(count)}")
-        if count < 1:
-            raise ValueError(f"{name} must be positive, got {count}")
 
 
 def _is_arrays(data: Any) -> bool:
@@ -202,7 +191,8 @@ def _epochs(
     batch_size: int | None,
     shuffle: bool,
 ) -> ArrayEpochs | BatchEpochs:
-    step = jax.jit(step_function(loss, optimizer, has_aux=False, grad_norm=False))
+    plain = step_function(loss, optimizer, has_aux=False, grad_norm=False)
+    step = Compiled(plain, uses_key=takes_key(loss), overwrites=False)
     if not _is_arrays(data):
         if not isinstance(data, Iterable):
             raise TypeError(
@@ -218,7 +208,7 @@ def _epochs(
         raise ValueError(
             "batch_size must be given for arrays; to pass batches, use a list or a loader"
         )
-    check_batch_size(batch_size)
+    check_count("batch_size", batch_size)
     count_examples(data)
     train_epoch = make_train_epoch(loss, optimizer, batch_size=batch_size, shuffle=shuffle)
     return ArrayEpochs(train_epoch, step, jax.tree.map(jnp.asarray, data), batch_size, shuffle)
@@ -243,21 +233,30 @@ def _accumulating(
 
 
 def _scoring(
-    loss: LossFn, metrics: Metrics, data: Any, validation_data: Any
+    loss: LossFn, metrics: Metrics, params: Any, data: Any, validation_data: Any
 ) -> Callable[[Any], dict[str, float]]:
     """Return the figures of an epoch's end as a function of the parameters."""
     score = evaluate(with_key(loss, has_aux=False), metrics)
-    if validation_data is not None:
-        batches = _as_batches(validation_data)
-        return lambda params: {f"val_{n}": v for n, v in score(params, batches).items()}
-    if not metrics:
+    if validation_data is None and not metrics:
         return lambda params: {}
-    batches = _as_batches(data)
-    return lambda params: {n: v for n, v in score(params, batches).items() if n != "loss"}
+    name, given = (
+        ("data", data) if validation_data is None else ("validation_data", validation_data)
+    )
+    batches = _as_batches(name, given)
+    if isinstance(batches, list) and batches:  # going through anything else may cost or use it up
+        check_numbers(metrics, params, batches[0])
+    if validation_data is None:
+        return lambda params: {n: v for n, v in score(params, batches).items() if n != "loss"}
+    return lambda params: {f"val_{n}": v for n, v in score(params, batches).items()}
 
 
-def _as_batches(data: Any) -> Iterable[Any]:
+def _in_memory(data: Any) -> Any:
+    """Return arrays and lists of batches; None for what may cost, or be gone through only once."""
+    return data if _is_arrays(data) or isinstance(data, list) else None
+
+
+def _as_batches(name: str, data: Any) -> Iterable[Any]:
     if not _is_arrays(data):
         return data
-    count_examples(data)
+    count_examples(data, name)
     return [jax.tree.map(jnp.asarray, data)]

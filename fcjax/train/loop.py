@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from .arguments import Metrics, one_number
+from .compiled import Run
 from .epoch import batches_of, count_examples, in_order
 from .state import StepInfo, TrainState, copy_arrays
-from .step import TrainStep
 
 
 class EpochEnd(NamedTuple):
@@ -42,8 +43,8 @@ class NonFiniteLossError(FloatingPointError):
 class ArrayEpochs(NamedTuple):
     """Epochs over arrays: one compiled call each; gone through again step by step if it fails."""
 
-    train_epoch: TrainStep
-    step: TrainStep
+    train_epoch: Run
+    step: Run
     data: Any
     batch_size: int
     shuffle: bool
@@ -64,7 +65,7 @@ class ArrayEpochs(NamedTuple):
 class BatchEpochs(NamedTuple):
     """Epochs over any iterable of batches."""
 
-    step: TrainStep
+    step: Run
     batches: Iterable[Any]
 
     def run(self, state: TrainState) -> tuple[TrainState, float]:
@@ -79,7 +80,7 @@ class BatchEpochs(NamedTuple):
 
 
 def run_steps(
-    step: TrainStep, state: TrainState, batches: Iterable[Any]
+    step: Run, state: TrainState, batches: Iterable[Any]
 ) -> tuple[TrainState, list[float], list[int]]:
     """Step through the batches; return the state, the losses and the batch sizes.
 
@@ -88,7 +89,7 @@ def run_steps(
     history = _History(step)
     sizes = []
     for batch in batches:
-        sizes.append(count_examples(batch))
+        sizes.append(count_examples(batch, "batch"))
         history.check_last()
         start = state
         state, info = step(start, batch)
@@ -100,7 +101,7 @@ def run_steps(
 class _History:
     """The last two steps, in case that the last one has to be undone."""
 
-    def __init__(self, step: TrainStep):
+    def __init__(self, step: Run):
         self._step = step
         self._steps: list[tuple[TrainState, Any, StepInfo]] = []
         self.losses: list[float] = []
@@ -127,9 +128,6 @@ class _History:
         return state if finite and np.isfinite(self._step(state, batch)[1].loss) else before
 
 
-Metrics = Mapping[str, Callable[[Any, Any], Any]]
-
-
 def evaluate(
     loss: Callable[[Any, Any, Array | None], tuple[Array, Any]], metrics: Metrics
 ) -> Callable[[Any, Iterable[Any]], dict[str, float]]:
@@ -138,13 +136,13 @@ def evaluate(
     @jax.jit
     def figures(params: Any, batch: Any) -> dict[str, Array]:
         value = {"loss": loss(params, batch, None)[0]}
-        return value | {name: metric(params, batch) for name, metric in metrics.items()}
+        return value | {n: one_number(n, metric(params, batch)) for n, metric in metrics.items()}
 
     def evaluate_batches(params: Any, batches: Iterable[Any]) -> dict[str, float]:
         rows, sizes = [], []
         for batch in batches:
             rows.append(figures(params, batch))
-            sizes.append(count_examples(batch))
+            sizes.append(count_examples(batch, "batch"))
         if not rows:
             raise ValueError("validation_data gave no batch; pass something that starts anew")
         return {name: float(np.average([r[name] for r in rows], weights=sizes)) for name in rows[0]}

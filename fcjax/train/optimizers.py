@@ -21,8 +21,6 @@ def optimizers() -> Mapping[str, Callable[..., optax.GradientTransformation]]:
     An optimizer is a public function that returns a gradient transformation and takes a learning
     rate, required or not, while all its other arguments have defaults.
 
-    Source: the names that `optax` and `optax.contrib` export.
-
     >>> {"adam", "sgd", "lbfgs", "muon", "prodigy"} <= set(optimizers())
     True
     """
@@ -56,8 +54,6 @@ def optimizer_named(name: str, lr: float | None = None) -> optax.GradientTransfo
 
     Raises:
         ValueError: the name is unknown (the nearest are offered), or `lr` is not positive.
-
-    Source: Optax.
 
     >>> isinstance(optimizer_named("adam", 0.01), optax.GradientTransformation)
     True

@@ -51,8 +51,6 @@ def init_state(
         TypeError: `params` holds anything but floating-point arrays, `optimizer` is no Optax
             optimizer, or `key` is not a PRNG key.
 
-    Source: the `init` of Optax's `GradientTransformation`.
-
     >>> state = init_state({"w": jnp.ones((2, 3))}, optax.sgd(0.1))
     >>> int(state.step), state.params["w"].shape
     (0, (2, 3))
@@ -74,6 +72,35 @@ def check_optimizer(optimizer: Any) -> None:
             "optimizer must be an Optax GradientTransformation such as optax.adam(1e-3), "
             f"got {describe(optimizer)}{hint}"
         )
+
+
+def check_opt_state(state: TrainState, optimizer: optax.GradientTransformation) -> None:
+    """Raise ValueError unless `state.opt_state` has the form that the optimizer gives to its own.
+
+    Only forms are looked at, so that a step does this while it is traced and never again.
+    """
+    own = jax.eval_shape(optimizer.init, state.params)
+    if _parts(own) != _parts(state.opt_state):
+        raise ValueError(
+            "state.opt_state must be that of this optimizer, from init_state(params, optimizer): "
+            f"{_parts(own)}, got {_parts(state.opt_state)}"
+        )
+    if _shapes(own) != _shapes(state.opt_state):
+        raise ValueError(
+            "state.opt_state must be that of an optimizer of these params, from "
+            "init_state(params, optimizer), got one of params of other shapes"
+        )
+
+
+def _parts(opt_state: Any) -> str:
+    """Name the parts of an optimizer's state."""
+    is_chain = type(opt_state) in (tuple, list)
+    return ", ".join(type(part).__name__ for part in (opt_state if is_chain else [opt_state]))
+
+
+def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path): jnp.shape(leaf) for path, leaf in leaves}
 
 
 def copy_arrays(tree: Any) -> Any:

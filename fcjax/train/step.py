@@ -11,10 +11,10 @@ import optax
 from jax import Array
 
 from .._arguments import describe
-from .state import StepInfo, TrainState, check_optimizer
+from .compiled import Compiled, Run
+from .state import StepInfo, TrainState, check_opt_state, check_optimizer
 
 LossFn = Callable[..., Any]
-TrainStep = Callable[[TrainState, Any], tuple[TrainState, StepInfo]]
 
 
 def make_train_step(
@@ -23,10 +23,11 @@ def make_train_step(
     *,
     has_aux: bool = False,
     grad_norm: bool = False,
-) -> TrainStep:
+) -> Compiled:
     """Return `train_step(state, batch) -> (state, StepInfo)`, compiled as one program.
 
-    The step overwrites the arrays of the state it is given: go on with the one it returns.
+    The step overwrites the arrays of the state it is given, all but the key: go on with the one it
+    returns.
 
     Args:
         loss_fn: `loss_fn(params, batch)`, or `loss_fn(params, batch, key)` for a loss that draws
@@ -40,7 +41,9 @@ def make_train_step(
 
     Raises:
         TypeError: `loss_fn` or `optimizer` is of the wrong kind; at the first step, the loss is not
-            a floating-point scalar or aux is missing.
+            a floating-point scalar or aux is missing; at any step, the state is no `TrainState`.
+        ValueError: at a step, the state was given to an earlier one, which has overwritten it, or
+            its `opt_state` is that of another optimizer.
 
     Source: Bottou, Curtis & Nocedal, Optimization methods for large-scale machine learning, SIAM
     Review 60 (2018), algorithm 4.1.
@@ -55,7 +58,7 @@ def make_train_step(
     (Array([0.5, 0.5], dtype=float32), Array(2., dtype=float32))
     """
     step = step_function(loss_fn, optimizer, has_aux=has_aux, grad_norm=grad_norm)
-    return jax.jit(step, donate_argnums=0)
+    return Compiled(step, uses_key=takes_key(loss_fn))
 
 
 def step_function(
@@ -64,17 +67,19 @@ def step_function(
     *,
     has_aux: bool,
     grad_norm: bool,
-) -> TrainStep:
+) -> Run:
     """Return the step as a plain function, for `jax.jit` and `lax.scan`."""
     check_optimizer(optimizer)
     scalar_loss = with_key(loss_fn, has_aux)
+    uses_key = takes_key(loss_fn)
 
     def step(state: TrainState, batch: Any) -> tuple[TrainState, StepInfo]:
-        key = stream(state, "loss")
+        check_opt_state(state, optimizer)
+        key = stream(state, "loss") if uses_key else None
         value_and_aux = partial(scalar_loss, batch=batch, key=key)
         (loss, aux), grads = jax.value_and_grad(value_and_aux, has_aux=True)(state.params)
         updates, opt_state = optimizer.update(
-            grads, state.opt_state, state.params, **_extras(optimizer, value_and_aux, loss, grads)
+            grads, state.opt_state, state.params, **extras(optimizer, value_and_aux, loss, grads)
         )
         params = optax.apply_updates(state.params, updates)
         norm = optax.tree.norm(grads) if grad_norm else None
@@ -93,10 +98,10 @@ def with_key(loss_fn: LossFn, has_aux: bool) -> Callable[..., tuple[Array, Any]]
     """Return `f(params, batch, key) -> (loss, aux)` whatever form the caller's loss has."""
     if not callable(loss_fn):
         raise TypeError(f"loss_fn must be a function, got {describe(loss_fn)}")
-    takes_key = _takes_key(loss_fn)
+    has_key = takes_key(loss_fn)
 
     def loss(params: Any, batch: Any, key: Array | None) -> tuple[Array, Any]:
-        result = loss_fn(params, batch, key) if takes_key else loss_fn(params, batch)
+        result = loss_fn(params, batch, key) if has_key else loss_fn(params, batch)
         value, aux = _split(result) if has_aux else (result, None)
         if isinstance(value, tuple):
             raise TypeError("loss_fn returned a tuple; pass has_aux=True if it is (loss, aux)")
@@ -111,28 +116,35 @@ def with_key(loss_fn: LossFn, has_aux: bool) -> Callable[..., tuple[Array, Any]]
     return loss
 
 
+def uncompiled(loss_fn: LossFn) -> LossFn:
+    """Return the function inside of `jax.jit`, which is called with the caller's very arrays."""
+    return getattr(loss_fn, "__wrapped__", loss_fn) if hasattr(loss_fn, "lower") else loss_fn
+
+
 def _split(result: Any) -> tuple[Any, Any]:
     if not isinstance(result, tuple) or len(result) != 2:
-        raise TypeError(f"with has_aux=True loss_fn must return (loss, aux), got {result!r}")
+        raise TypeError(
+            f"with has_aux=True loss_fn must return (loss, aux), got {describe(result)}"
+        )
     return result
 
 
-def _takes_key(loss_fn: LossFn) -> bool:
+def takes_key(loss_fn: LossFn) -> bool:
     """Whether the loss has a third required argument, or one named key."""
     parameters = list(inspect.signature(loss_fn).parameters.values())
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     required = [p for p in positional if p.default is p.empty]
-    takes_key = len(required) == 3 or (len(positional) > 2 and positional[2].name == "key")
+    has_key = len(required) == 3 or (len(positional) > 2 and positional[2].name == "key")
     variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
     if len(required) > 3 or (len(positional) < 2 and not variadic):
         names = ", ".join(p.name for p in positional)
         raise TypeError(
             f"loss_fn must be called as (params, batch) or (params, batch, key), got ({names})"
         )
-    return takes_key
+    return has_key
 
 
-def _extras(
+def extras(
     optimizer: optax.GradientTransformation,
     value_and_aux: Callable[[Any], tuple[Array, Any]],
     loss: Array,

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
+from .._progress import tqdm
 from .arbiter import autodiff_is_refuted
 from .arguments import (
     Kinks,

@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import io
 import json
 import os
 import re
@@ -14,12 +13,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array
-from rich.console import Console, Group, RenderableType
-from rich.progress import track
-from rich.table import Table
-from rich.text import Text
 
+from .._progress import tqdm
 from .oracles import ORACLES, Oracle
+from .report import STYLES, Line, aligned, styled
 from .rules import without_rules
 from .sweep import (
     BITS,
@@ -102,33 +99,37 @@ class ElementwiseReport:
         return {**fields, **plain, "ok": self.ok}
 
     def __str__(self) -> str:
-        buffer = io.StringIO()
-        Console(file=buffer, width=120, highlight=False, color_system=None).print(self)
-        return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines())
+        return "\n".join(text for text, _ in self._lines())
 
     __repr__ = __str__
 
-    def __rich__(self) -> RenderableType:
-        """Render for a terminal: the verdict, then a row for each kind of error that was met."""
+    def __rich__(self) -> Any:
+        """Render in colours on a terminal that `rich` prints to."""
+        return styled(self._lines())
+
+    def _lines(self) -> Iterator[Line]:
+        """Yield the verdict, a row for each kind of error that was met, and what the scale is."""
         verdict = "right" if self.ok else "wrong"
         headline = f"{self.function}, all {self.inputs} inputs of {self.dtype}: {verdict}"
-        note = (
+        yield headline, STYLES[verdict]
+        yield from self._table()
+        yield (
             f"Absolute scale: spacings of {self.dtype} at max(|exact|, {self.floor:g}), "
-            f"right up to {self.tolerance:g}. Numbers below the smallest normal one count as zero."
+            f"right up to {self.tolerance:g}.",
+            "",
         )
-        return Group(Text(headline, "green" if self.ok else "bold red"), self._table(), Text(note))
+        yield "Numbers below the smallest normal one count as zero.", ""
 
-    def _table(self) -> Table:
-        table = Table(box=None, pad_edge=False)
-        for column in ("", "", "", "at z", "got", "want"):
-            table.add_column(column, justify="right" if column else "left")
+    def _table(self) -> Iterator[Line]:
+        rows: list[tuple[str, ...]] = [("", "", "", "at z", "got", "want")]
+        styles = ["bold"]
         for quantity, errors in (("value", self.value), ("derivative", self.derivative)):
             for kind, finding in errors._asdict().items():
                 if finding:
-                    failed = (quantity, kind) in self.failures
-                    row = f"{finding.size:.4g}", *(f"{number:.9g}" for number in finding[1:])
-                    table.add_row(quantity, TITLES[kind], *row, style="bold red" if failed else "")
-        return table
+                    numbers = (f"{number:.9g}" for number in finding[1:])
+                    rows.append((quantity, TITLES[kind], f"{finding.size:.4g}", *numbers))
+                    styles.append(STYLES["wrong"] if (quantity, kind) in self.failures else "")
+        yield from zip(aligned(rows, right=range(2, 6)), styles, strict=True)
 
 
 def check_elementwise(
@@ -237,8 +238,12 @@ def compare_elementwise(
     known, found = memory.recall(nothing_found(functions))
     todo = chunks(dtype)[known:]
     label = f"{', '.join(functions)} in {dtype}"
-    new = track(
-        _in_threads(sweep, todo), label, known + len(todo), known, disable=not (progress and todo)
+    new = tqdm(
+        _in_threads(sweep, todo),
+        label,
+        known + len(todo),
+        initial=known,
+        disable=not (progress and todo),
     )
     for part in new:
         found, known = merged(found, part), known + 1

@@ -164,9 +164,7 @@ class RuleReport:
 
     def __rich__(self) -> Any:
         """Render in colours on a terminal that `rich` prints to."""
-        from rich.text import Text  # optional: only a caller that prints with rich needs it
-
-        return Text("\n").join(Text(text, style) for text, style in self._lines())
+        return styled(self._lines())
 
     def _lines(self) -> Iterator[Line]:
         """Yield the failures, a row for each check, the call, and what is not covered."""
@@ -218,6 +216,13 @@ class RuleReport:
         rows += [_row(name, results) for name, results in ran.items()]
         styles = ["bold", *(_worst(results)[1] for results in ran.values())]
         yield from zip(aligned(rows, right=(3, 4)), styles, strict=True)
+
+
+def styled(lines: Iterable[Line]) -> Any:
+    """Return lines as one coloured text, for `__rich__`, which only rich calls."""
+    from rich.text import Text  # optional: only a caller that prints with rich needs it
+
+    return Text("\n").join(Text(text, style) for text, style in lines)
 
 
 def aligned(rows: Sequence[Sequence[str]], right: Iterable[int] = ()) -> list[str]:

@@ -1,0 +1,147 @@
+"""What training says of wrong arguments: short whatever they hold, naming the argument."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import fcjax
+
+pytestmark = pytest.mark.usefixtures("unchecked")
+
+X = np.linspace(-1, 1, 60, dtype=np.float32).reshape(20, 3)
+Y = np.arange(20) % 4
+PARAMS = fcjax.init(jax.random.key(0), (3, 4))
+OPTIMIZER = optax.sgd(0.1)
+
+
+def loss(params, batch):
+    return fcjax.softmax_cross_entropy(fcjax.mlp(params, batch[0]), batch[1])
+
+
+def fit(data=(X, Y), params=PARAMS, **changes):
+    arguments = {"loss": loss, "optimizer": OPTIMIZER, "epochs": 2, "batch_size": 5}
+    return fcjax.fit(params, data, **(arguments | changes))
+
+
+def refused(function, *args, **kwargs):
+    """Return the words of the TypeError or ValueError, which fill two lines at most."""
+    with pytest.raises((TypeError, ValueError)) as caught:
+        function(*args, **kwargs)
+    text = str(caught.value)
+    assert len(text) < 400, f"{len(text)} characters: {text[:1000]}"
+    assert "\n" not in text
+    return text
+
+
+LONG = np.random.default_rng(0).normal(size=(3000, 40)).tolist()
+MANY = {f"column {i}": X[: 20 - i % 2] for i in range(2000)}
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: fit((LONG, Y)), ("data[0][0][0]", "got float", "np.asarray(data[0])")),
+        (lambda: fit(LONG, batch_size=None), ("data[0][0]", "got float")),
+        (lambda: fit(MANY), ("data['column 0']\": 20", "data['column 1']\": 19")),
+        (
+            lambda: fit(validation_data=(LONG, Y)),
+            ("validation_data[0][0][0]", "np.asarray(validation_data[0])"),
+        ),
+        (lambda: fit(params=LONG), ("params[0][0] must be a floating-point array",)),
+        (lambda: fit(params=[[]] * 100_000), ("params must hold at least one array", "list")),
+        (lambda: fit(optimizer=[PARAMS] * 1000), ("optimizer must be", "list")),
+        (
+            lambda: fit(optimizer={"w": jnp.ones((50, 50))}),
+            ("optimizer must be", "float32[50, 50]"),
+        ),
+        (lambda: fit(loss=LONG), ("loss_fn must be a function", "list")),
+        (lambda: fit(epochs=LONG), ("epochs must be an integer", "list")),
+        (lambda: fit(batch_size=LONG), ("batch_size must be an integer", "list")),
+        (lambda: fcjax.init_state(PARAMS, OPTIMIZER, key=LONG), ("key must be one PRNG key",)),
+    ],
+)
+def test_an_error_is_short_whatever_the_argument_holds(call, words):
+    text = refused(call)
+    for word in words:
+        assert word in text
+
+
+def test_the_result_of_a_loss_is_described_and_not_printed():
+    def three(params, batch):
+        return params, params, jnp.zeros((300, 300))
+
+    step = fcjax.make_train_step(three, OPTIMIZER, has_aux=True)
+    text = refused(step, fcjax.init_state(PARAMS, OPTIMIZER), (X, Y))
+    assert "must return (loss, aux), got tuple" in text
+    assert "float32[300, 300]" in text
+
+
+def states_and_batch(optimizer=OPTIMIZER):
+    return fcjax.init_state(PARAMS, optimizer), (X, Y)
+
+
+def make_epoch(loss_fn, optimizer):
+    return fcjax.make_train_epoch(loss_fn, optimizer, batch_size=5)
+
+
+def noisy_loss(params, batch, key):
+    return loss(params, batch) + jax.random.uniform(key)
+
+
+COMPILED = pytest.mark.parametrize("make", [fcjax.make_train_step, make_epoch])
+
+
+@COMPILED
+@pytest.mark.parametrize("loss_fn", [loss, noisy_loss])
+def test_a_state_that_was_overwritten_is_refused_by_name(make, loss_fn):
+    run = make(loss_fn, OPTIMIZER)
+    first, batch = states_and_batch()
+    second, _ = run(first, batch)
+    text = refused(run, first, batch)
+    assert text.startswith("state.step was overwritten by an earlier call")
+    assert "go on with the state that the call returned" in text
+    mixed = second._replace(params=first.params)
+    assert refused(run, mixed, batch).startswith("state.params[0].w was overwritten")
+
+
+@COMPILED
+def test_what_is_no_state_is_refused_by_name(make):
+    run = make(loss, OPTIMIZER)
+    state, batch = states_and_batch()
+    accepted = "state must be a TrainState, as from init_state(params, optimizer) or a step, got "
+    assert refused(run, PARAMS, batch) == accepted + "tuple (Layer(float32[3, 4], float32[4]),)"
+    assert refused(run, tuple(state), batch).startswith(accepted + "tuple (int32[], ")
+    returned = run(state, batch)
+    assert refused(run, returned, batch).startswith(accepted + "tuple (TrainState(")
+
+
+@COMPILED
+def test_the_state_of_another_optimizer_is_refused(make):
+    of_sgd, batch = states_and_batch()
+    of_adam, _ = states_and_batch(optax.adam(0.1))
+    text = refused(make(loss, optax.adam(0.1)), of_sgd, batch)
+    assert text.startswith("state.opt_state must be that of this optimizer")
+    assert text.endswith("ScaleByAdamState, EmptyState, got EmptyState, EmptyState")
+    # plain descent has no state of its own, and would hand any other one on without a word
+    text = refused(make(loss, OPTIMIZER), of_adam, batch)
+    assert text.endswith("EmptyState, EmptyState, got ScaleByAdamState, EmptyState")
+
+
+@COMPILED
+def test_the_optimizer_state_of_other_params_is_refused(make):
+    adam = optax.adam(0.1)
+    state, batch = states_and_batch(adam)
+    wider = adam.init(fcjax.init(jax.random.key(0), (3, 5)))
+    text = refused(make(loss, adam), state._replace(opt_state=wider), batch)
+    assert text.endswith("got one of params of other shapes")
+
+
+@COMPILED
+def test_an_error_of_the_loss_itself_stays_as_it_is(make):
+    def failing(params, batch):
+        raise ValueError("words of the loss")
+
+    state, batch = states_and_batch()
+    assert refused(make(failing, OPTIMIZER), state, batch) == "words of the loss"
