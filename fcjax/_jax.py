@@ -1,8 +1,8 @@
-"""Everything here that depends on the internals of JAX and XLA, and nothing else.
+"""All code that depends on the internals of JAX and XLA.
 
-JAX promises its public functions. Names of primitives, parameters of equations, wording of errors,
-layouts and compiler options are none of them, and change between releases. They are used in this
-file only, and `tests/test_jax_internals.py` says of each whether it still holds.
+JAX promises compatibility for its public API only. Names of primitives, parameters of equations,
+error messages, layouts and compiler options are not part of it, and change between releases. Only
+this file depends on them, and `tests/test_jax_internals.py` tests each dependency.
 """
 
 import contextlib
@@ -26,9 +26,10 @@ Flags = Sequence[bool] | None
 
 JIT = ("jit",)
 CUSTOM_CALLS = ("custom_vjp_call", "custom_jvp_call")
-# A rule as an object: of `jax_custom_vjp3`, `jax_custom_jvp3`, or written by hand.
+# The primitive of a rule that is an object: by `jax_custom_vjp3`, `jax_custom_jvp3`, or a class of
+# `jax.experimental.hijax`.
 HIGH_CALL = "call_hi_primitive"
-# Primitives that talk to other devices, or say where an array is.
+# Primitives that communicate between devices, or place arrays on them.
 MESH_PRIMITIVES = (
     "all_gather", "all_gather_invariant", "all_to_all", "axis_index", "custom_partitioning",
     "pbroadcast", "pmax", "pmin", "ppermute", "preduced", "psum", "psum_invariant", "pvary",
@@ -42,14 +43,14 @@ MESH_PRIMITIVES = (
 
 
 def _core() -> Any:
-    """Return the module with JAX's classes of programs."""
-    from jax.extend import core  # late: it brings Pallas along, which takes as long as all of fcjax
+    """Return the module with the classes of jaxprs."""
+    from jax.extend import core  # late: it imports Pallas, which doubles the import time
 
     return core
 
 
 def inner_programs(equation: Any) -> Iterator[Any]:
-    """Yield the programs that an equation holds in its parameters: loops, branches, calls."""
+    """Yield the programs in the parameters of an equation: bodies of loops, branches and calls."""
     rule = _unbatched(_high_rule(equation))
     if rule is not None and hasattr(rule, "traced"):
         yield rule.traced.jaxpr
@@ -59,12 +60,12 @@ def inner_programs(equation: Any) -> Iterator[Any]:
 
 
 def opened(program: Any) -> Any:
-    """Return a program without its constants. Before JAX 0.12 the two are of different classes."""
+    """Return a program without its constants: before JAX 0.12, the jaxpr of a closed jaxpr."""
     return getattr(program, "jaxpr", program)
 
 
 def equations_in(program: Any) -> Iterator[Any]:
-    """Yield every equation of a program, those of its loops, branches and calls included."""
+    """Yield every equation of a program, including those in loops, branches and calls."""
     for equation in opened(program).eqns:
         yield equation
         for inner in inner_programs(equation):
@@ -72,7 +73,7 @@ def equations_in(program: Any) -> Iterator[Any]:
 
 
 def constants_in(program: Any) -> Iterator[Any]:
-    """Yield the arrays that a program holds: those that its function closes over, and others."""
+    """Yield the constants of a program and of its inner programs, such as captured arrays."""
     yield from getattr(program, "consts", ())
     for equation in opened(program).eqns:
         for inner in inner_programs(equation):
@@ -80,27 +81,27 @@ def constants_in(program: Any) -> Iterator[Any]:
 
 
 def rule_constants(program: Any) -> set[int]:
-    """Return the ids of a closed program's constants that a hand-written rule closes over.
+    """Return the ids of the constants of a closed program that a hand-written rule closes over.
 
-    JAX hands them to the rule's call as its first inputs, and the rule gives them no gradient.
+    JAX passes them as the first inputs of the call of the rule, which gives them no gradient.
     """
     ids = {id(v): id(c) for v, c in zip(opened(program).constvars, program.consts, strict=True)}
     return {ids[v] for v in _closed_over(opened(program)) if v in ids}
 
 
 def _closed_over(jaxpr: Any) -> Iterator[int]:
-    """Yield the ids of the variables of a program that a rule in it closes over."""
+    """Yield the ids of the variables that a rule in a program closes over."""
     for equation in jaxpr.eqns:
         rule = rule_in(equation)
         yield from map(id, equation.invars[: rule.constants if rule else 0])
         for inner in map(opened, inner_programs(equation)):
-            # those of a loop or a branch are the last inputs of its equation
+            # the inputs of a loop or branch are the last inputs of its equation
             outer = dict(zip(map(id, inner.invars[::-1]), equation.invars[::-1], strict=False))
             yield from (id(outer[v]) for v in _closed_over(inner) if v in outer)
 
 
 def constants_of_rules(program: Any) -> Iterator[Any]:
-    """Yield the constants inside of the rules that a program calls, at any depth."""
+    """Yield the constants inside the rules that a program calls, at any depth."""
     for equation in equations_in(program):
         if rule_in(equation) is not None:
             for inner in inner_programs(equation):
@@ -108,10 +109,10 @@ def constants_of_rules(program: Any) -> Iterator[Any]:
 
 
 def constants_into_rules(program: Any) -> set[int]:
-    """Return which constants of a closed program a hand-written rule may depend on, by position.
+    """Return the positions of the constants on which an argument of a rule may depend.
 
-    Only what flows into the arguments of a rule has a gradient that somebody wrote. What flows into
-    a loop or a branch counts as flowing into the rules in it.
+    A hand-written rule contributes to the gradients of these constants only. An input of a loop or
+    a branch that contains a rule counts as an argument of that rule. JAX's own rules do not count.
     """
     variables = opened(program).constvars
     reached = {variable: {i} for i, variable in enumerate(variables)}
@@ -122,21 +123,21 @@ def constants_into_rules(program: Any) -> set[int]:
         if rule is not None and not rule.is_jaxs_own:
             free = equation.invars[rule.constants :]
             found.update(*(reached.get(v, set()) for v in free if not is_literal(v)))
-        elif any(is_rule_of_somebody(e) for p in inner_programs(equation) for e in equations_in(p)):
+        elif any(is_hand_written(e) for p in inner_programs(equation) for e in equations_in(p)):
             found.update(*into)
         if any(into):
             reached.update((v, set().union(*into)) for v in equation.outvars)
     return found
 
 
-def is_rule_of_somebody(equation: Any) -> bool:
+def is_hand_written(equation: Any) -> bool:
     """Whether an equation calls a hand-written rule that is not JAX's own."""
     rule = rule_in(equation)
     return rule is not None and not rule.is_jaxs_own
 
 
 def original(constant: Any) -> Any:
-    """Return the array that a program's constant was made from: of NumPy's, JAX keeps views."""
+    """Return the array from which a constant was made; JAX stores NumPy arrays as views."""
     if type(constant).__name__ == "TypedNdArray" and isinstance(constant.base, np.ndarray):
         return constant.base if _layout(constant.base) == _layout(constant) else constant
     return constant
@@ -152,18 +153,18 @@ def as_function(closed: Any) -> Callable[..., list[Any]]:
 
 
 def evaluate(closed: Any, consts: Sequence[Any], inputs: Sequence[Any]) -> list[Any]:
-    """Return the outputs of a closed program with other constants than its own."""
+    """Return the outputs of a closed program with `consts` in place of its constants."""
     return _core().jaxpr_as_fun(_closed(opened(closed), consts))(*inputs)
 
 
 def with_outputs(closed: Any, outputs: Sequence[Any]) -> Callable[..., list[Any]]:
-    """Return the function that evaluates other variables of a closed program than its outputs."""
+    """Return the function that evaluates the variables `outputs` of a closed program."""
     jaxpr = opened(closed).replace(outvars=list(outputs))
     return as_function(_closed(jaxpr, closed.consts))
 
 
 def is_literal(atom: Any) -> bool:
-    """Whether an input of an equation is a number that stands in the program."""
+    """Whether an input of an equation is a literal number."""
     return isinstance(atom, _core().Literal)
 
 
@@ -181,12 +182,12 @@ def contracted_size(equation: Any) -> int | None:
 
 
 def repetitions(equation: Any) -> int:
-    """Return how often a `scan` runs its program, 1 for other primitives."""
+    """Return how often a `scan` evaluates its body, 1 for other primitives."""
     return equation.params.get("length", 1) if name_of(equation) == "scan" else 1
 
 
 def may_not_end(equation: Any) -> bool:
-    """Whether an equation is a `while_loop`, whose number of rounds depends on its input."""
+    """Whether an equation is a `while_loop`, whose number of iterations depends on its input."""
     return name_of(equation) == "while"
 
 
@@ -196,17 +197,17 @@ def stops_gradient(equation: Any) -> bool:
 
 
 def branch_index(equation: Any) -> Any | None:
-    """Return the variable that chooses the branch of a `cond` or `switch`, else None."""
+    """Return the variable that selects the branch of a `cond` or `switch`, else None."""
     return equation.invars[0] if name_of(equation) == "cond" else None
 
 
 def number_of_branches(equation: Any) -> int:
-    """Return how many branches a `cond` or `switch` has."""
+    """Return the number of branches of a `cond` or `switch`."""
     return len(equation.params["branches"])
 
 
 def place_in_source(equation: Any) -> str:
-    """Return file and line of the user's call that an equation comes from, "" if unknown."""
+    """Return the file and line of the user's code that made an equation, "" if unknown."""
     frame = None
     with contextlib.suppress(ImportError, AttributeError, TypeError):
         from jax._src import source_info_util
@@ -225,17 +226,19 @@ def _is_program(value: Any) -> bool:
 def inline_calls(
     program: Any, is_chosen: Callable[[Any, Flags], bool], depends: Flags = None
 ) -> Any:
-    """Return `program`, open or closed, with the body of each chosen call in its place.
+    """Return `program` with each chosen call replaced by its body.
 
-    A call of a `jax.custom_vjp` function is an equation with a derivative of its own and without a
-    transpose. Its body has the derivative, and the transpose, that JAX finds.
+    A call of a `jax.custom_vjp` function is an equation with a hand-written derivative and no
+    transpose. JAX can differentiate and transpose its body.
 
     Args:
-        program: a jaxpr; those in its loops, branches and calls are treated alike.
-        is_chosen: says of an equation, and of which of its inputs depend on the chosen ones,
-            whether it is a call to inline.
-        depends: the chosen inputs. Only equations that depend on them are asked for and changed;
-            inside of loops and branches, which do not tell what is which, all are. None: all.
+        program: a jaxpr or a closed jaxpr. Programs in its loops, branches and calls are changed
+            too.
+        is_chosen: returns whether to inline an equation. It gets the equation, and for each of its
+            inputs whether that depends on a chosen input of the program.
+        depends: for each input of the program, whether it is chosen. Only equations that depend on
+            chosen inputs are considered. In loops and branches, dependence is not tracked, and
+            all equations are considered. None: all equations are considered everywhere.
     """
     hoisted: list[tuple[Any, Any]] = []
     jaxpr = _inlined(opened(program), is_chosen, depends, _Hoist(hoisted))
@@ -250,7 +253,7 @@ def _closed(jaxpr: Any, consts: Sequence[Any]) -> Any:
 
 
 class _Hoist(NamedTuple):
-    """Where constants of inlined calls go: to those of the outermost program, or into literals."""
+    """Moves a constant of an inlined call to the outermost program, or into a literal."""
 
     pairs: list[tuple[Any, Any]] | None
 
@@ -265,7 +268,7 @@ class _Hoist(NamedTuple):
 def _inlined(
     jaxpr: Any, is_chosen: Callable[[Any, Flags], bool], depends: Flags, hoist: _Hoist
 ) -> Any:
-    names: dict[Any, Any] = {}  # of variables that stand for another one
+    names: dict[Any, Any] = {}  # maps outputs of inlined calls to the variables that replace them
     chosen = zip(jaxpr.invars, depends, strict=True) if depends else ()
     reached = {variable for variable, flag in chosen if flag}
     equations = []
@@ -286,7 +289,7 @@ def _rewritten(
     names: dict[Any, Any],
     hoist: _Hoist,
 ) -> Iterable[Any]:
-    """Return what stands for one equation, its inputs renamed."""
+    """Return the equations that replace one equation, with renamed inputs."""
     inputs = _renamed(equation.invars, names)
     if is_chosen(equation, flags):
         body = body_of(equation)
@@ -294,7 +297,7 @@ def _rewritten(
         equations, outputs = _applied(inner, getattr(body, "consts", ()), inputs, hoist)
         names.update(zip(equation.outvars, outputs, strict=True))
         return equations
-    # which inputs of a loop or a branch are which is known to its primitive alone
+    # only the primitive knows how the inputs of a loop or branch map to those of its body
     inner_flags = flags if name_of(equation) in JIT else None
 
     def change(program: Any) -> Any:
@@ -306,7 +309,7 @@ def _rewritten(
 
 
 def body_of(equation: Any) -> Any:
-    """Return the program that a call stands for: the primal of a rule, the body of a jit."""
+    """Return the program of a call: the primal function of a rule, or the body of a jit."""
     rule = _high_rule(equation)
     if rule is not None:
         return _expanded(rule)
@@ -314,7 +317,7 @@ def body_of(equation: Any) -> Any:
 
 
 def _expanded(rule: Any) -> Any:
-    """Return the program of a rule that is an object: the one it holds, or one traced now."""
+    """Return the program of a rule that is an object: its stored trace, or a new one."""
     traced = getattr(rule, "traced", None)
     # in rematerialization, JAX 0.12 gives a rule inputs that its program does not have
     if traced is not None and len(opened(traced.jaxpr).invars) == len(rule.in_avals_flat):
@@ -327,7 +330,7 @@ def _expanded(rule: Any) -> Any:
 
 
 def _traced_where(function: Callable[..., Any], types: Sequence[Any]) -> Any:
-    """Trace a function on the mesh of its types, inside of `shard_map` if they are from there."""
+    """Trace a function on the mesh of its types, inside `shard_map` if the types are."""
     mesh = next((kind.sharding.mesh for kind in types), None)
     if mesh is None or mesh.empty:
         return jax.make_jaxpr(function)(*types)
@@ -339,7 +342,7 @@ def _traced_where(function: Callable[..., Any], types: Sequence[Any]) -> Any:
 def _applied(
     jaxpr: Any, consts: Sequence[Any], inputs: Sequence[Any], hoist: _Hoist
 ) -> tuple[list[Any], list[Any]]:
-    """Return the equations of a program applied to `inputs`, and what they return."""
+    """Return the equations of a program applied to `inputs`, and their outputs."""
     fresh = _core().gensym()
     names = dict(zip(jaxpr.invars, inputs, strict=True))
     for variable, value in zip(jaxpr.constvars, consts, strict=True):
@@ -354,7 +357,7 @@ def _applied(
 
 
 def _in_parameter(value: Any, change: Callable[[Any], Any]) -> Any:
-    """Change the programs that a parameter holds, whatever its container."""
+    """Apply `change` to the programs in a parameter, in any container."""
     if not any(map(_is_program, jax.tree.leaves(value, is_leaf=_is_program))):
         return value
     return jax.tree.map(lambda v: change(v) if _is_program(v) else v, value, is_leaf=_is_program)
@@ -369,13 +372,13 @@ def _renamed(variables: Sequence[Any], names: Mapping[Any, Any]) -> list[Any]:
 
 
 def lost_derivatives(program: Any, depends: Flags) -> Iterator[str]:
-    """Yield the operations on chosen inputs whose derivative JAX takes for zero, without a word.
+    """Yield the operations on chosen inputs whose derivative JAX silently treats as zero.
 
-    Those inside of loops and branches, which do not tell what depends on what, are left out.
+    Operations in loops and branches, where dependence is not tracked, are not included.
     """
     for equation in _dependent(opened(program), depends):
         if name_of(equation) == "stop_gradient":
-            # some other packages register a transpose for it, that of the identity
+            # some packages register a transpose for it: the identity
             yield "lax.stop_gradient"
         elif name_of(equation) == "convert_element_type":
             dtype = equation.outvars[0].aval.dtype
@@ -384,7 +387,7 @@ def lost_derivatives(program: Any, depends: Flags) -> Iterator[str]:
 
 
 def _dependent(jaxpr: Any, depends: Flags) -> Iterator[Any]:
-    """Yield the equations that depend on the chosen inputs, those of calls included."""
+    """Yield the equations that depend on the chosen inputs, including those in calls."""
     reached = {v for v, flag in zip(jaxpr.invars, depends or (), strict=True) if flag}
     for equation in jaxpr.eqns:
         flags = [_is_in(v, reached) for v in equation.invars]
@@ -402,14 +405,14 @@ class Rule(NamedTuple):
     """A call of a hand-written rule.
 
     Attributes:
-        name: of the function that it is the rule of.
-        source: file and line of what was written by hand, the backward or jvp function.
-        is_jaxs_own: whether that stands in JAX itself.
-        arguments: name (where JAX knows it), dtype and shape of each.
-        constants: how many of the call's first inputs are arrays that the function closes over,
-            which get no gradient.
-        sees_zeros: whether the rule is told which arguments and outputs are not used.
-        is_backward: whether it is a backward rule (vjp) rather than a forward one (jvp).
+        name: the name of the function that has the rule.
+        source: file and line of the backward or jvp function.
+        is_jaxs_own: whether that function was written in JAX itself.
+        arguments: name (if JAX knows it), dtype and shape of each argument.
+        constants: how many of the first inputs of the call are arrays that the function closes
+            over, which get no gradient.
+        sees_zeros: whether the rule receives symbolic zeros.
+        is_backward: whether it is a backward rule (vjp) rather than a forward rule (jvp).
     """
 
     name: str
@@ -448,7 +451,7 @@ def _high_rule(equation: Any) -> Any | None:
 
 
 def _unbatched(rule: Any) -> Any:
-    """Return the rule that `vmap` was applied to, perhaps several times, before JAX 0.12."""
+    """Return the rule inside any number of `vmap`s, which wrap it before JAX 0.12."""
     while hasattr(rule, "prim"):
         rule = rule.prim
     return rule
@@ -457,7 +460,7 @@ def _unbatched(rule: Any) -> Any:
 def _described_high_rule(rule: Any, equation: Any) -> Rule:
     rule = _unbatched(rule)
     traced = getattr(rule, "traced", None)
-    if traced is None:  # somebody's own class
+    if traced is None:  # a user's subclass
         kind = type(rule)
         halves: list[Any] = [
             getattr(kind, method)
@@ -476,7 +479,7 @@ def _described_high_rule(rule: Any, equation: Any) -> Rule:
 
 
 def _promoted_constants(rule: Any) -> int:
-    """Return how many closed-over arrays JAX has made arguments: from 0.12 on, the first ones."""
+    """Return how many captured arrays JAX has made the first arguments of a rule."""
     version = tuple(int(part) for part in jax.__version__.split(".")[:2])
     if version < (0, 11):
         return 0
@@ -491,7 +494,7 @@ def _arguments(inputs: Sequence[Any], names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _written_in(halves: Iterable[Any], place: str) -> tuple[str, bool]:
-    """Return where a rule was written, and whether that is in JAX; `place` if nothing is found."""
+    """Return where a rule was written (`place` by default), and whether that is in JAX."""
     for half in halves:
         authors = list(_authors(half, set()))
         if authors:
@@ -500,7 +503,7 @@ def _written_in(halves: Iterable[Any], place: str) -> tuple[str, bool]:
     return place, _is_inside_jax(place)
 
 
-# Modules of JAX that wrap a user's functions and write no rules themselves.
+# Modules of JAX that wrap the functions of a user and contain no rules.
 _PLUMBING = re.compile(
     r"jax[/\\]_src[/\\](custom_derivatives|linear_util|hijax|util|api|api_util|traceback_util|core"
     r"|interpreters[/\\]\w+)\.py$"
@@ -508,7 +511,7 @@ _PLUMBING = re.compile(
 
 
 def _authors(value: Any, seen: set[int]) -> Iterator[Any]:
-    """Yield the functions that JAX's wrappers around a rule lead to: those that somebody wrote."""
+    """Yield the functions inside JAX's wrappers around a rule: those of its author."""
     if id(value) in seen:
         return
     seen.add(id(value))
@@ -523,7 +526,7 @@ def _authors(value: Any, seen: set[int]) -> Iterator[Any]:
         function = unwrapped(getattr(value, "__func__", value))
         if function is not value:
             yield from _authors(function, seen)
-        elif not isinstance(function, FunctionType):  # an object: JAX's own write no rules
+        elif not isinstance(function, FunctionType):  # a callable object
             yield from () if _is_jaxs(function) else (function,)
         elif not _PLUMBING.search(_file(function)):
             yield function
@@ -534,12 +537,15 @@ def _authors(value: Any, seen: set[int]) -> Iterator[Any]:
 
 
 def wrapped_by(value: Any) -> Any | None:
-    """Return what a decorated function wraps, or None; an attribute made on demand is none."""
+    """Return the function inside one decorator, or None.
+
+    An object that creates attributes on demand, such as a mock, is not decorated.
+    """
     return inspect.getattr_static(value, "__wrapped__", None)
 
 
 def unwrapped(value: Any) -> Any:
-    """Return the function inside of all decorators."""
+    """Return the function inside all decorators."""
     while (inner := wrapped_by(value)) is not None:
         value = inner
     return value
@@ -564,11 +570,11 @@ def _is_jaxs(function: Any) -> bool:
 
 
 def _is_inside_jax(place: str) -> bool:
-    # with a separator: jaxopt and jax_md lie beside jax
+    # by whole folder names: jaxopt and jax_md are siblings of jax
     return Path(jax.__file__).parent in Path(place).parents
 
 
-# Primitives for which a program brings its own batching rule, or one in Python.
+# Primitives whose batching is written by the user, or involves a Python callback.
 BATCHED_BY_HAND = (
     "custom_vmap_call", "custom_partitioning", "ffi_call", "io_callback", "pallas_call",
     "pure_callback", HIGH_CALL,
@@ -576,14 +582,22 @@ BATCHED_BY_HAND = (
 
 
 def is_batched_by_hand(equation: Any) -> bool:
-    """Whether somebody else than JAX has written how a primitive is mapped."""
+    """Whether the batching rule of a primitive is not JAX's own."""
     batcher = batching.fancy_primitive_batchers.get(equation.primitive)
     written_elsewhere = any(not _is_jaxs(author) for author in _authors(batcher, set()))
     return name_of(equation) in BATCHED_BY_HAND or written_elsewhere
 
 
 class Halves(NamedTuple):
-    """The parts of a `jax.custom_vjp` function, for a caller who runs them by hand."""
+    """The parts of a `jax.custom_vjp` function, for calling them directly.
+
+    Attributes:
+        primal: the function that has the rule.
+        forward: its forward function.
+        backward: its backward function.
+        static: the positions of the arguments that are not differentiated.
+        sees_zeros: whether the rule receives symbolic zeros.
+    """
 
     primal: Callable[..., Any]
     forward: Callable[..., Any]
@@ -593,8 +607,9 @@ class Halves(NamedTuple):
 
 
 def halves_of(fun: Any) -> Halves | None:
-    """Return the halves of the `jax.custom_vjp` that `fun` is, perhaps under jit, or None."""
-    while hasattr(fun, "lower") and wrapped_by(fun) is not None:  # jitted: it takes what fun takes
+    """Return the halves of `fun` if it is a `jax.custom_vjp`, possibly under jit, else None."""
+    # a jitted function takes the same arguments as the function inside it
+    while hasattr(fun, "lower") and wrapped_by(fun) is not None:
         fun = wrapped_by(fun)
     rule: Any = fun
     if isinstance(fun, jax.custom_vjp) and rule.bwd is not None:
@@ -605,11 +620,11 @@ def halves_of(fun: Any) -> Halves | None:
     return None
 
 
-# --- the wording of errors ------------------------------------------------------------------------
+# --- error messages -------------------------------------------------------------------------------
 
 
 class WrongCotangent(NamedTuple):
-    """What JAX says of a cotangent that does not fit its argument."""
+    """The types in an error of JAX about a cotangent that does not match its argument."""
 
     got: str
     want: str
@@ -618,7 +633,7 @@ class WrongCotangent(NamedTuple):
 
 
 def wrong_cotangent(message: str) -> WrongCotangent | None:
-    """Return the types in JAX's complaint about the shape of a cotangent, or None."""
+    """Return the types in an error of JAX about the shape of a cotangent, or None."""
     patterns = (
         r"an output of type (\S+) corresponding to an input of type (\S+\])",
         r"an output of type (\S+) which doesn't match expected type (\S+\])",
@@ -632,23 +647,23 @@ def wrong_cotangent(message: str) -> WrongCotangent | None:
 
 
 def output_path(message: str) -> tuple[int, str] | None:
-    """Return the place in the cotangents that an error speaks of: an argument, a path in it."""
+    """Return the argument and the path in it that an error about cotangents names, or None."""
     found = re.search(r"output\[(\d+)\]((?:\[[^\]]+\])*)", message)
     return (int(found[1]), found[2]) if found else None
 
 
 def says_closed_over(message: str) -> bool:
-    """Whether JAX refuses a rule that closes over a value that is differentiated outside of it."""
+    """Whether JAX rejects a rule because it closes over a value that is differentiated outside."""
     return "closed-over" in message or "close over Tracers" in message.replace("\n", " ")
 
 
 def says_unimplemented(message: str) -> bool:
-    """Whether the backend lacks something, which the rule cannot help."""
+    """Whether the backend does not implement an operation, which is not the fault of a rule."""
     return "UNIMPLEMENTED" in message
 
 
 def says_axes_differ(message: str) -> bool:
-    """Whether a value varies over devices where another one does not."""
+    """Whether the types of a value and its cotangent vary along different mesh axes."""
     # JAX appends the axes to a type, in braces
     types = r"of type (\S+\])(\{\S*\})? which doesn't match expected type (\S+\])(\{\S*\})?"
     found = re.search(types, message)
@@ -657,11 +672,11 @@ def says_axes_differ(message: str) -> bool:
 
 
 def says_no_reverse_mode(message: str) -> bool:
-    """Whether JAX has no derivative in reverse mode, that of a `while_loop`, say."""
+    """Whether JAX has no derivative in reverse mode, as for a `while_loop`."""
     return "everse-mode" in message
 
 
-# --- where arrays are -----------------------------------------------------------------------------
+# --- placement of arrays --------------------------------------------------------------------------
 
 
 def output_type(f: Callable[..., Any], *args: Any) -> Any:
@@ -673,28 +688,27 @@ def output_type(f: Callable[..., Any], *args: Any) -> Any:
 def varying_axes(x: Any) -> frozenset[str]:
     """Return the mesh axes of `shard_map` along which devices hold different values.
 
-    `x` is an array, or the type of one.
-
-    With `check_vma=False` JAX tracks none: the set is empty.
+    `x` is an array, or the type of one. With `check_vma=False`, JAX does not track these axes, and
+    the set is empty.
     """
     kind = x if hasattr(x, "manual_axis_type") else jax.typeof(x)
     return frozenset(kind.manual_axis_type.varying)
 
 
 def make_varying(x: Array, axes: Iterable[str]) -> Array:
-    """Mark a value that is the same on all devices along `axes` as one that may differ."""
+    """Mark a value that is equal on all devices along `axes` as one that may vary there."""
     return lax.pcast(x, tuple(sorted(axes)), to="varying")
 
 
 def in_row_major_order(V: Array) -> Array:
-    """Hold `V` in memory in the order of its axes: XLA may not fold a transpose into its reader."""
+    """Store `V` in row-major order, so that XLA cannot fold a transpose into its consumer."""
     return with_layout_constraint(V, Layout(major_to_minor=tuple(range(V.ndim))))
 
 
 # --- compiling ------------------------------------------------------------------------------------
 
-# Options of XLA with which it compiles quickly rather than well, where it knows them: without
-# LLVM's optimizations, and from LLVM's own language rather than MLIR, in half of the time.
+# Options of XLA that halve the compile time at the cost of slower programs: no LLVM optimizations,
+# and LLVM IR emitted directly rather than through MLIR. Some versions do not have them.
 QUICK: Mapping[str, Any] = {
     "xla_backend_optimization_level": 0,
     "xla_cpu_use_fusion_emitters": False,
@@ -702,13 +716,13 @@ QUICK: Mapping[str, Any] = {
 
 
 def quickly_compiled(program: Callable[..., Any], *inputs: Any) -> Callable[..., Any]:
-    """Compile a program that runs a few times only: quickly rather than well."""
+    """Compile a program that is called only a few times, with little optimization."""
     return jax.jit(program).lower(*inputs).compile(quick_options())
 
 
 @functools.cache
 def quick_options() -> dict[str, Any] | None:
-    """Return those of `QUICK` that this backend knows: some versions of XLA lack one."""
+    """Return the options in `QUICK` that this version of XLA has, None on other backends."""
     if jax.default_backend() != "cpu":
         return None
     return {name: value for name, value in QUICK.items() if _is_known({name: value})}
@@ -723,29 +737,29 @@ def _is_known(option: dict[str, Any]) -> bool:
 
 
 def is_tracing() -> bool:
-    """Whether this is called while JAX traces, inside of jit, grad or vmap."""
+    """Whether JAX is tracing: whether this is called inside jit, grad or vmap."""
     from jax._src import core as internals
 
     return not internals.trace_state_clean()
 
 
 def unfiltered_tracebacks() -> contextlib.AbstractContextManager[None]:
-    """Keep JAX's own frames in tracebacks, by which one can tell where an error was raised."""
+    """Keep the frames of JAX in tracebacks, which show where an error was raised."""
     from jax._src import config
 
     return config.traceback_filtering("off")
 
 
 def is_array(leaf: Any) -> bool:
-    """Whether a leaf is an array; a dtype, which has a dtype too, is not."""
+    """Whether a leaf is an array. A dtype is not, though it also has an attribute `dtype`."""
     return isinstance(leaf, jax.Array | np.ndarray | np.generic)
 
 
 def has_dtype(leaf: Any, kind: Any) -> bool:
-    """Whether a leaf is an array of a kind of dtype."""
+    """Whether a leaf is an array whose dtype is of this kind."""
     return is_array(leaf) and jnp.issubdtype(leaf.dtype, kind)
 
 
 def is_key(array: Any) -> bool:
-    """Whether an array holds PRNG keys of the typed kind."""
+    """Whether an array consists of typed PRNG keys."""
     return jnp.issubdtype(array.dtype, jax.dtypes.prng_key)

@@ -506,9 +506,9 @@ def test_a_function_without_reverse_mode_raises():
     twice = lambda x: fcjax.jvp(once, (x,), (x,))  # noqa: E731
     # JAX 0.10.0 itself fails at a vjp of a vjp of a while_loop
     for call in (once, twice)[: 1 if jax.__version__ == "0.10.0" else 2]:
-        with pytest.raises(ValueError, match="must have a derivative in reverse mode") as told:
+        with pytest.raises(ValueError, match="must have a derivative in reverse mode") as caught:
             call(jnp.ones(3))
-        assert str(told.value).count("fun must have") == 1
+        assert str(caught.value).count("fun must have") == 1
 
 
 KEY = jax.random.key(0)
@@ -543,7 +543,7 @@ KEY = jax.random.key(0)
         ),
         (
             lambda x: fcjax.jvp(lambda x, key: x, (x, KEY), (x, KEY)),
-            r"because primals\[1\], key<fry>\[\], has no direction; got key",
+            r"because primals\[1\], key<fry>\[\], is not differentiable; got key",
         ),
         (lambda x: fcjax.jvp(jnp.sin, (x,), (x, x)), "tangents must have the tree of the primals"),
         (lambda x: fcjax.jvp(jnp.sin, (x,), ({"a": x},)), "must have the tree of the primals"),

@@ -1,17 +1,17 @@
-"""Forward mode from hand-written backward rules, which `jax.custom_vjp` itself refuses.
+"""Forward mode from hand-written backward rules, which `jax.custom_vjp` does not support.
 
-A rule gives the pullback `dx = Jᵀ dy`, a linear map of dy. JAX finds the transpose of a linear map
-from its program, and the transpose of the pullback is `ẏ = J ẋ`: the derivative along ẋ, computed
-by the hand-written rule.
+A rule gives the pullback `dx = Jᵀ dy`, a linear map of dy. JAX can transpose a linear map from its
+program, and the transpose of the pullback is `ẏ = J ẋ`: the derivative along ẋ, computed by the
+hand-written rule.
 
-The limits of this:
+Limitations:
 
-- `lax.while_loop`, and `fori_loop` with bounds that are not constants, have no reverse mode and so
-  no forward mode here (ValueError).
-- A backward rule must be linear in its cotangent, unlike one that clips it, and JAX must be able to
-  transpose it, unlike one that calls back to Python (TypeError).
-- The constant c of an affine rule, `dx = Jᵀ dy + c`, is lost: the result is `J ẋ`, and no error is
-  raised. `fcjax.check_rule` reports such a rule.
+- `lax.while_loop`, and `fori_loop` with bounds that are not constants, have no reverse mode, and
+  therefore no forward mode here (ValueError).
+- A backward rule must be linear in its cotangent, so it may not clip it. JAX must be able to
+  transpose it, so it may not call back to Python (TypeError).
+- The constant c of an affine rule, `dx = Jᵀ dy + c`, is silently lost: the result is `J ẋ`.
+  `fcjax.check_rule` reports such a rule.
 """
 
 from .derivative import jvp as jvp, linearize as linearize

@@ -7,21 +7,21 @@ from .linearization import Function, linearized
 
 
 def jvp(fun: Function, primals: Any, tangents: Any, has_aux: bool = False) -> Any:
-    """Value of `fun` and its derivative along `tangents`, `J ẋ`, through hand-written rules.
+    """Return the value of `fun` and its derivative along `tangents`, `J ẋ`.
 
-    As `jax.jvp`, but for functions that contain `jax.custom_vjp` rules too. It can be nested, for
-    derivatives of higher order, and works under `jit`, `vmap`, `scan` and `grad`.
+    Like `jax.jvp`, but it also differentiates functions that contain `jax.custom_vjp` rules. It can
+    be nested, for derivatives of higher order, and works under `jit`, `vmap`, `scan` and `grad`.
 
     Args:
         fun: any function of arrays and pytrees.
         primals: its arguments, a tuple or list.
-        tangents: one direction for each, with the tree, shapes and dtypes of the primal; None or
-            an array of dtype float0 for integers, booleans and PRNG keys, which have none.
-        has_aux: whether `fun` returns `(output, aux)`; aux is returned as it is.
+        tangents: one tangent for each primal, with its tree, shapes and dtypes. The tangent of an
+            integer, a boolean or a PRNG key is None or an array of dtype float0.
+        has_aux: whether `fun` returns `(output, aux)`; aux is returned unchanged.
 
     Returns:
-        `(y, dy)`, or `(y, dy, aux)`: the value, and a tangent with its tree. Outputs that are not
-        floating-point have a tangent of dtype float0.
+        `(y, dy)`, or `(y, dy, aux)`: the value, and its tangent with the same tree. The tangent of
+        an output that is not floating-point has dtype float0.
 
     Raises:
         TypeError: trees or dtypes do not match, or a backward rule is not linear in its cotangent.
@@ -41,10 +41,10 @@ def jvp(fun: Function, primals: Any, tangents: Any, has_aux: bool = False) -> An
 
 
 def linearize(fun: Function, *primals: Any, has_aux: bool = False) -> Any:
-    """Value of `fun`, and its derivative as a linear function of the direction.
+    """Return the value of `fun`, and its derivative as a linear function of the tangents.
 
-    As `jax.linearize`: for many directions at one point, `fun` runs once. The derivative is a
-    pytree of the saved arrays, which `jit` and `vmap` can return.
+    Like `jax.linearize`: for many tangents at one point, `fun` is evaluated only once. The
+    derivative is a pytree of the saved arrays, so `jit` and `vmap` can return it.
 
     Args:
         fun: any function of arrays and pytrees.
@@ -52,11 +52,11 @@ def linearize(fun: Function, *primals: Any, has_aux: bool = False) -> Any:
         has_aux: whether `fun` returns `(output, aux)`.
 
     Returns:
-        `(y, f_jvp)`, or `(y, f_jvp, aux)`; f_jvp maps tangents, as in `jvp`, to that of y.
+        `(y, f_jvp)`, or `(y, f_jvp, aux)`; `f_jvp` maps tangents, as in `jvp`, to the tangent of y.
 
     Raises:
-        TypeError, ValueError: as `jvp`; what concerns tangents and the linearity of rules, when the
-            returned function is called.
+        TypeError, ValueError: as `jvp`. Errors about tangents and about the linearity of rules are
+            raised when `f_jvp` is called.
 
     Source: Radul et al., You only linearize once: tangents transpose to gradients, POPL 2023.
 

@@ -1,4 +1,4 @@
-"""The directions in which a point can move: the tangents of its floating-point leaves."""
+"""Validation of tangents: one for each floating-point leaf of the primals."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -12,14 +12,14 @@ from .._jax import has_dtype, is_array
 
 
 class Directions:
-    """The directions at a point, a tree in which some leaves are floating-point and some not."""
+    """The form of the tangents at a point, whose leaves may be floating-point or not."""
 
     def __init__(self, tree: Any, leaves: Sequence[Any], paths: Sequence[str]):
         self.tree, self.leaves, self.paths = tree, tuple(leaves), tuple(paths)
 
     @classmethod
     def at(cls, point: Any) -> "Directions":
-        """Keep what a tree has for leaves: the type of floating-point arrays, else a shape."""
+        """Return the directions at `point`."""
         found, tree = jax.tree.flatten_with_path(point, is_leaf=_is_none)
         types = [jax.typeof(jnp.asarray(v)) if is_inexact(v) else Fixed.at(v) for _, v in found]
         return cls(tree, types, [jax.tree_util.keystr(path) for path, _ in found])
@@ -32,7 +32,7 @@ class Directions:
     def split(
         self, tangents: Any, name: str = "tangents", of: str = "the primals"
     ) -> tuple[Any, ...]:
-        """Return the directions of the floating-point leaves, all of them checked."""
+        """Check `tangents`, and return those of the floating-point leaves."""
         leaves, tree = jax.tree.flatten(tangents, is_leaf=_is_none)
         if tree != self.tree:
             raise TypeError(f"{name} must have the tree of {of}, {self.tree}, got {tree}")
@@ -46,7 +46,7 @@ class Directions:
         return tuple(directions)
 
     def join(self, directions: Sequence[Any]) -> Any:
-        """Return the tree with these directions, and float0 for the other arrays."""
+        """Return the tree with these tangents, and with float0 for the other arrays."""
         remaining = iter(directions)
         return self.tree.unflatten(
             kind.tangent() if isinstance(kind, Fixed) else next(remaining) for kind in self.leaves
@@ -54,19 +54,19 @@ class Directions:
 
 
 class Fixed(NamedTuple):
-    """A leaf that is not differentiated by: an array of another dtype, None, a name."""
+    """A leaf that is not differentiable: an array of integers or keys, None, a name."""
 
     shape: tuple[int, ...] | None
     description: str
 
     @classmethod
     def at(cls, leaf: Any) -> "Fixed":
-        """Describe a leaf."""
+        """Return the description of a leaf."""
         shape = np.shape(leaf) if is_array(leaf) or isinstance(leaf, int) else None
         return cls(shape, describe(leaf) if is_array(leaf) else type(leaf).__name__)
 
     def tangent(self) -> Any:
-        """Return the tangent that JAX gives to such a leaf."""
+        """Return the tangent that JAX uses for such a leaf: float0, or None if it has no shape."""
         return None if self.shape is None else np.zeros(self.shape, jax.dtypes.float0)
 
     def require_no_direction(self, name: str, tangent: Any, primal_name: str) -> None:
@@ -74,12 +74,12 @@ class Fixed(NamedTuple):
         if tangent is not None and _dtype(tangent) != jax.dtypes.float0:
             raise TypeError(
                 f"{name} must be None or of dtype float0, because {primal_name}, "
-                f"{self.description}, has no direction; got {describe(tangent)}"
+                f"{self.description}, is not differentiable; got {describe(tangent)}"
             )
 
 
 def _direction(name: str, tangent: Any, primal_name: str, primal: Any) -> Any:
-    """Return the direction of a floating-point leaf, which must have its shape and dtype."""
+    """Return the tangent of a floating-point leaf, after checking its shape and dtype."""
     if not is_array(tangent) and not isinstance(tangent, int | float | complex):
         raise TypeError(f"{name} must be an array like {primal_name}, got {describe(tangent)}")
     if np.shape(tangent) != primal.shape:
@@ -87,7 +87,7 @@ def _direction(name: str, tangent: Any, primal_name: str, primal: Any) -> Any:
             f"{name} must have the shape of {primal_name}, {list(primal.shape)}, "
             f"got {describe(tangent)}"
         )
-    # float0 is no dtype of JAX's arrays, and jnp.asarray refuses it
+    # jnp.asarray raises for float0, which is not a dtype of JAX arrays
     is_float0 = _dtype(tangent) == jax.dtypes.float0
     array = None if is_float0 else jnp.asarray(tangent)
     if array is None or array.dtype != primal.dtype:
@@ -98,12 +98,12 @@ def _direction(name: str, tangent: Any, primal_name: str, primal: Any) -> Any:
 
 
 def is_inexact(leaf: Any) -> bool:
-    """Whether a leaf has a derivative: floating-point or complex, an array or a number."""
+    """Whether a leaf is differentiable: a floating-point or complex array or number."""
     return has_dtype(leaf, jnp.inexact) if is_array(leaf) else isinstance(leaf, float | complex)
 
 
 def as_sequence(name: str, value: Any) -> tuple[Any, ...]:
-    """Return one item per argument as a tuple, or raise TypeError."""
+    """Return a tuple or list of items, one per argument, as a tuple, or raise TypeError."""
     if not isinstance(value, tuple | list):
         raise TypeError(
             f"{name} must be a tuple or list, one item per argument, got {describe(value)}"

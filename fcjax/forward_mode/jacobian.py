@@ -1,4 +1,4 @@
-"""The Jacobian, one column per direction: `jacfwd`."""
+"""The Jacobian, computed column by column: `jacfwd`."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,22 +16,22 @@ from .linearization import Function, Linearization, linearized
 def jacfwd(fun: Function, argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Function:
     """Return the function that computes the Jacobian of `fun`, column by column.
 
-    As `jax.jacfwd`; better than reverse mode where outputs outnumber inputs.
+    Like `jax.jacfwd`. It is cheaper than reverse mode if there are more outputs than inputs.
 
     Args:
         fun: any function of arrays and pytrees.
-        argnums: the position of the argument to differentiate by, or several.
+        argnums: the position, or positions, of the arguments to differentiate with respect to.
         has_aux: whether `fun` returns `(output, aux)`.
 
     Returns:
-        A function with the arguments of `fun`. Each output y is replaced by the tree of the
-        argument (a tuple of them for several), whose leaf for x has shape `(*y.shape, *x.shape)`;
-        with `has_aux`, a pair of this and aux.
+        A function with the arguments of `fun`. It returns the tree of outputs with each output y
+        replaced by the tree of the chosen argument (a tuple of trees for several). There, the leaf
+        for x has shape `(*y.shape, *x.shape)`. With `has_aux`, it returns a pair of this and aux.
 
     Raises:
-        TypeError: as `jvp`, when the returned function is called; or an argument that is to be
-            differentiated by has leaves that are not real floating-point arrays.
-        ValueError: as `jvp`; or `argnums` names an argument that was not given.
+        TypeError: as `jvp`, when the returned function is called; or a chosen argument has leaves
+            that are not real floating-point arrays.
+        ValueError: as `jvp`; or there is no argument at a position in `argnums`.
 
     >>> import fcjax
     >>> import jax.numpy as jnp
@@ -57,7 +57,7 @@ def jacfwd(fun: Function, argnums: int | Sequence[int] = 0, has_aux: bool = Fals
 
 
 def _positions(argnums: Any, count: int) -> tuple[int, ...]:
-    """Return `argnums` as positions among `count` arguments, counted from the first."""
+    """Return `argnums` as non-negative positions among `count` arguments."""
     several = (argnums,) if isinstance(argnums, int) else tuple(argnums)
     for i in several:
         if not -count <= i < count:
@@ -74,7 +74,7 @@ def _require_real(chosen: tuple[Any, ...]) -> None:
 
 
 def _by_output(at: Linearization, chosen: tuple[Any, ...], like: Any) -> Any:
-    """Return the outputs, each replaced by its Jacobian, which has the tree of `like`."""
+    """Return the outputs, each replaced by its Jacobian with the tree of `like`."""
     leaves, tree = jax.tree.leaves(chosen), jax.tree.structure(like)
     columns = iter(_columns(at, chosen))
 
@@ -85,10 +85,10 @@ def _by_output(at: Linearization, chosen: tuple[Any, ...], like: Any) -> Any:
 
 
 def _columns(at: Linearization, chosen: tuple[Any, ...]) -> Sequence[Array]:
-    """Return the Jacobian of each floating-point output, its columns along the first axis."""
+    """Return the Jacobian of each floating-point output, with its columns along the first axis."""
     leaves, tree = jax.tree.flatten(chosen)
 
-    # only floating-point outputs: a tangent of dtype float0 has no batch
+    # only floating-point outputs, because vmap cannot batch a tangent of dtype float0
     def push(*units: Any) -> Any:
         return at.outputs.split(at.push(*tree.unflatten(units)))
 
@@ -96,7 +96,7 @@ def _columns(at: Linearization, chosen: tuple[Any, ...]) -> Sequence[Array]:
 
 
 def _unit_vectors(leaves: Sequence[Any]) -> list[Array]:
-    """Return the unit vectors of all leaves together, as a batch of tangents for each leaf."""
+    """Return the unit vectors of the concatenated leaves, as a batch of tangents for each leaf."""
     arrays = [jnp.asarray(leaf) for leaf in leaves]
     total, start, units = sum(array.size for array in arrays), 0, []
     for array in arrays:
@@ -107,7 +107,7 @@ def _unit_vectors(leaves: Sequence[Any]) -> list[Array]:
 
 
 def _split(columns: Array | None, y: Any, leaves: Sequence[Any]) -> list[Any]:
-    """Return the part of each leaf in the Jacobian of y; float0 where it has none."""
+    """Return the block of each leaf in the Jacobian of y; float0 if y is not floating-point."""
     shapes = [(*np.shape(y), *np.shape(leaf)) for leaf in leaves]
     if columns is None:
         return [np.zeros(shape, jax.dtypes.float0) for shape in shapes]

@@ -1,4 +1,4 @@
-"""A function at a point: its value, and its derivative in both directions."""
+"""A function at a point: its value, and its derivative in forward and reverse mode."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -15,7 +15,15 @@ Function = Callable[..., Any]
 
 
 class Linearization(NamedTuple):
-    """A function at a point."""
+    """A function at a point.
+
+    Attributes:
+        value: the output of the function.
+        aux: the auxiliary output, or None.
+        inputs: the form of the tangents of the primals.
+        outputs: the form of the tangents of the output.
+        pullback: maps the cotangents of the floating-point outputs to those of the inputs.
+    """
 
     value: Any
     aux: Any
@@ -25,7 +33,7 @@ class Linearization(NamedTuple):
 
     @property
     def push(self) -> Function:
-        """The function `ẋ ↦ J ẋ`, as a pytree of what the backward rules have saved."""
+        """The function `ẋ ↦ J ẋ`, as a pytree of the residuals of the backward rules."""
         inputs, outputs = self.inputs, self.outputs
 
         def f_jvp(pullback: Function, *tangents: Any) -> Any:
@@ -40,7 +48,7 @@ class Linearization(NamedTuple):
 
 
 def linearized(fun: Function, primals: tuple[Any, ...], has_aux: bool = False) -> Linearization:
-    """Run `fun` once, and keep what its backward rules save."""
+    """Evaluate `fun` once, and keep the residuals of its backward rules."""
     if not callable(fun):
         raise TypeError(f"fun must be a function, got {describe(fun)}")
     of_floating, xs = _of_floating(fun, primals, has_aux)
@@ -56,7 +64,7 @@ def linearized(fun: Function, primals: tuple[Any, ...], has_aux: bool = False) -
 def _of_floating(
     fun: Function, primals: tuple[Any, ...], has_aux: bool
 ) -> tuple[Function, list[Array]]:
-    """Return `fun` as a function of the floating-point leaves of its arguments, and these."""
+    """Return `fun` as a function of its floating-point leaves, and these leaves."""
     leaves, tree = jax.tree.flatten(primals)
     chosen = [i for i, leaf in enumerate(leaves) if is_inexact(leaf)]
 
@@ -74,6 +82,6 @@ def _of_floating(
 def _pair(result: Any) -> tuple[Any, Any]:
     if not isinstance(result, tuple) or len(result) != 2:
         raise TypeError(
-            f"fun must return a pair (output, aux) where has_aux is True, got {describe(result)}"
+            f"fun must return a pair (output, aux) with has_aux=True, got {describe(result)}"
         )
     return result

@@ -1,4 +1,4 @@
-"""Products with matrices of second derivatives: `hvp` and `gauss_newton_product`."""
+"""Products of second-derivative matrices with vectors: `hvp` and `gauss_newton_product`."""
 
 from typing import Any
 
@@ -14,23 +14,26 @@ from .transpose import transposed
 
 
 def hvp(fun: Function, primals: Any, tangents: Any) -> Any:
-    """Hessian of a scalar function times a vector, `H v`, through hand-written rules.
+    """Return the product of the Hessian of a scalar function with a vector, `H v`.
 
-    The Hessian is symmetric, so that `H v = Hᵀ v`, which is the pullback of the gradient at v.
-    This is reverse over reverse: it costs a few gradients, and asks nothing of a rule but that its
-    two halves can be differentiated in turn, whatever other rules they call. `jax.jvp` of
-    `jax.grad`, forward over reverse, needs less memory, but raises at a rule inside of a rule.
+    The Hessian is symmetric, so `H v = Hᵀ v`, which is the pullback of the gradient at v. This is
+    reverse over reverse. It costs a few gradients, and works for every rule whose forward and
+    backward functions can be differentiated in reverse mode, even if these call other rules.
+    `jax.jvp` of `jax.grad`, forward over reverse, needs less memory but raises if the forward or
+    backward function of a rule calls another rule.
 
     Args:
         fun: a function of arrays and pytrees that returns a real floating-point scalar.
         primals: its arguments, a tuple or list.
-        tangents: v, one for each argument, as in `jvp`.
+        tangents: v, one tangent for each argument, as in `jvp`.
 
     Returns:
-        `H v`: a tuple with the trees of the primals, float0 for what is not differentiated by.
+        `H v`: a tuple with the trees of the primals, with float0 for leaves that are not
+        differentiable.
 
     Raises:
-        TypeError: `fun` does not return a floating-point scalar, a primal is complex; or as `jvp`.
+        TypeError: `fun` does not return a real floating-point scalar, or a primal is complex; or as
+            `jvp`.
         ValueError: as `jvp`.
 
     Source: Pearlmutter, Fast exact multiplication by the Hessian, Neural Computation 6 (1994).
@@ -46,17 +49,17 @@ def hvp(fun: Function, primals: Any, tangents: Any) -> Any:
 
 
 def gauss_newton_product(model: Function, loss: Function, params: Any, v: Any) -> Any:
-    """Gauss-Newton matrix of a loss times a vector, `Jᵀ H_L J v`.
+    """Return the product of the Gauss-Newton matrix of a loss with a vector, `Jᵀ H_L J v`.
 
-    `J` is the Jacobian of the model, `H_L` the Hessian of the loss by the model's output. The
-    matrix is the Hessian of the whole loss without the model's second derivatives, and positive
-    semi-definite for a convex loss.
+    `J` is the Jacobian of the model, and `H_L` the Hessian of the loss with respect to the output
+    of the model. The Gauss-Newton matrix is the Hessian of the composed loss without the terms that
+    contain second derivatives of the model. It is positive semi-definite for a convex loss.
 
     Args:
-        model: maps parameters to an output, arrays or pytrees.
+        model: maps the parameters to an output; both are arrays or pytrees.
         loss: maps the output to a real floating-point scalar.
         params: the parameters.
-        v: the vector, with their tree, shapes and dtypes, as a tangent in `jvp`.
+        v: the vector, with the tree, shapes and dtypes of `params`, like a tangent in `jvp`.
 
     Returns:
         The product, with the tree of `params`.
@@ -93,12 +96,12 @@ def _hessian_product(name: str, fun: Function, primals: Any, tangents: Any) -> A
 
 
 def _gradient(name: str, fun: Function) -> Function:
-    """Return the gradient of a scalar function, whose backward rules must be linear."""
+    """Return the gradient of a scalar function; raise TypeError at a rule that is not linear."""
 
     def gradient(*primals: Any) -> Any:
         at = linearized(fun, primals)
         _require_scalar(name, at.value)
-        # a rule that is not linear has a derivative of its own, but not the second one of fun
+        # the derivative of a nonlinear rule is not a second derivative of fun: raise here
         jax.eval_shape(
             lambda directions: transposed(at.pullback, at.outputs.types, directions),
             at.inputs.types,

@@ -16,18 +16,18 @@ from .._jax import (
 )
 
 _NO_REVERSE_MODE = (
-    "fun must have a derivative in reverse mode, from which the one in forward mode is taken: "
+    "fun must have a derivative in reverse mode, because forward mode is computed from it: "
 )
 _NOT_LINEAR = (
     "fun contains a backward rule that is not linear in its cotangent, or that JAX cannot "
-    "transpose{}; fcjax.check_rule tells which argument is wrong"
+    "transpose{}; fcjax.check_rule reports which argument is wrong"
 )
 
 
 def transposed(
     pullback: Callable[..., Any], types: tuple[Any, ...], directions: tuple[Any, ...]
 ) -> tuple[Any, ...]:
-    """Return `J ẋ` for a pullback `dy ↦ Jᵀ dy`, a function of a tuple of dy of these types."""
+    """Return `J ẋ` for a pullback `dy ↦ Jᵀ dy`, which takes a tuple of cotangents of `types`."""
     if not types or not directions:
         return tuple(jnp.zeros(y.shape, y.dtype) for y in types)
     try:
@@ -36,7 +36,7 @@ def transposed(
         if is_about_reverse_mode(error):
             raise no_reverse_mode(error) from error
         raise _not_linear(error) from error
-    except jax.errors.JaxRuntimeError:  # of the device: out of memory, and the like
+    except jax.errors.JaxRuntimeError:  # an error of the device, such as out of memory
         raise
     except (AssertionError, NotImplementedError, RuntimeError, TypeError) as error:
         raise _not_linear(error) from error
@@ -46,8 +46,8 @@ def transposed(
 def _without_rules(pullback: Callable[..., Any]) -> Callable[..., Any]:
     """Return `pullback` with each rule that depends on the cotangent replaced by its primal.
 
-    A rule has no transpose; the program that it stands for has. Rules that depend on nothing but
-    the residuals stay, so that their derivative by these is still the hand-written one.
+    A rule has no transpose, but the function that it decorates does. Rules that depend on the
+    residuals only are kept, so that the residuals are still differentiated by hand-written rules.
     """
 
     def plain(*cotangents: Any) -> Any:
@@ -62,7 +62,7 @@ def _without_rules(pullback: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _require_derivatives(program: Any, depends: Flags) -> None:
-    """Raise TypeError where JAX takes the derivative by the cotangent for zero, without a word."""
+    """Raise TypeError if JAX would silently treat a derivative in the cotangent as zero."""
     for reason in lost_derivatives(program, depends):
         raise TypeError(f"{reason} of the cotangent")
 
@@ -73,17 +73,17 @@ def _has_no_transpose(equation: Any, _: Flags) -> bool:
 
 
 def is_about_reverse_mode(error: ValueError) -> bool:
-    """Whether it is JAX that says so, and not an inner jvp already."""
+    """Whether JAX raised this error about reverse mode, rather than an inner `jvp` of ours."""
     message = str(error)
     return says_no_reverse_mode(message) and _NO_REVERSE_MODE not in message
 
 
 def no_reverse_mode(error: ValueError) -> ValueError:
-    """Return JAX's error as one that names `fun`."""
+    """Return the error of JAX with a message that names `fun`."""
     return ValueError(_NO_REVERSE_MODE + str(error))
 
 
 def _not_linear(error: Exception) -> TypeError:
-    # JAX's assertions say nothing
+    # the messages of JAX's assertions are not informative
     says_why = str(error) and not isinstance(error, AssertionError)
     return TypeError(_NOT_LINEAR.format(f" ({error})" if says_why else ""))

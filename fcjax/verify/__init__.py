@@ -1,4 +1,4 @@
-"""Verification of hand-written gradients, of fcjax's rules and of anybody else's."""
+"""Verify hand-written gradients: the rules of fcjax, or your own."""
 
 from ..forward_mode import (
     gauss_newton_product as gauss_newton_product,

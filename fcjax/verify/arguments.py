@@ -1,4 +1,4 @@
-"""What a caller passed to the checker: looked at first, and named in the error."""
+"""Validation of the arguments of `check_rule`; each error names the argument."""
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,7 +20,7 @@ from .subject import Subject
 
 
 def call_of(fun: Any, args: Any, kwargs: Any) -> None:
-    """Raise TypeError unless these are a function and its arguments."""
+    """Raise TypeError unless `fun` is a function that takes `args` and `kwargs`."""
     if is_tracing():
         raise TypeError("check_rule must be called outside of jit, grad and vmap")
     if not callable(fun):
@@ -31,7 +31,7 @@ def call_of(fun: Any, args: Any, kwargs: Any) -> None:
             "write (x,) for a single one"
         )
     if not isinstance(kwargs, Mapping | None):
-        raise TypeError(f"kwargs must be a mapping from names, got {type(kwargs).__name__}")
+        raise TypeError(f"kwargs must map names to arguments, got {type(kwargs).__name__}")
     signature = _signature(fun)
     if signature is None:
         return
@@ -39,7 +39,7 @@ def call_of(fun: Any, args: Any, kwargs: Any) -> None:
         signature.bind(*args, **(kwargs or {}))
     except TypeError as error:
         name = getattr(fun, "__name__", type(fun).__name__)
-        # without annotations, which can fill a screen
+        # the annotations are omitted: they can fill a screen
         form = ", ".join(signature.parameters)
         raise TypeError(f"args must fit {name}({form}): {error}") from error
 
@@ -47,17 +47,17 @@ def call_of(fun: Any, args: Any, kwargs: Any) -> None:
 def _signature(fun: Callable[..., Any]) -> inspect.Signature | None:
     try:
         return inspect.signature(fun)
-    except (TypeError, ValueError):  # some functions have none
+    except (TypeError, ValueError):  # some built-in functions have no signature
         return None
 
 
 def points_of(fun: Any, points: Any, kwargs: Any) -> list[Sequence[Any]]:
-    """Return the points, each the arguments of a call."""
+    """Return the points: the positional arguments of several calls."""
     if not isinstance(points, Iterable) or isinstance(points, Mapping | str):
         raise TypeError(f"points must be a sequence of tuples, got {type(points).__name__}")
     points = list(points)
     if not points:
-        raise ValueError("points must hold at least one tuple of arguments, got none")
+        raise ValueError("points must contain at least one tuple of arguments, got none")
     for number, args in enumerate(points):
         try:
             call_of(fun, args, kwargs)
@@ -67,23 +67,23 @@ def points_of(fun: Any, points: Any, kwargs: Any) -> list[Sequence[Any]]:
 
 
 def checks_of(names: Sequence[str] | None) -> list[Check]:
-    """Return the chosen checks; without its form, nothing else of a rule can be judged."""
+    """Return the chosen checks, and `structure`, on which all others depend."""
     if names is None:
         return list(CHECKS.values())
     chosen = [names] if isinstance(names, str) else list(names)
-    known_checks("checks", chosen)
+    require_known_checks("checks", chosen)
     return [check for check in CHECKS.values() if check.name in (*chosen, "structure")]
 
 
-def known_checks(option: str, names: Iterable[str]) -> None:
-    """Raise ValueError for a name that no check has."""
+def require_known_checks(option: str, names: Iterable[str]) -> None:
+    """Raise ValueError for a name that is not the name of a check."""
     for name in names:
         if name not in CHECKS:
             raise ValueError(f"{option}: {name!r} is unknown; accepted: {', '.join(CHECKS)}")
 
 
 def seed_of(key: Any) -> tuple[int, ...]:
-    """Return the integers of a PRNG key, old style or new."""
+    """Return the integers of a PRNG key, typed or raw."""
     key = jax.random.key(0) if key is None else key
     dtype = getattr(key, "dtype", None)
     if dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key):
@@ -94,7 +94,7 @@ def seed_of(key: Any) -> tuple[int, ...]:
 
 
 def accuracy_of(rtol: Any, atol: Any) -> Accuracy:
-    """Return what the function is good to."""
+    """Return the accuracy of the function that the caller declared."""
     return Accuracy(_size("rtol", rtol) or 0.0, _size("atol", atol) or 0.0)
 
 
@@ -104,7 +104,7 @@ def seconds_of(time_limit: Any) -> float | None:
 
 
 def mapping_of(option: str, value: Any, of: str) -> Mapping[Any, Any]:
-    """Return an option that maps names, or raise TypeError."""
+    """Return an option that must be a mapping; `of` describes its keys and values."""
     if value is None:
         return {}
     if not isinstance(value, Mapping):
@@ -113,13 +113,15 @@ def mapping_of(option: str, value: Any, of: str) -> Mapping[Any, Any]:
 
 
 def kinks_of(kinks: Any) -> dict[str, dict[float, float]]:
-    """Return the derivatives at kinks, as numbers."""
+    """Return the declared derivatives at kinks as floats."""
     form = "an argument to {point: derivative}"
     found = {}
     for name, points in mapping_of("kinks", kinks, form).items():
         of_name = mapping_of(f"kinks[{name!r}]", {} if points is None else points, "points")
         if points is None or not all(map(_is_finite, [*of_name, *of_name.values()])):
-            raise ValueError(f"kinks[{name!r}] must map finite numbers to such, got {points!r}")
+            raise ValueError(
+                f"kinks[{name!r}] must map finite numbers to finite numbers, got {points!r}"
+            )
         found[name] = {float(point): float(slope) for point, slope in of_name.items()}
     return found
 
@@ -138,33 +140,33 @@ def _size(option: str, value: Any) -> float | None:
     return float(value)
 
 
-def refuse_unknown_arguments(
+def require_known_arguments(
     sample: Sample, differentiable: Mapping[str, Iterable[str]], expected: Expected
 ) -> None:
-    """Raise ValueError where `kinks` or `expected_failures` name something that is not there."""
+    """Raise ValueError if `kinks` or `expected_failures` names an unknown argument."""
     names = sample.subject.names
     for option, given in differentiable.items():
-        _all_in(option, given, names)
+        _require_all_in(option, given, names)
     for expectation in expected.values():
         every = (*sample.point.names, *sample.point.captured.names)
-        _all_in("expected_failures", expectation.arguments or (), every)
+        _require_all_in("expected_failures", expectation.arguments or (), every)
 
 
-def _all_in(option: str, names: Iterable[str], accepted: Sequence[str]) -> None:
+def _require_all_in(option: str, names: Iterable[str], accepted: Sequence[str]) -> None:
     for name in names:
         if name not in accepted:
-            said = ", ".join(accepted)
-            raise ValueError(f"{option}: {name!r} is not an argument; accepted: {said}")
+            known = ", ".join(accepted)
+            raise ValueError(f"{option}: {name!r} is not an argument; accepted: {known}")
 
 
-def refuse_without_output(sample: Sample) -> None:
+def require_floating_output(sample: Sample) -> None:
     """Raise TypeError for a function that returns no floating-point array."""
     if sample.subject.refusal is None and not sample.subject.ys(Precision.OWN):
         raise TypeError("fun must return at least one floating-point array, got none")
 
 
-def refuse_other_reference(subject: Subject) -> None:
-    """Raise TypeError or ValueError unless the reference can stand for the function."""
+def require_matching_reference(subject: Subject) -> None:
+    """Raise unless the reference takes the arguments of `fun` and returns its shapes."""
     if not subject.has_reference or subject.refusal is not None:
         return
     own = Precision.OWN
@@ -173,8 +175,8 @@ def refuse_other_reference(subject: Subject) -> None:
         ys = jax.tree.leaves(subject.plain.value.shapes(own, *types)[0])
     except Refused as refusal:
         raise TypeError(
-            f"reference must take the arguments of the function; it raised {refusal}"
+            f"reference must take the arguments of fun; it raised {refusal}"
         ) from refusal
     got, want = [y.shape for y in ys], [y.shape for y in subject.ys(own)]
     if got != want:
-        raise ValueError(f"reference must return shapes {want} as the function, got {got}")
+        raise ValueError(f"reference must return the shapes {want} of fun, got {got}")

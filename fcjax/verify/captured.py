@@ -1,4 +1,4 @@
-"""The arrays that a function closes over: which they are, and where they sit."""
+"""The arrays that a function closes over, and their names."""
 
 import functools
 import types
@@ -19,47 +19,47 @@ from .._jax import (
     has_dtype,
     inline_calls,
     is_array,
-    is_rule_of_somebody,
+    is_hand_written,
     name_of,
     original,
     rule_constants,
     wrapped_by,
 )
 
-# How deep objects are searched for the names of arrays, and how many at most: some have no end.
-DEPTH = 8
-MOST = 2000
+# Limits of the search for names: some object graphs are infinite.
+MAX_DEPTH = 8
+MAX_OBJECTS = 2000
 
 
 class Captured(NamedTuple):
-    """The floating-point arrays around a traced call that a hand-written rule may depend on.
+    """The floating-point arrays that a function closes over and a hand-written rule may depend on.
 
     Attributes:
-        names: where each one sits that can be differentiated by.
-        arrays: these.
-        positions: of these among the constants of the program, after `inline_jits`.
-        held: what is not differentiated by, in words, since that is so by design.
-        missed: what is not, since it cannot be reached.
+        names: the names of the differentiable ones.
+        arrays: the differentiable ones.
+        positions: their positions among the constants of the program, after `inline_jits`.
+        fixed: descriptions of the arrays that are kept constant by design.
+        missed: descriptions of the arrays that the checker cannot differentiate with respect to.
     """
 
     names: tuple[str, ...] = ()
     arrays: tuple[Any, ...] = ()
     positions: tuple[int, ...] = ()
-    held: tuple[str, ...] = ()
+    fixed: tuple[str, ...] = ()
     missed: tuple[str, ...] = ()
 
-    def without_first(self, why: str) -> "Captured":
-        """Hold the first array."""
+    def with_first_fixed(self, why: str) -> "Captured":
+        """Keep the first array constant."""
         return self._replace(
             names=self.names[1:],
             arrays=self.arrays[1:],
             positions=self.positions[1:],
-            held=(*self.held, f"{self.names[0]}: held, since {why}"),
+            fixed=(*self.fixed, f"{self.names[0]} is kept constant: {why}"),
         )
 
 
 def captured_by(fun: Callable[..., Any], closed: Any) -> Captured:
-    """Return the arrays in the program of a call of `fun` that it closes over."""
+    """Return the arrays that `fun` closes over; `closed` is the traced program of its call."""
     program = inline_jits(closed)
     where = dict(_arrays_around(fun))
     of_rules, into_rules = rule_constants(program), constants_into_rules(program)
@@ -67,9 +67,9 @@ def captured_by(fun: Callable[..., Any], closed: Any) -> Captured:
     names = {i: where.get(id(array), f"captured[{i}]") for i, array in arrays.items()}
     real = [i for i, array in arrays.items() if _is_real(array)]
     chosen = [i for i in real if i in into_rules and id(program.consts[i]) not in of_rules]
-    held = [
-        f"{names[i]} ({arrays[i].dtype}{list(arrays[i].shape)}): a constant of a rule, which "
-        "nobody can differentiate by"
+    fixed = [
+        f"{names[i]} ({arrays[i].dtype}{list(arrays[i].shape)}) is a constant of a rule, which has "
+        "no gradient"
         for i in real
         if id(program.consts[i]) in of_rules
     ]
@@ -77,14 +77,14 @@ def captured_by(fun: Callable[..., Any], closed: Any) -> Captured:
         tuple(names[i] for i in chosen),
         tuple(arrays[i] for i in chosen),
         tuple(chosen),
-        tuple(held),
+        tuple(fixed),
         tuple(_missed(closed, program, where)),
     )
 
 
 def _missed(closed: Any, program: Any, where: Mapping[int, str]) -> Iterator[str]:
-    """Yield the arrays that jitted functions inside of loops close over, if rules are there."""
-    if not any(map(is_rule_of_somebody, equations_in(program))):
+    """Yield the arrays that are closed over inside a loop or branch, if the program has rules."""
+    if not any(map(is_hand_written, equations_in(program))):
         return
     direct = {id(original(const)) for const in program.consts}
     of_rules = {id(original(const)) for const in constants_of_rules(closed)}
@@ -99,12 +99,12 @@ def _is_real(array: Any) -> bool:
 
 
 def inline_jits(closed: Any) -> Any:
-    """Return a program without calls of jit, so that it holds their constants itself."""
+    """Inline the calls of jit in a program, so that their constants become its own."""
     return inline_calls(closed, lambda equation, _: name_of(equation) in JIT)
 
 
 def with_arrays(closed: Any, positions: Sequence[int], new: Sequence[Array]) -> list[Any]:
-    """Return the constants of a program, those at some positions replaced."""
+    """Return the constants of a program with those at `positions` replaced."""
     consts = list(closed.consts)
     for position, value in zip(positions, new, strict=True):
         consts[position] = value.astype(consts[position].dtype)
@@ -112,9 +112,9 @@ def with_arrays(closed: Any, positions: Sequence[int], new: Sequence[Array]) -> 
 
 
 def _arrays_around(fun: Callable[..., Any]) -> Iterator[tuple[int, str]]:
-    """Yield id and name of every array that a function can reach."""
+    """Yield the id and the name of every array that is reachable from a function."""
     module = getattr(fun, "__module__", None)
-    yield from _walk(fun, "", module, DEPTH, set())
+    yield from _walk(fun, "", module, MAX_DEPTH, set())
 
 
 def _walk(
@@ -124,7 +124,7 @@ def _walk(
         yield id(value), name or "captured"
         return
     is_leaf = isinstance(value, type | types.ModuleType | str)
-    if id(value) in seen or depth == 0 or is_leaf or len(seen) > MOST:
+    if id(value) in seen or depth == 0 or is_leaf or len(seen) > MAX_OBJECTS:
         return
     seen.add(id(value))
     for part, inner in _parts(value, name, module):
@@ -132,7 +132,7 @@ def _walk(
 
 
 def _parts(value: Any, name: str, module: str | None) -> Iterator[tuple[str, Any]]:
-    """Yield what an object holds, each with its name."""
+    """Yield the parts of an object, each with its name."""
     if isinstance(value, functools.partial):
         yield name, value.func
         yield from ((f"{name}.args[{i}]".lstrip("."), arg) for i, arg in enumerate(value.args))
@@ -151,11 +151,11 @@ def _parts(value: Any, name: str, module: str | None) -> Iterator[tuple[str, Any
 
 
 def _around_code(function: Any, module: str | None) -> Iterator[tuple[str, Any]]:
-    """Yield the closure of a function, and the globals of its module that it uses."""
+    """Yield the closure of a function, its defaults, and the globals of its module that it uses."""
     for variable, cell in zip(
         function.__code__.co_freevars, function.__closure__ or (), strict=True
     ):
-        if cell != types.CellType():  # an empty one
+        if cell != types.CellType():  # skip a cell that is still empty
             yield variable, cell.cell_contents
     if (wrapped := wrapped_by(function)) is not None:
         yield "", wrapped
@@ -172,7 +172,7 @@ def _around_code(function: Any, module: str | None) -> Iterator[tuple[str, Any]]
 def _fields(value: Any, name: str) -> Iterator[tuple[str, Any]]:
     try:
         leaves = jax.tree.leaves_with_path(value)
-    except ValueError:  # an object that only pretends to be a tuple with names
+    except ValueError:  # an object that only resembles a NamedTuple
         return
     if not (len(leaves) == 1 and leaves[0][1] is value):  # a pytree, such as a module
         for path, leaf in leaves:

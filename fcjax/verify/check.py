@@ -1,4 +1,4 @@
-"""`check_rule` and `assert_rule`: is a hand-written gradient right, and if not, where and why."""
+"""`check_rule` and `assert_rule`: whether a hand-written gradient is right, and what is wrong."""
 
 import contextlib
 import dataclasses
@@ -16,12 +16,12 @@ from .arguments import (
     call_of,
     checks_of,
     kinks_of,
-    known_checks,
     mapping_of,
     points_of,
-    refuse_other_reference,
-    refuse_unknown_arguments,
-    refuse_without_output,
+    require_floating_output,
+    require_known_arguments,
+    require_known_checks,
+    require_matching_reference,
     seconds_of,
     seed_of,
 )
@@ -39,9 +39,9 @@ from .subject import Subject
 from .unchecked import doubts, not_covered
 
 VALUE_CHECKS = {check.name for check in CHECKS.values() if check.evidence == "value"}
-REFUTED = "autodiff of the function is not its derivative here: its slopes agree with the rule"
-STOPPED = "differences see what the function puts under stop_gradient; is it to be stopped?"
-QUIET = 3.0  # seconds before a line of progress is shown
+REFUTED = "autodiff is wrong here: the slopes of the function agree with the rule"
+STOPPED = "differences see through stop_gradient; is the gradient meant to be stopped?"
+DELAY = 3.0  # seconds before the progress bar appears
 
 
 def check_rule(
@@ -62,88 +62,88 @@ def check_rule(
 
     `fun` may be a `jax.custom_vjp` or `jax.custom_jvp` function, or any function that calls some:
     a wrapper, a loss over a whole network, a training step, a module. The oracle is the same
-    computation with every hand-written rule taken out of it (`fcjax.verify.without_rules`),
-    differentiated by JAX in float64; finite differences and forward mode are further, independent
-    ones. When a composition is wrong, the report names the rule in it that is.
+    computation without its hand-written rules (`fcjax.verify.without_rules`), differentiated by
+    JAX in float64. Finite differences and forward mode are independent oracles. If a composition
+    of rules is wrong, the report names the rule at fault.
 
-    The verdict is "wrong" if something failed. It is "right" if nothing failed and, for every
-    argument, the gradient's values were compared with those of an oracle. Otherwise it is
-    "inconclusive", and `report.doubts` says why. `report.unchecked` lists what was not looked at.
+    The verdict is "wrong" if a check failed. It is "right" if no check failed and, for every
+    argument, the values of the gradient were compared with those of an oracle. Otherwise it is
+    "inconclusive", and `report.doubts` says why. `report.unchecked` lists what was not checked.
 
-    The checks, by the names that `checks` and `expected_failures` take:
+    `checks` and `expected_failures` take the names of these checks:
 
-    - structure, dtype: each argument has a cotangent of its tree, shape and dtype.
+    - structure, dtype: the cotangent of each argument has its tree, shape and dtype.
     - primal: the forward rule returns what the function, and the reference, return.
-    - vjp: each gradient equals autodiff of the reference, in float64. Where autodiff has no finite
-      number and the rule has one, the slopes on both sides of the entry decide.
-    - finite_differences: and central differences of the function itself.
-    - dot_product: and forward mode of the reference, ⟨dy, J u⟩ = ⟨dx, u⟩.
-    - precision: in the arguments' own dtypes, bfloat16 and float16, gradients are right to
-      rounding.
-    - exact: a polynomial's gradient at integers, where nothing is rounded, is right bit for bit.
-    - partial_use: without each output, and without each argument, of a rule that asks for symbolic
-      zeros.
+    - vjp: each gradient equals autodiff of the reference, in float64. Where the rule is finite and
+      autodiff is not, the one-sided slopes of the function decide.
+    - finite_differences: each gradient equals central differences of the function.
+    - dot_product: each gradient agrees with forward mode of the reference, ⟨dy, J u⟩ = ⟨dx, u⟩.
+    - precision: gradients are right to rounding in the dtypes of the arguments, bfloat16 and
+      float16.
+    - exact: the gradient of a polynomial at integers, where nothing is rounded, is right bit for
+      bit.
+    - partial_use: a rule with symbolic zeros is right without each output and without each
+      argument.
     - zero_cotangent, linearity: the backward rule is linear in its cotangent.
-    - second_order: it can be differentiated again, in forward and in reverse mode.
-    - finite: at 0 and far out, it is finite where the reference's gradient is.
-    - kinks: derivatives at kinks are the declared ones, or lie between the slopes beside them.
+    - second_order: the rule can be differentiated again, in forward and in reverse mode.
+    - finite: at 0 and far from 0, the rule is finite where the gradient of the reference is.
+    - kinks: the derivative at a kink is the declared one, or lies between the one-sided slopes.
     - integers: integer arguments get no gradient.
-    - vmap, jit, scan: transformed, it gives the same; in `scan` also differentiated through.
-    - determinism: two calls give equal bits, and two traces the same program.
-    - sharding: split over devices (automatically, with explicit axes, by `shard_map`), it gives
-      what the reference gives; for this, there must be two devices. A failure is noted in
-      `report.findings`. It makes the rule wrong only if `checks` asks for it, or if the function
-      itself uses a mesh.
+    - vmap, jit, scan: the transformed rule gives the same gradients; `scan` is also differentiated.
+    - determinism: two calls return equal bits, and two traces the same program.
+    - sharding: split over devices (automatically, with explicit axes, by `shard_map`), the rule
+      gives the gradients of the reference. This needs at least two devices. A failure is listed in
+      `report.findings`. It makes the rule wrong only if `checks` names `sharding`, or if the
+      function uses a mesh.
 
-    The point matters: choose shapes with unlike sizes (3 × 5, not 4 × 4), at least three examples,
-    and values that are not all alike, or a transposed or unsummed gradient may look right. What is
-    checked is `fun` at this point, for a random cotangent, and at points far out and at zero.
+    The point matters: choose different sizes (3 × 5, not 4 × 4), at least three examples, and
+    values that differ, or a transposed or unsummed gradient may look right. `fun` is checked at
+    this point with a random cotangent, and also at zero and far from zero.
 
     Args:
         fun: the function. It may return any pytree. Leaves that are not floating-point are not
-            differentiated; a complex one counts as its real and its imaginary part.
-        args: its positional arguments, pytrees of any kind. Floating-point arrays are
-            differentiated by, and so are those that `fun` closes over, such as the parameters of a
-            module. Integer arrays, PRNG keys, Python numbers, names and None are held; write
-            `jnp.asarray(0.5)` to check the gradient by a number.
-        reference: a function with the arguments of `fun` and a gradient that is known to be right.
-            Needed where JAX cannot differentiate what the rule decorates (a kernel, a
-            `while_loop`).
-        kwargs: keyword arguments of `fun`, treated as `args` are.
-        key: a PRNG key that the cotangents and directions are drawn from; `jax.random.key(0)` by
-            default.
-        checks: names of the checks to run, in `fcjax.verify.CHECKS`; all by default.
-        expected_failures: what is wrong on purpose (a straight-through estimator, a clipped or
-            reversed gradient): from the name of a check to the name of the argument, several
-            names, or True for any. What is expected of `vjp` is expected of every check of the
-            same gradient's values. Anything else that fails still counts, and an expected failure
-            that does not occur is reported as an unexpected pass.
-        kinks: for an elementwise function, the derivative at its kinks by convention: from the
-            name of an argument to {point: derivative}. `{"z": {0.0: 0.0}}` is relu'(0) = 0.
-        rtol: what the function is good to by itself, relative to its size: 1e-6 for an iteration
-            that stops there. Every comparison of numbers is widened by it. 0 by default.
-        atol: the same, absolutely.
-        time_limit: seconds after which no further check begins; the report says which were left
-            out. None: no limit. What runs is not interrupted.
+            differentiated; a complex leaf counts as two, its real and its imaginary part.
+        args: its positional arguments, pytrees of any kind. The differentiable leaves are the
+            floating-point arrays in them, and those that `fun` closes over, such as the parameters
+            of a module. Integer arrays, PRNG keys, Python numbers, names and None are kept
+            constant; write `jnp.asarray(0.5)` to check the gradient with respect to a number.
+        reference: a function with the arguments of `fun` whose gradient is known to be right.
+            Required where JAX cannot differentiate the function that the rule decorates (a
+            kernel, a `while_loop`).
+        kwargs: keyword arguments of `fun`, treated like `args`.
+        key: the PRNG key for the random cotangents and directions; `jax.random.key(0)` by default.
+        checks: names of the checks to run, from `fcjax.verify.CHECKS`; all by default.
+        expected_failures: gradients that are wrong on purpose (a straight-through estimator, a
+            clipped or reversed gradient). Maps the name of a check to the name of an argument,
+            several names, or True for any. A failure expected of `vjp` is expected of every check
+            of the same gradient. Any other failure still counts. An expected failure that does not
+            occur is reported as an unexpected pass.
+        kinks: for an elementwise function, the derivative at its kinks by convention. Maps the
+            name of an argument to {point: derivative}: `{"z": {0.0: 0.0}}` is relu'(0) = 0.
+        rtol: the relative accuracy of the function itself, such as 1e-6 for an iteration that stops
+            there. Every tolerance is widened by it. 0 by default.
+        atol: the absolute accuracy of the function itself, used likewise.
+        time_limit: seconds after which no further check starts; a check that has started finishes.
+            The report says which checks were left out. None: no limit.
 
     Returns:
         A `RuleReport`: `report.verdict`, `report.ok`, `report.results`, `report.unchecked`,
         `report.to_dict()`, and `print(report)`. A wrong rule never raises.
 
     Raises:
-        TypeError: an argument of `check_rule` is of the wrong type; `args` do not fit the function,
-            hold no floating-point array, or a complex one; or `reference` cannot be called with
-            them.
-        ValueError: an unknown check or argument was named, a tolerance or time limit is negative;
-            or `reference` returns other shapes.
+        TypeError: an argument of `check_rule` has the wrong type; `args` do not fit the function,
+            contain no floating-point array, or contain a complex one; or `reference` cannot be
+            called with them.
+        ValueError: a check or an argument that does not exist was named, a tolerance or the time
+            limit is negative, or `reference` returns other shapes.
 
-    Tolerances follow from the dtype and the sums that are rounded, for each argument by itself;
-    `fcjax/verify/rounding.py` derives them. A correct rule passes at 4096 × 4096, and a factor of
-    1.0005 fails at 3 × 5.
+    Tolerances follow, for each argument, from the dtype and the number of roundings;
+    `fcjax/verify/rounding.py` derives them. A correct rule passes at 4096 × 4096, and a rule that
+    is wrong by a factor of 1.0005 fails at 3 × 5.
 
     Source: the oracles are those of Griewank & Walther, Evaluating Derivatives (2008): the dot
-    product test of section 3.3 and differences of section 8.1. ChainRulesTestUtils.jl and PyTorch's
-    gradcheck check in a like way.
+    product test of section 3.3 and the differences of section 8.1. ChainRulesTestUtils.jl and
+    PyTorch's gradcheck work similarly.
 
     >>> import jax
     >>> import jax.numpy as jnp
@@ -163,16 +163,16 @@ def check_rule(
     >>> [(result.argument, result.status) for result in report.results if result.name == "vjp"]
     [('x', 'passed'), ('w', 'passed'), ('b', 'failed')]
     >>> report.failures[0].hint
-    'a factor 1/5 too many, and 5 is the size of axis 0 of x'
+    'an extra factor of 1/5 (5 is the size of axis 0 of x)'
     """
     call_of(fun, args, kwargs)
     declared = kinks_of(kinks)
     options = _Options(reference, dict(kwargs or {}), declared, key, rtol, atol, time_limit)
     selected, expected = checks_of(checks), _expected(expected_failures)
-    sample = _sample(fun, args, options, chosen=checks is not None)
-    refuse_unknown_arguments(sample, {"kinks": options.kinks}, expected)
-    refuse_without_output(sample)
-    refuse_other_reference(sample.subject)
+    sample = _sample(fun, args, options, explicit=checks is not None)
+    require_known_arguments(sample, {"kinks": options.kinks}, expected)
+    require_floating_output(sample)
+    require_matching_reference(sample.subject)
     report = _report(sample, selected, expected)
     if not report.failures:
         return report
@@ -192,14 +192,15 @@ def check_at_points(
     rtol: float | None = None,
     atol: float | None = None,
 ) -> Iterator[RuleReport]:
-    """Check a function at several points of one form, with a key of its own at each.
+    """Check a function at several points with equal trees, shapes and dtypes.
 
-    What was compiled for the first point serves the others, so that these cost little. What is
-    not differentiated by (labels, keys, keyword arguments) stays that of the first.
+    The programs compiled for the first point are reused, so further points cost little. Each point
+    has a different key. Leaves that are not differentiable (labels, keys, keyword arguments) are
+    taken from the first point.
 
     Args:
         fun: the function, as in `check_rule`.
-        points: its positional arguments at each point, with the tree, shapes and dtypes of the
+        points: its positional arguments at each point, all with the tree, shapes and dtypes of the
             first.
         reference: as in `check_rule`.
         kwargs: as in `check_rule`.
@@ -209,11 +210,11 @@ def check_at_points(
         atol: as in `check_rule`.
 
     Returns:
-        An iterator over a report for each point.
+        An iterator over the reports, one for each point.
 
     Raises:
         TypeError: as `check_rule`; or `points` is not a sequence of tuples.
-        ValueError: as `check_rule`; or a point has another form than the first.
+        ValueError: as `check_rule`; or a point differs from the first in tree, shapes or dtypes.
 
     >>> import jax.numpy as jnp
     >>> import fcjax
@@ -224,10 +225,10 @@ def check_at_points(
     points = points_of(fun, points, kwargs)
     options = _Options(reference, dict(kwargs or {}), {}, None, rtol, atol, None)
     selected, expected = checks_of(checks), _expected(expected_failures)
-    first = _sample(fun, points[0], options, chosen=checks is not None)
-    refuse_unknown_arguments(first, {}, expected)
-    refuse_without_output(first)
-    refuse_other_reference(first.subject)
+    first = _sample(fun, points[0], options, explicit=checks is not None)
+    require_known_arguments(first, {}, expected)
+    require_floating_output(first)
+    require_matching_reference(first.subject)
     samples = [_at(first, number, args) for number, args in enumerate(points)]
     return (_report(sample, selected, expected) for sample in samples)
 
@@ -235,7 +236,7 @@ def check_at_points(
 def assert_rule(fun: Callable[..., Any], args: Sequence[Any], **options: Any) -> RuleReport:
     """Raise AssertionError, with the whole report, unless the gradient of `fun` is right.
 
-    One line per rule in a test suite.
+    In a test suite, one line checks one rule.
 
     Args:
         fun: the function, as in `check_rule`.
@@ -243,13 +244,13 @@ def assert_rule(fun: Callable[..., Any], args: Sequence[Any], **options: Any) ->
         **options: the keyword arguments of `check_rule`.
 
     Returns:
-        The report, where all is right.
+        The report, if its verdict is "right".
 
     Raises:
-        AssertionError: a check failed that was not expected to, or the verdict is inconclusive.
+        AssertionError: a check failed unexpectedly, or the verdict is inconclusive.
 
     Warns:
-        UserWarning: a failure was named in `expected_failures` and did not occur.
+        UserWarning: a failure named in `expected_failures` did not occur.
 
     >>> import jax.numpy as jnp
     >>> import fcjax
@@ -266,7 +267,7 @@ def assert_rule(fun: Callable[..., Any], args: Sequence[Any], **options: Any) ->
 
 
 class _Options(NamedTuple):
-    """How the function is called and judged."""
+    """The options of one call of `check_rule`."""
 
     reference: Callable[..., Any] | None
     kwargs: dict[str, Any]
@@ -279,11 +280,11 @@ class _Options(NamedTuple):
 
 def _expected(expected_failures: ExpectedFailures | None) -> Expected:
     given = mapping_of("expected_failures", expected_failures, "a check to names of arguments")
-    known_checks("expected_failures", given)
+    require_known_checks("expected_failures", given)
     return expectations(given)
 
 
-def _sample(fun: Any, args: Sequence[Any], options: _Options, chosen: bool) -> Sample:
+def _sample(fun: Any, args: Sequence[Any], options: _Options, explicit: bool) -> Sample:
     seed = seed_of(options.key)
     accuracy = accuracy_of(options.rtol, options.atol)
     deadline = Deadline(seconds_of(options.time_limit))
@@ -295,39 +296,41 @@ def _sample(fun: Any, args: Sequence[Any], options: _Options, chosen: bool) -> S
     with contextlib.suppress(Refused):  # `structure` says why it cannot be traced
         point.capture(fun)
         if options.reference is None:
-            _hold_what_is_refused(point, subject)
+            _exclude_nondifferentiable(point, subject)
         while options.reference is not None and point.captured.arrays:
-            point.captured = point.captured.without_first("the reference does not take it")
+            why = "the reference does not take it as an argument"
+            point.captured = point.captured.with_first_fixed(why)
     point.require_leaves()
-    return Sample(fun, subject(), point, seed, kinks=options.kinks, chosen=chosen)
+    return Sample(fun, subject(), point, seed, kinks=options.kinks, explicit_checks=explicit)
 
 
-def _hold_what_is_refused(point: Point, subject: Callable[[], Subject]) -> None:
-    """Hold captured arrays that JAX will not differentiate the function by.
+def _exclude_nondifferentiable(point: Point, subject: Callable[[], Subject]) -> None:
+    """Keep captured arrays constant until JAX can differentiate the function.
 
-    Such are those that a function has declared constant, as some packages can.
+    Some packages let a function declare an array constant; JAX then refuses to differentiate with
+    respect to it.
     """
     while point.captured.arrays:
         refusal = subject().refusal
         if refusal is None:
             return
-        why = f"the function cannot be differentiated by it ({refusal})"
-        point.captured = point.captured.without_first(why)
+        why = f"the function cannot be differentiated with respect to it ({refusal})"
+        point.captured = point.captured.with_first_fixed(why)
 
 
 def _at(first: Sample, number: int, args: Sequence[Any]) -> Sample:
-    """Return the sample of the same subject at another point, with a seed of its own."""
+    """Return a sample of the same subject at another point, seeded by its number."""
     try:
         point = first.point.moved_to(args)
     except ValueError as error:
         raise ValueError(f"points[{number}]: {error}, as in points[0]") from error
-    return Sample(first.fun, first.subject, point, (number,), chosen=first.chosen)
+    return Sample(first.fun, first.subject, point, (number,), explicit_checks=first.explicit_checks)
 
 
 def _report(sample: Sample, selected: Sequence[Check], expected: Expected) -> RuleReport:
     results = [
         apply_expectations(result, expected)
-        for check in tqdm(selected, "checks", delay=QUIET, leave=False, disable=None)
+        for check in tqdm(selected, "checks", delay=DELAY, leave=False, disable=None)
         for result in _run(check, sample)
     ]
     uncertain = doubts(sample, results, VALUE_CHECKS)
@@ -341,7 +344,7 @@ def _report(sample: Sample, selected: Sequence[Check], expected: Expected) -> Ru
 
 
 def _run(check: Check, sample: Sample) -> list[CheckResult]:
-    """Run one check; what it cannot do is skipped, and what JAX refuses has failed."""
+    """Run one check. An error raised by JAX or by the user's code is a failure."""
     if check.name != "structure" and sample.subject.refusal is not None:
         return []  # `structure` says why
     results: list[CheckResult] = []
@@ -350,20 +353,22 @@ def _run(check: Check, sample: Sample) -> list[CheckResult]:
         reason = check.unmet(sample)
         if reason is not None:
             return [CheckResult(check.name, "skipped", message=reason)]
-        # far-out points overflow, and that is looked at
+        # the checks overflow on purpose far from 0
         with np.errstate(all="ignore"):
             results.extend(check.run(sample))
     except Skip as reason:
         results.append(CheckResult(check.name, "skipped", message=str(reason)))
     except TimeUp:
-        results.append(CheckResult(check.name, "skipped", message="left out: the time was up"))
+        results.append(
+            CheckResult(check.name, "skipped", message="left out: the time limit has passed")
+        )
     except Refused as refusal:
         results.append(CheckResult(check.name, "failed", message=str(refusal)))
-    return [_weighed(result, check, sample) for result in results]
+    return [_classified(result, check, sample) for result in results]
 
 
-def _weighed(result: CheckResult, check: Check, sample: Sample) -> CheckResult:
-    """Return a failure as what it is worth: noted, if it does not count, or skipped, if excused."""
+def _classified(result: CheckResult, check: Check, sample: Sample) -> CheckResult:
+    """Downgrade a failure that does not count to "noted", and one of autodiff to "skipped"."""
     if result.status != "failed":
         return result
     if not check.counts(sample):

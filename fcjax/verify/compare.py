@@ -1,10 +1,10 @@
-"""From two arrays and a tolerance to a result."""
+"""Comparison of two arrays within a tolerance."""
 
 from typing import Any
 
 import numpy as np
 
-from .hints import Scene, hint
+from .hints import HintContext, hint
 from .precision import as_float64
 from .report import CheckResult
 
@@ -16,18 +16,18 @@ def compare(
     want: Any,
     tolerance: float,
     *,
-    scene: Scene | None = None,
+    context: HintContext | None = None,
     message: str | None = None,
     leave_out: Any = None,
 ) -> CheckResult:
-    """Return the result of a comparison; NaN and infinities must stand in the same places.
+    """Compare two arrays; NaN and infinities must occur at the same entries.
 
-    Entries that are left out are not judged, and counted as such.
+    Entries in `leave_out` are not compared and are counted as unjudged.
     """
     got, want = as_float64(got), as_float64(want)
     if got.shape != want.shape:
-        said = f"shape {list(got.shape)}, want {list(want.shape)}"
-        return CheckResult(check, "failed", argument, message=said)
+        text = f"got shape {list(got.shape)}, want {list(want.shape)}"
+        return CheckResult(check, "failed", argument, message=text)
     if got.size == 0:
         return CheckResult(check, "passed", argument, 0.0, 0.0, tolerance=tolerance)
     out = np.zeros(got.shape, bool) if leave_out is None else leave_out
@@ -45,7 +45,7 @@ def compare(
         got=float(got[place]),
         want=float(want[place]),
         tolerance=tolerance,
-        hint=hint(got, want, tolerance, scene) if failed and scene else None,
+        hint=hint(got, want, tolerance, context) if failed and context else None,
         message=message if failed else None,
         compared=int(np.sum(np.isfinite(want) & ~out)),
         unjudged=int(np.sum(out)),
@@ -53,7 +53,7 @@ def compare(
 
 
 def difference(got: np.ndarray, want: np.ndarray) -> np.ndarray:
-    """Return |got − want|, 0 where both are the same NaN or infinity and ∞ where one is."""
+    """Return |got − want|: 0 where both are NaN or the same infinity, ∞ where only one is."""
     with np.errstate(invalid="ignore", over="ignore"):
         same = (got == want) | (np.isnan(got) & np.isnan(want))
         error = np.where(same, 0.0, np.abs(got - want))
@@ -61,7 +61,7 @@ def difference(got: np.ndarray, want: np.ndarray) -> np.ndarray:
 
 
 def undefined(got: Any, want: Any) -> np.ndarray:
-    """Return where an oracle has no number and the rule has one."""
+    """Return a mask of the entries where the rule is finite and the oracle is not."""
     return np.asarray(~np.isfinite(as_float64(want)) & np.isfinite(as_float64(got)))
 
 

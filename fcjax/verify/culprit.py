@@ -1,4 +1,4 @@
-"""Which of several composed rules is wrong: each is kept alone, all others taken out."""
+"""Find the wrong rule in a composition: check each rule with all others removed."""
 
 from collections.abc import Iterator
 
@@ -11,10 +11,10 @@ from .sample import Sample
 
 
 def culprits(sample: Sample) -> tuple[str, ...]:
-    """Return a line for each rule that is wrong by itself: its name, source and arguments.
+    """Return a line for each wrong rule: its name, source and arguments.
 
-    A computation in which one rule stays and every other one is plain has the right gradient if
-    that rule is right. Several wrong rules are all found.
+    With all rules but one removed, the gradient is right if and only if that rule is right. This
+    finds every wrong rule, even if there are several.
     """
     try:
         calls = sample.subject.calls
@@ -30,7 +30,7 @@ def _lines(sample: Sample, by_origin: dict[tuple[str, str], list[RuleCall]]) -> 
     for origin, calls in by_origin.items():
         why = _wrong(sample, origin)
         if why and len(by_origin) == 1:
-            yield f"  the rule is that of {origin[0]} ({origin[1]})"
+            yield f"  the wrong rule is that of {origin[0]} ({origin[1]})"
         elif why:
             times = f", {len(calls)} times" if len(calls) > 1 else ""
             arguments = "; ".join(dict.fromkeys(", ".join(call.arguments) for call in calls))
@@ -38,12 +38,12 @@ def _lines(sample: Sample, by_origin: dict[tuple[str, str], list[RuleCall]]) -> 
 
 
 def _wrong(sample: Sample, origin: tuple[str, str]) -> str | None:
-    """Say what is wrong when the rule of `origin` alone is kept, or return None."""
+    """Return what is wrong if only the rule of `origin` is kept, or None."""
     alone = sample.subject.with_rules_kept(lambda call: call.origin == origin)
     precision = sample.wide
     try:
         want = sample.autodiff(precision).dxs
-    except Refused:  # with the others taken out, nothing would tell whose fault it is
+    except Refused:  # without an oracle, the fault cannot be assigned
         return None
     try:
         got = alone.rule.pullback(precision, sample.xs(precision), sample.dys(precision)).dxs
@@ -54,7 +54,7 @@ def _wrong(sample: Sample, origin: tuple[str, str]) -> str | None:
         judged = np.isfinite(as_float64(right))
         error = np.where(judged, np.abs(as_float64(one) - as_float64(right)), 0)
         if not np.max(error, initial=0.0) <= sample.allowed(k, right, precision):
-            return f"with all others taken out, the gradient of {name} is still wrong"
+            return f"with all other rules removed, the gradient of {name} is still wrong"
         if one.dtype != sample.xs(precision)[k].dtype:
             return f"it returns a {one.dtype} cotangent"
     return None

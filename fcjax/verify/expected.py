@@ -1,4 +1,4 @@
-"""What is wrong on purpose: failures that `expected_failures` names."""
+"""Gradients that are wrong on purpose: the failures that `expected_failures` names."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,12 @@ ExpectedFailures = Mapping[str, bool | str | Sequence[str]]
 
 
 class Expectation(NamedTuple):
-    """The arguments that a check may fail for, None for any, and whether `vjp` implies it."""
+    """The arguments for which a check may fail.
+
+    Attributes:
+        arguments: their names; None for any argument.
+        is_implied: whether it was declared for `vjp` rather than for this check.
+    """
 
     arguments: tuple[str, ...] | None
     is_implied: bool = False
@@ -25,9 +30,9 @@ Expected = Mapping[str, Expectation]
 
 
 def expectations(expected_failures: ExpectedFailures) -> dict[str, Expectation]:
-    """Return what is expected of each check.
+    """Return the expectation for each check.
 
-    A gradient that `vjp` may find wrong may fail every check of its values, too.
+    A gradient that may fail `vjp` may also fail every other check of its values.
     """
     expected: dict[str, Expectation] = {}
     for name, arguments in expected_failures.items():
@@ -44,7 +49,7 @@ def expectations(expected_failures: ExpectedFailures) -> dict[str, Expectation]:
 
 
 def apply_expectations(result: CheckResult, expected: Expected) -> CheckResult:
-    """Return the result with what was expected of it taken into account."""
+    """Mark an expected failure as "expected", and its absence as an "unexpected pass"."""
     expectation = expected.get(result.name)
     if expectation is None or not expectation.covers(result):
         return result
@@ -52,6 +57,6 @@ def apply_expectations(result: CheckResult, expected: Expected) -> CheckResult:
         return dataclasses.replace(result, status="expected")
     is_named = expectation.arguments is not None and not expectation.is_implied
     if result.status == "passed" and is_named:
-        message = "expected to fail, and right: the expectation is not needed"
+        message = "expected to fail, but passed; remove it from expected_failures"
         return dataclasses.replace(result, status="unexpected pass", message=message)
     return result

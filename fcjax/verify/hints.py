@@ -1,4 +1,4 @@
-"""Likely causes of a wrong gradient, from the pattern of what is wrong."""
+"""Likely causes of a wrong gradient, from its pattern."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -6,50 +6,57 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-Array = Any  # of NumPy; what is computed from arrays of no dimension is a scalar there
+Array = Any  # of NumPy, where arithmetic on 0-dimensional arrays returns scalars
 
 
-class Scene(NamedTuple):
-    """What a wrong gradient is compared with."""
+class HintContext(NamedTuple):
+    """Quantities to which a wrong gradient may be related.
 
-    sizes: Mapping[int, str]  # of batches and features: what each number counts
+    Attributes:
+        sizes: numbers that may occur as a factor, and what each one counts.
+        cotangents: the cotangents of the outputs.
+        gradients: the correct gradients of the other arguments, by name.
+        narrow: dtypes that are narrower than those of the computation.
+    """
+
+    sizes: Mapping[int, str]
     cotangents: Sequence[Array] = ()
-    gradients: Mapping[str, Array] = {}  # the right ones, by argument
-    narrow: Sequence[str] = ()  # dtypes that the arguments do not have
+    gradients: Mapping[str, Array] = {}
+    narrow: Sequence[str] = ()
 
 
-def hint(got: Array, want: Array, close: float, scene: Scene) -> str | None:
-    """Return the first known pattern that explains `got`, where `want` was expected.
+def hint(got: Array, want: Array, close: float, context: HintContext) -> str | None:
+    """Return the first known pattern that relates `got` to `want`, or None.
 
-    `close` is the difference that counts as none.
+    Differences of at most `close` are ignored.
     """
     if not np.all(np.isfinite(want)):
         return None
-    return next(_patterns(got, want, close, scene), None)
+    return next(_patterns(got, want, close, context), None)
 
 
-def _patterns(got: Array, want: Array, close: float, scene: Scene) -> Iterator[str]:
+def _patterns(got: Array, want: Array, close: float, context: HintContext) -> Iterator[str]:
     if not np.all(np.isfinite(got)):
-        yield "not finite where the function and its derivative are"
+        yield "not finite, though the correct gradient is"
         return
     if not np.any(got):
         yield "all zeros: no gradient reaches this argument"
         return
     ratio = _ratio(got, want, close)
     if ratio is not None:
-        yield from _constant_factor(ratio, scene.sizes, known_only=want.size == 1)
+        yield from _constant_factor(ratio, context.sizes, known_only=want.size == 1)
     if got.ndim == 2 and got.shape[0] == got.shape[1] and _same(got.T, want, close):
         yield "transposed"
-    for name, other in scene.gradients.items():
+    for name, other in context.gradients.items():
         if _same(got, other, close):
             yield f"this is the gradient of {name}"
-    for cotangent in scene.cotangents:
+    for cotangent in context.cotangents:
         yield from _copies(got, cotangent, close)
     if got.ndim and len(got) > 1 and _same(got, np.broadcast_to(got[:1], got.shape), close):
-        yield "every row is the same: one row repeated, where each has a gradient of its own"
-    for name in scene.narrow:
+        yield "all rows are equal, though each row has a different gradient"
+    for name in context.narrow:
         if np.array_equal(got, got.astype(jnp.dtype(name)).astype(got.dtype)):
-            yield f"rounded to {name} on the way"
+            yield f"rounded to {name} in an intermediate step"
 
 
 def _same(got: Array, want: Array, close: float) -> bool:
@@ -74,15 +81,15 @@ def _constant_factor(ratio: float, sizes: Mapping[int, str], known_only: bool) -
     factor = abs(ratio)
     for size, what in sizes.items():
         if np.isclose(factor, 1 / size, rtol=1e-5):
-            yield f"{prefix}a factor 1/{size} too many, and {size} is {what}"
+            yield f"{prefix}an extra factor of 1/{size} ({size} is {what})"
         if np.isclose(factor, size, rtol=1e-5):
-            yield f"{prefix}{size} times too large, and {size} is {what}: is a 1/{size} missing?"
+            yield f"{prefix}{size} times too large: is 1/{size} missing? ({size} is {what})"
     if not known_only:
-        yield f"{prefix}a constant factor: {_unlike_one(ratio)} times what is right"
+        yield f"{prefix}a constant factor: {_unlike_one(ratio)} times the correct gradient"
 
 
 def _unlike_one(ratio: float) -> str:
-    """Return a factor with as many digits as it takes to tell it from 1."""
+    """Return a factor with as many digits as distinguish it from 1."""
     texts = (f"{ratio:.{digits}g}" for digits in range(6, 18))
     return next((text for text in texts if float(text) != 1), repr(ratio))
 

@@ -1,11 +1,12 @@
-"""Value and derivative of the known activations in float64, right to the last digits far out too.
+"""Value and derivative of the known activations in float64, accurate in the tails too.
 
-Autodiff of the plain forward formula is no oracle in a tail: `1 − tanh²z` is 0 beyond z = 19 where
-the derivative is `4e⁻²ᶻ`. Each derivative here is written so that nothing cancels, except next to
-a zero of its own (that of silu near −1.28, say), where the error stays one of rounding. At a kink
-each takes the side that `jax.nn` takes. At ±∞ the limit is wanted: a caller evaluates at ±1e300.
+Autodiff of the plain forward formula is not an oracle in the tails: `1 − tanh²z` is 0 beyond
+z = 19, where the derivative is `4e⁻²ᶻ`. The derivatives here are written so that nothing cancels,
+except near a zero of the derivative (for silu, near z = −1.28), where the absolute error is still
+a rounding error. At a kink, they follow the convention of `jax.nn`. They are not evaluated at ±∞:
+for the limits there, a caller evaluates at ±1e300.
 
-Nothing of fcjax is imported: these formulas and the rules that they judge share no code.
+This module imports nothing from fcjax: these formulas share no code with the rules they judge.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,7 +20,7 @@ Function = Callable[[Array], Array]
 
 
 class Oracle(NamedTuple):
-    """An elementwise function and its derivative, both to be called on float64."""
+    """An elementwise function and its derivative, both for float64 arguments."""
 
     value: Function
     derivative: Function
@@ -45,7 +46,7 @@ def _relu_derivative(z: Array) -> Array:
 
 
 def _inside(low: float, high: float, slope: float, at_ends: float) -> Function:
-    """Return the derivative of a clipped line: `slope` between, 0 outside, `at_ends` on both."""
+    """Return the derivative of a clipped line: `slope` inside, `at_ends` at both ends, else 0."""
 
     def derivative(z: Array) -> Array:
         at_an_end = (z == low) | (z == high)
@@ -94,7 +95,7 @@ def _sigmoid_derivative(z: Array) -> Array:
 
 
 def _tanh(z: Array) -> Array:
-    # expm1 keeps the digits of a small z
+    # expm1 is accurate for small z
     e = jnp.expm1(-2 * jnp.abs(z))
     return jnp.copysign(-e / (2 + e), z)
 
@@ -173,7 +174,7 @@ def _gelu(z: Array) -> Array:
 
 
 def _gelu_derivative(z: Array) -> Array:
-    z = jnp.clip(z, -50, 50)  # beyond, the gate is 0 or 1, and the cube of z overflows
+    z = jnp.clip(z, -50, 50)  # beyond ±50, the gate is 0 or 1 and z³ may overflow
     u = _SQRT_2_OVER_PI * (z + _CUBIC * z**3)
     du = _SQRT_2_OVER_PI * (1 + 3 * _CUBIC * z**2)
     return lax.logistic(2 * u) * (1 + 2 * z * du * lax.logistic(-2 * u))
@@ -205,7 +206,7 @@ def _soft_sign_derivative(z: Array) -> Array:
 
 
 def _squareplus(z: Array) -> Array:
-    # (z + r)/2 cancels for z < 0; there it is b/4 over (r − z)/2, with b = 4
+    # with r = √(z² + 4), (z + r)/2 cancels for z < 0, where it equals 1/((r − z)/2)
     half = (jnp.abs(z) + jnp.hypot(z, 2.0)) / 2
     return jnp.where(z >= 0, half, 1 / half)
 
@@ -240,4 +241,4 @@ ORACLES: Mapping[str, Oracle] = MappingProxyType(
         "tanh": Oracle(_tanh, _tanh_derivative),
     }
 )
-"""The oracle of each activation, with its parameters at the defaults of `jax.nn`."""
+"""The oracle of each activation, for the default parameters of `jax.nn`."""

@@ -1,4 +1,4 @@
-"""A call, taken apart into what is differentiated by and what is held."""
+"""A call of a function, split into differentiable leaves and constants."""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -21,43 +21,44 @@ Leaves = tuple[Any, ...]
 class Point:
     """A call, as a function of its differentiable leaves.
 
-    These are the real floating-point arrays among the arguments, and then those that the function
-    closes over. Everything else (integers, keys, Python numbers, names) is held as it is.
+    The differentiable leaves are the real floating-point arrays in the arguments, followed by those
+    that the function closes over. All other leaves (integers, keys, Python numbers, names) are kept
+    constant.
 
     Attributes:
-        names: of all leaves of the arguments, in the order of the tree.
-        leaves: these.
-        wrt: positions of those that are differentiated by.
-        arrays: positions of the arrays.
-        captured: what the function closes over.
+        names: the names of all leaves of the arguments, in the order of the tree.
+        leaves: all leaves of the arguments.
+        wrt: the positions of the differentiable ones among `leaves`.
+        arrays: the positions of the arrays among `leaves`.
+        captured: the arrays that the function closes over.
     """
 
     def __init__(self, fun: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]):
         paths, self._tree = jax.tree.flatten_with_path((tuple(args), dict(kwargs)))
         names = _argument_names(fun, args)
         self.names = tuple(_name(path, names) for path, _ in paths)
-        # an array of NumPy would refuse to be indexed by what JAX traces
+        # a NumPy array cannot be indexed by a tracer
         usable = [
             x if _is_deleted(x) or not has_dtype(x, jnp.number) else jnp.asarray(x)
             for _, x in paths
         ]
         self.leaves = tuple(usable)
         for name, leaf in zip(self.names, self.leaves, strict=True):
-            _refuse(name, leaf)
+            _require_supported(name, leaf)
         self.wrt = tuple(i for i, leaf in enumerate(self.leaves) if has_dtype(leaf, jnp.floating))
         self.arrays = tuple(i for i, leaf in enumerate(self.leaves) if is_array(leaf))
         self.captured = Captured()
 
     def capture(self, fun: Callable[..., Any]) -> None:
-        """Find the arrays that `fun` closes over; raise Refused if it cannot be traced."""
+        """Find the arrays that `fun` closes over; raise Refused if `fun` cannot be traced."""
         with user_code(), Precision.OWN.context():
             closed = jax.make_jaxpr(partial(self._outputs, fun, {}))(*self.arguments)
         self.captured = captured_by(fun, closed)
 
     def require_leaves(self) -> None:
-        """Raise TypeError where there is nothing to differentiate by."""
+        """Raise TypeError if there is no differentiable leaf."""
         if not self.differentiable:
-            raise TypeError("args must hold at least one floating-point array to differentiate by")
+            raise TypeError("args must contain at least one floating-point array, got none")
 
     @property
     def arguments(self) -> Leaves:
@@ -80,10 +81,10 @@ class Point:
         return jax.tree.unflatten(self._tree, self.leaves)
 
     def moved_to(self, args: Sequence[Any]) -> "Point":
-        """Return the point with the differentiable leaves of other positional arguments.
+        """Return a copy of this point with the differentiable leaves of `args`.
 
         Raises:
-            ValueError: they have another tree, other shapes or other dtypes.
+            ValueError: `args` has another tree, other shapes or other dtypes.
         """
         _, kwargs = jax.tree.unflatten(self._tree, self.leaves)
         new, tree = jax.tree.flatten((tuple(args), kwargs))
@@ -101,12 +102,12 @@ class Point:
         return other
 
     def cast(self, precision: Precision) -> Leaves:
-        """Return the differentiable leaves; captured arrays keep their dtype, they are consts."""
+        """Return the differentiable leaves in `precision`; captured arrays keep their dtype."""
         count = len(self.wrt)
         return (*precision.cast(self.xs[:count]), *self.xs[count:])
 
     def types(self, precision: Precision) -> tuple[Any, ...]:
-        """Return shapes and dtypes of what `cast` returns."""
+        """Return the shapes and dtypes of the leaves that `cast` returns."""
         dtype = None if precision is Precision.OWN else jnp.dtype(precision.value)
         of_arguments = [jax.ShapeDtypeStruct(x.shape, dtype or x.dtype) for x in self.arguments]
         captured = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in self.captured.arrays]
@@ -115,13 +116,15 @@ class Point:
     def on(self, fun: Callable[..., Any]) -> Callable[..., tuple[Leaves, Leaves]]:
         """Return `fun` as a function of the differentiable leaves.
 
-        It returns the floating-point outputs and the others. A complex output counts as two, its
-        real and its imaginary part. `held` replaces further leaves.
+        It returns the floating-point outputs and the other outputs. A complex output counts as two,
+        its real and its imaginary part. `constants` replaces leaves that are kept constant.
         """
         count = len(self.wrt)
 
-        def of_leaves(*xs: Array, held: Mapping[int, Any] | None = None) -> tuple[Leaves, Leaves]:
-            outputs_at = partial(self._outputs, fun, held or {})
+        def of_leaves(
+            *xs: Array, constants: Mapping[int, Any] | None = None
+        ) -> tuple[Leaves, Leaves]:
+            outputs_at = partial(self._outputs, fun, constants or {})
             if len(xs) == count:
                 return _sorted(outputs_at(*xs))
             closed = inline_jits(jax.make_jaxpr(outputs_at)(*xs[:count]))
@@ -130,8 +133,8 @@ class Point:
 
         return of_leaves
 
-    def _outputs(self, fun: Any, held: Mapping[int, Any], *xs: Any) -> list[Any]:
-        replaced = dict(zip(self.wrt, xs, strict=True)) | dict(held)
+    def _outputs(self, fun: Any, constants: Mapping[int, Any], *xs: Any) -> list[Any]:
+        replaced = dict(zip(self.wrt, xs, strict=True)) | dict(constants)
         leaves = [replaced.get(i, leaf) for i, leaf in enumerate(self.leaves)]
         args, kwargs = jax.tree.unflatten(self._tree, leaves)
         outputs = jax.tree.leaves(call(fun, *args, **kwargs))
@@ -140,13 +143,13 @@ class Point:
         ]
 
     def described(self) -> str:
-        """Return the arguments in words: names, dtypes and shapes."""
+        """Return the names, dtypes and shapes of the arguments as text."""
         pairs = zip(self.names, self.leaves, strict=True)
         return ", ".join(f"{name}: {described(leaf)}" for name, leaf in pairs)
 
 
 def _sorted(outputs: Sequence[Array]) -> tuple[Leaves, Leaves]:
-    """Return the floating-point outputs, complex ones in two parts, and the others."""
+    """Return the floating-point outputs, complex ones as two, and the other outputs."""
     floating: list[Any] = []
     for y in outputs:
         if has_dtype_of(y, jnp.complexfloating):
@@ -165,14 +168,14 @@ def _is_deleted(leaf: Any) -> bool:
     return isinstance(leaf, jax.Array) and not isinstance(leaf, Tracer) and leaf.is_deleted()
 
 
-def _refuse(name: str, leaf: Any) -> None:
+def _require_supported(name: str, leaf: Any) -> None:
     """Raise TypeError or ValueError for a leaf that cannot be checked."""
     if isinstance(leaf, Tracer):
         raise TypeError(f"{name} is a tracer; call check_rule outside of jit, grad and vmap")
     if _is_deleted(leaf):
-        raise ValueError(f"{name} has been deleted: it was donated to a jitted function")
+        raise ValueError(f"{name} is a deleted array: it was donated to a jitted function")
     if has_dtype(leaf, jnp.complexfloating):
-        raise TypeError(f"{name} is complex; the checks are of functions of real arrays")
+        raise TypeError(f"{name} is complex; only real arguments can be checked")
 
 
 def _argument_names(fun: Callable[..., Any], args: Sequence[Any]) -> list[str]:
@@ -194,7 +197,7 @@ def _name(path: tuple[Any, ...], names: list[str]) -> str:
 
 
 def described(leaf: Any) -> str:
-    """Return dtype and shape of an array, the name or the value of anything else."""
+    """Return the dtype and shape of an array, or the name or value of anything else."""
     if is_array(leaf):
         return f"{leaf.dtype}{list(np.shape(leaf))}"
     return getattr(leaf, "__name__", repr(leaf))

@@ -1,4 +1,4 @@
-"""In which dtypes a check computes."""
+"""The dtypes in which a check computes."""
 
 import contextlib
 import enum
@@ -10,13 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-# Several points for checks that want some; all stay inside a domain such as (0, 1), and no
-# dtype rounds them.
+# Factors that turn one point into several. They keep a point inside a domain such as (0, 1), and
+# every dtype represents them exactly.
 FACTORS = (1.0, 0.875, 0.75)
 
 
 class Precision(enum.Enum):
-    """The dtype that the floating-point arguments are cast to; OWN leaves them as they are."""
+    """The dtype that floating-point arguments are cast to; OWN keeps their own dtypes."""
 
     OWN = "own"
     FLOAT64 = "float64"
@@ -26,9 +26,10 @@ class Precision(enum.Enum):
 
     @contextlib.contextmanager
     def context(self) -> Iterator[None]:
-        """Compute so: with 64-bit types where asked for, and with exact products everywhere.
+        """Configure JAX for this precision: 64-bit types for FLOAT64, matmuls at full precision.
 
-        What somebody has switched on to find mistakes of their own would find the checker's points.
+        Debugging flags of JAX are switched off: at some points of the checker, NaN and infinities
+        are expected.
         """
         with contextlib.ExitStack() as stack:
             stack.enter_context(jax.default_matmul_precision("highest"))
@@ -49,7 +50,7 @@ class Precision(enum.Enum):
 
 
 def eps_of(dtype: Any) -> float:
-    """Return the spacing of a dtype's numbers at 1."""
+    """Return the spacing at 1 of the numbers of a dtype."""
     return float(jnp.finfo(dtype).eps)
 
 
@@ -59,19 +60,19 @@ def as_float64(array: Any) -> np.ndarray:
 
 
 def largest(array: Any) -> float:
-    """Return the largest finite magnitude in an array, 0 for none."""
+    """Return the largest finite magnitude in an array, 0 if there is none."""
     values = np.abs(as_float64(array))
     return float(np.max(values, initial=0.0, where=np.isfinite(values)))
 
 
-def times(x: Any, factor: float) -> np.ndarray:
-    """Multiply on the host: one program fewer to compile."""
+def scaled(x: Any, factor: float) -> np.ndarray:
+    """Multiply on the host, which saves compiling a program."""
     x = np.asarray(x)
     return np.asarray(x * np.asarray(factor, x.dtype), x.dtype)
 
 
 def same_bits(one: Any, two: Any) -> bool:
-    """Whether two arrays, or PRNG keys, hold the same bits."""
+    """Whether two arrays, or two PRNG keys, have the same bits."""
     return _raw(one).tobytes() == _raw(two).tobytes()
 
 

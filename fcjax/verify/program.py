@@ -1,4 +1,4 @@
-"""A function of arrays, compiled once for each form of its inputs, and what it may raise."""
+"""A function of arrays that is compiled once for each form of its inputs, and its errors."""
 
 import contextlib
 import time
@@ -16,22 +16,22 @@ R = TypeVar("R")
 Form = tuple[Any, ...]
 
 LEAK = (
-    "the rule closes over a value that is differentiated outside of it, which then gets no "
-    "gradient; make it an argument of the rule"
+    "the rule closes over a value that is differentiated outside the rule and so gets no gradient; "
+    "make it an argument of the rule"
 )
 _HERE = str(Path(__file__).parent)
 
 
-class Skip(Exception):  # noqa: N818 - not an error: a way out
-    """Raised by a check that cannot be done here; the text is the reason."""
+class Skip(Exception):  # noqa: N818 - control flow, not an error
+    """Raised by a check that does not apply; the text is the reason."""
 
 
-class TimeUp(Exception):  # noqa: N818 - not an error either
+class TimeUp(Exception):  # noqa: N818 - control flow, not an error
     """Raised when the time limit has passed."""
 
 
-class Refused(Exception):  # noqa: N818 - somebody else's error
-    """The user's function, a rule in it, or JAX at either's call raised `error`."""
+class Refused(Exception):  # noqa: N818 - wraps an error of the user's code
+    """Raised in place of an error of the user's function, of a rule in it, or of JAX."""
 
     def __init__(self, error: BaseException):
         super().__init__(summary(error))
@@ -39,16 +39,16 @@ class Refused(Exception):  # noqa: N818 - somebody else's error
 
     @property
     def text(self) -> str:
-        """All that the error says."""
+        """The full text of the error."""
         return str(self.error)
 
 
 @contextlib.contextmanager
 def user_code() -> Iterator[None]:
-    """Turn what the user's code raises into `Refused`; an error of this package stays what it is.
+    """Turn an error raised by the user's code or by JAX into `Refused`.
 
-    The only place in the checker where any exception is caught. The frame that raised tells whose
-    it is.
+    This is the only place in the checker that catches every exception. An error whose innermost
+    frame lies in the checker is a bug of the checker and propagates.
     """
     try:
         with unfiltered_tracebacks():
@@ -62,7 +62,7 @@ def user_code() -> Iterator[None]:
 
 
 def call(fun: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-    """Call a function of the user's. What Python raises at the call itself is theirs too."""
+    """Call a user's function; an error of the call itself counts as raised by the user's code."""
     return fun(*args, **kwargs)
 
 
@@ -74,7 +74,7 @@ def _was_raised_here(error: Exception) -> bool:
 
 
 def summary(error: BaseException) -> str:
-    """Return the type and first line of an error, the second too where the first ends in ':'."""
+    """Return the type and first line of an error, and the second line if the first ends in ':'."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if not lines:
         return type(error).__name__
@@ -83,7 +83,7 @@ def summary(error: BaseException) -> str:
 
 
 class Deadline:
-    """When a check has to end, if ever."""
+    """The time at which checking stops, if any."""
 
     def __init__(self, seconds: float | None = None):
         self._end = None if seconds is None else time.monotonic() + seconds
@@ -95,11 +95,11 @@ class Deadline:
 
 
 class Program(Generic[R]):
-    """A function of pytrees of arrays.
+    """A function of pytrees of arrays, with a cache of compiled programs.
 
-    It is compiled at its first call with inputs of one form (tree, shapes, dtypes) and precision,
-    and kept. So is a refusal to be compiled, which is then raised anew at each call. What is raised
-    while the program runs may be for the numbers of that call alone, and is not kept.
+    It is compiled at the first call for each precision and form of the inputs (tree, shapes,
+    dtypes). An error of tracing or compiling is cached too, and raised again at each later call. An
+    error of the compiled program is not cached: it may depend on the values of the inputs.
     """
 
     def __init__(self, function: Callable[..., R], deadline: Deadline):
@@ -111,16 +111,16 @@ class Program(Generic[R]):
 
     def __call__(self, precision: Precision, *inputs: Any) -> R:
         """Return the results at `inputs`, computed by the compiled program."""
-        form = ("run", *_form(precision, inputs))
+        form = ("call", *_form(precision, inputs))
         if form not in self._compiled:
-            with self._remembered(form), precision.context():
+            with self._cached_refusal(form), precision.context():
                 self._deadline.check()
                 self._compiled[form] = quickly_compiled(self.function, *inputs)
         with user_code(), precision.context():
             try:
                 return jax.block_until_ready(self._compiled[form](*inputs))
             except jax.errors.JaxRuntimeError as error:
-                # some products of narrow dtypes run only after XLA has rewritten them
+                # some products of narrow dtypes need the optimizations of XLA
                 if not says_unimplemented(str(error)):
                     raise
             self._compiled[form] = jax.jit(self.function)
@@ -129,15 +129,15 @@ class Program(Generic[R]):
     def trace(self, precision: Precision, *inputs: Any) -> Any:
         """Return the closed jaxpr of the function at `inputs`."""
         form = ("trace", *_form(precision, inputs))
-        with self._remembered(form):
+        with self._cached_refusal(form):
             if form not in self._traced:
                 self._traced[form] = self.trace_again(precision, *inputs)
         return self._traced[form]
 
     def trace_again(self, precision: Precision, *inputs: Any) -> Any:
-        """Return the closed jaxpr, from a call of the function that is made now."""
+        """Trace the function without the cache, and return its closed jaxpr."""
         with user_code(), precision.context():
-            # a function of its own: JAX would remember the trace of one that it has seen
+            # a new function object: JAX caches the trace of one that it has seen
             closed = jax.make_jaxpr(lambda *inputs: self.function(*inputs))(*inputs)
             leak = any(isinstance(const, Tracer) for const in closed.consts)
         if leak:
@@ -145,7 +145,7 @@ class Program(Generic[R]):
         return closed
 
     def shapes(self, precision: Precision, *inputs: Any) -> Any:
-        """Return shapes and dtypes of the results, in their tree."""
+        """Return the tree, shapes and dtypes of the results."""
         with user_code(), precision.context():
             return jax.eval_shape(self.function, *inputs)
 
@@ -155,8 +155,8 @@ class Program(Generic[R]):
             return jax.block_until_ready(self.function(*inputs))
 
     @contextlib.contextmanager
-    def _remembered(self, form: Form) -> Iterator[None]:
-        """Keep what the body is refused with, and raise it before the body runs again."""
+    def _cached_refusal(self, form: Form) -> Iterator[None]:
+        """Cache a `Refused` of the body; raise it at once if the form has been refused before."""
         if form in self._refusals:
             error = self._refusals[form]
             raise Refused(error) from error

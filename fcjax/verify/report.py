@@ -1,4 +1,4 @@
-"""What a check found, and how it reads."""
+"""The results of the checks, and how they are printed."""
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,24 +24,24 @@ SEVERITY: tuple[Status, ...] = (
 
 @dataclasses.dataclass(frozen=True)
 class CheckResult:
-    """One check of one argument.
+    """The result of one check for one argument.
 
     Attributes:
-        name: of the check, one of `fcjax.verify.CHECKS`.
+        name: the name of the check, one of `fcjax.verify.CHECKS`.
         status: "passed"; "failed"; "skipped", with the reason in `message`; "expected", a failure
-            that `expected_failures` names; "unexpected pass", one that it names and that did not
-            occur; or "noted", a finding that does not make the rule wrong.
-        argument: name and tree path of the argument that the result is about, or None.
-        max_abs: largest difference between `got` and `want` anywhere, in units of the gradient.
-        max_rel: the same, relative to the largest entry that was wanted.
-        index: of the entry with the largest difference.
-        got: that entry.
-        want: what it should have been.
-        tolerance: largest difference that rounding explains.
-        hint: likely cause, where the pattern is a known one.
-        message: what else there is to say.
+            that `expected_failures` names; "unexpected pass", a failure that it names and that did
+            not occur; or "noted", a finding that does not make the rule wrong.
+        argument: name and tree path of the argument, or None.
+        max_abs: the largest absolute difference from the oracle over all entries.
+        max_rel: `max_abs` relative to the largest entry of the oracle.
+        index: the index of the entry with the largest difference.
+        got: the value of that entry.
+        want: the value that the oracle has there.
+        tolerance: the largest difference that passes.
+        hint: the likely cause, if the pattern is a known one.
+        message: further explanation.
         compared: how many entries were compared with finite numbers of an oracle.
-        unjudged: how many could not be, because the oracle has no number there.
+        unjudged: how many entries were not, because the oracle has no number there.
     """
 
     name: str
@@ -60,47 +60,47 @@ class CheckResult:
 
     @property
     def title(self) -> str:
-        """The check, and the argument that it is about."""
+        """The name of the check and of the argument."""
         return f"{self.name}, {self.argument}" if self.argument else self.name
 
     def __str__(self) -> str:
         lines = [f"{MARKS[self.status][0]} {self.title}: {self._summary()}"]
-        if self.got is not None and self.want is not None and self.status in TOLD_IN_NUMBERS:
+        if self.got is not None and self.want is not None and self.status in SHOWN_WITH_NUMBERS:
             place = f"at {list(self.index)} " if self.index else ""
-            got, want = apart(self.got, self.want)
+            got, want = _distinct_digits(self.got, self.want)
             lines.append(
                 f"    {place}got {got}, want {want}; "
-                f"off by {self.max_abs:.2g}, rounding explains {self.tolerance:.2g}"
+                f"off by {self.max_abs:.2g}, tolerance {self.tolerance:.2g}"
             )
         return "\n".join(lines)
 
     def _summary(self) -> str:
-        said = [text for text in (self.message, self.hint) if text]
-        return "; ".join(said) or (
-            "wrong, in no known pattern" if self.status == "failed" else self.status
+        texts = [text for text in (self.message, self.hint) if text]
+        return "; ".join(texts) or (
+            "wrong, with no known pattern" if self.status == "failed" else self.status
         )
 
 
-TOLD_IN_NUMBERS: tuple[Status, ...] = ("failed", "expected", "noted")
+SHOWN_WITH_NUMBERS: tuple[Status, ...] = ("failed", "expected", "noted")
 
 
-def apart(one: float, other: float) -> tuple[str, str]:
-    """Return two numbers with as many digits as it takes to tell them apart, and six at least."""
+def _distinct_digits(one: float, other: float) -> tuple[str, str]:
+    """Return two numbers with as many digits as distinguish them, and at least six."""
     written = ((f"{one:.{digits}g}", f"{other:.{digits}g}") for digits in range(6, 17))
     return next((pair for pair in written if pair[0] != pair[1]), (repr(one), repr(other)))
 
 
 @dataclasses.dataclass(frozen=True)
 class RuleReport:
-    """What `check_rule` found about one function at one point.
+    """The results of `check_rule` for one function at one point.
 
     Attributes:
-        function: name of the function.
-        arguments: its arguments, in words.
-        results: one `CheckResult` for each check and argument.
-        doubts: why the verdict is inconclusive: arguments whose gradient was compared with nothing.
+        function: the name of the function.
+        arguments: the names, dtypes and shapes of its arguments.
+        results: the `CheckResult` of each check and argument.
+        doubts: why the verdict is inconclusive: gradients that were not compared with an oracle.
         unchecked: what this report does not cover.
-        culprits: where several rules are composed, what is known of the wrong ones.
+        culprits: for each rule in the function that is wrong by itself, its name and source.
         call: the Python call that repeats the failed checks.
     """
 
@@ -114,7 +114,7 @@ class RuleReport:
 
     @property
     def verdict(self) -> Verdict:
-        """What follows from the results: "wrong" after a failure, "inconclusive" where in doubt."""
+        """The verdict: "wrong" if a check failed, "inconclusive" if there are doubts."""
         if self.failures:
             return "wrong"
         return "inconclusive" if self.doubts else "right"
@@ -126,21 +126,21 @@ class RuleReport:
 
     @property
     def failures(self) -> tuple[CheckResult, ...]:
-        """The failures that were not expected, in the order of the checks."""
+        """The unexpected failures, in the order of the checks."""
         return self._with_status("failed")
 
     @property
     def findings(self) -> tuple[CheckResult, ...]:
-        """What was found and does not make the rule wrong."""
+        """The failures that do not make the rule wrong."""
         return self._with_status("noted")
 
     def _with_status(self, *statuses: Status) -> tuple[CheckResult, ...]:
         return tuple(result for result in self.results if result.status in statuses)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the report as plain data that `json.dump` takes.
+        """Return the report as plain data for `json.dump`.
 
-        NaN and infinities become strings, which JSON has no numbers for.
+        NaN and infinities become strings, because JSON has no such numbers.
         """
         return {
             "function": self.function,
@@ -167,19 +167,19 @@ class RuleReport:
         return styled(self._lines())
 
     def _lines(self) -> Iterator[Line]:
-        """Yield what failed first, then a row for each check, the call, and what is not covered."""
+        """Yield the failures, a row for each check, the call, and what is not covered."""
         yield self._headline(), STYLES[self.verdict]
         if self.verdict == "inconclusive":
             yield from ((f"? {doubt}", "yellow") for doubt in self.doubts)
         for status in ("failed", "noted", "expected", "unexpected pass"):
-            told = self._told(self._with_status(status))
-            yield from ((text, MARKS[status][1]) for text in told)
+            texts = self._by_argument(self._with_status(status))
+            yield from ((text, MARKS[status][1]) for text in texts)
         yield from ((culprit, "bold red") for culprit in self.culprits)
         yield "", ""
         yield from self._table()
         yield from ((str(result), "dim") for result in self._with_status("skipped"))
         if self.call:
-            yield from (("", ""), ("Repeat it:", ""), (self.call, ""))
+            yield from (("", ""), ("To repeat the failed checks:", ""), (self.call, ""))
         others = [text for text in self.unchecked if text not in self.doubts]
         if others:
             yield from (("", ""), ("Not covered:", "dim"))
@@ -191,12 +191,12 @@ class RuleReport:
         verdict = {
             "wrong": f"{len(self.failures)} of {len(done)} results are wrong",
             "right": f"all {len(done)} results are right",
-            "inconclusive": f"inconclusive, though none of {len(done)} results is wrong",
+            "inconclusive": f"inconclusive, though 0 of {len(done)} results are wrong",
         }[self.verdict]
         return f"{self.function}({self.arguments}): {verdict}, {skipped} skipped"
 
-    def _told(self, results: Sequence[CheckResult]) -> Iterator[str]:
-        """Yield the first result of each argument in full; what else says the same, by name."""
+    def _by_argument(self, results: Sequence[CheckResult]) -> Iterator[str]:
+        """Yield the first result of each argument in full, then the names of the others."""
         by_argument: dict[str | None, list[CheckResult]] = {}
         for result in results:
             by_argument.setdefault(result.argument, []).append(result)
@@ -212,21 +212,21 @@ class RuleReport:
         by_name = {n: [r for r in self.results if r.name == n] for n in names}
         ran = {n: [r for r in rs if r.status != "skipped"] for n, rs in by_name.items()}
         ran = {name: results for name, results in ran.items() if results}
-        rows = [("", "check", "of", "largest error", "allowed")]
+        rows = [("", "check", "argument", "largest error", "tolerance")]
         rows += [_row(name, results) for name, results in ran.items()]
         styles = ["bold", *(_worst(results)[1] for results in ran.values())]
         yield from zip(aligned(rows, right=(3, 4)), styles, strict=True)
 
 
 def styled(lines: Iterable[Line]) -> Any:
-    """Return lines as one text in colours; for `__rich__`, which only rich itself calls."""
-    from rich.text import Text  # whoever prints with rich has it, and nobody else needs it
+    """Return lines as one coloured text, for `__rich__`, which only rich calls."""
+    from rich.text import Text  # optional: only a caller that prints with rich needs it
 
     return Text("\n").join(Text(text, style) for text, style in lines)
 
 
 def aligned(rows: Sequence[Sequence[str]], right: Iterable[int] = ()) -> list[str]:
-    """Return rows of a table as lines, columns two spaces apart, some flush right."""
+    """Return the rows of a table as lines; the columns in `right` are right-aligned."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     cells = [
         [text.rjust(w) if i in right else text.ljust(w) for i, (text, w) in enumerate(pairs)]
@@ -242,12 +242,12 @@ def _worst(results: Sequence[CheckResult]) -> tuple[str, str]:
 
 
 def _row(name: str, results: Sequence[CheckResult]) -> tuple[str, ...]:
-    """Return one line for all results of a check: what failed, and the error nearest the limit."""
-    telling = [r for r in results if r.status != "passed"] or results
-    arguments = dict.fromkeys(r.argument for r in telling if r.argument)
-    measured = [r for r in telling if r.max_abs is not None]
-    near = max(measured, key=lambda r: (r.max_abs or 0) / (r.tolerance or 1e-300), default=None)
-    figures = (_figure(near.max_abs), _figure(near.tolerance)) if near else ("", "")
+    """Return one row for all results of a check, with the error nearest to its tolerance."""
+    relevant = [r for r in results if r.status != "passed"] or results
+    arguments = dict.fromkeys(r.argument for r in relevant if r.argument)
+    measured = [r for r in relevant if r.max_abs is not None]
+    closest = max(measured, key=lambda r: (r.max_abs or 0) / (r.tolerance or 1e-300), default=None)
+    figures = (_figure(closest.max_abs), _figure(closest.tolerance)) if closest else ("", "")
     return _worst(results)[0], name, ", ".join(arguments), *figures
 
 

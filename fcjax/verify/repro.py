@@ -1,4 +1,4 @@
-"""The Python call that repeats what failed."""
+"""The Python call that repeats the failed checks."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -9,12 +9,12 @@ import numpy as np
 
 from .._jax import has_dtype, is_array, unwrapped
 
-# Larger arguments are not written out.
-WRITTEN_OUT = 32
+# Arguments with more entries in total are not written out.
+MAX_ENTRIES = 32
 
 
 def name_of_function(fun: Callable[..., Any]) -> str:
-    """Return the name of a function, that of its class for an object."""
+    """Return the name of a function, or of the class of a callable object."""
     return getattr(fun, "__name__", type(fun).__name__)
 
 
@@ -24,25 +24,25 @@ def call_that_repeats(
     described: str,
     options: Mapping[str, Any],
 ) -> str:
-    """Return Python that calls `check_rule` again; short arguments are written out."""
+    """Return Python code that calls `check_rule` again; short arguments are written out."""
     leaves = [leaf for leaf in jax.tree.leaves(args) if is_array(leaf)]
-    short = sum(np.size(leaf) for leaf in leaves) <= WRITTEN_OUT
+    short = sum(np.size(leaf) for leaf in leaves) <= MAX_ENTRIES
     name = name_of_function(fun)
     where = getattr(unwrapped(fun), "__module__", None)
     imported = f"from {where} import {name}\n" if where and where != "__main__" else ""
-    given = {key: value for key, value in options.items() if not _is_nothing(value)}
+    given = {key: value for key, value in options.items() if not _is_unset(value)}
     written = [f"{key}={_written(value)}" for key, value in given.items()]
     note = "" if short else f"\n# args: {described}"
     arguments = ", ".join([name, _written(tuple(args)) if short else "args", *written])
     return f"{imported}fcjax.check_rule({arguments}){note}"
 
 
-def _is_nothing(value: Any) -> bool:
+def _is_unset(value: Any) -> bool:
     return value is None or (isinstance(value, Mapping) and not value)
 
 
 def _written(value: Any) -> str:
-    """Return Python for a value: exact, for the arrays in it."""
+    """Return a Python expression for a value; arrays in it keep every digit."""
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         fields = value._asdict().items()  # pyright: ignore[reportAttributeAccessIssue]
         return f"{type(value).__name__}({', '.join(f'{n}={_written(v)}' for n, v in fields)})"
@@ -61,7 +61,7 @@ def _written(value: Any) -> str:
 
 
 def _digits(array: Any) -> str:
-    """Return the numbers of an array as a list, each with the digits that identify it."""
+    """Return the numbers of an array as a list, with as many digits as identify them."""
     array = np.asarray(array)
     if jnp.issubdtype(array.dtype, jnp.bfloat16):
         array = array.astype(np.float32)

@@ -1,25 +1,27 @@
-"""How far two right answers may lie apart, from the dtype and the sums that were rounded.
+"""Tolerances: how far two correct results may differ because of rounding.
 
 A computation in a dtype with unit roundoff `eps` rounds once per operation, and a sum of n terms n
-times. Roundings are nearly random, so that k of them move the result by about `√k eps` (Higham &
-Mary 2019); the largest entry of an array has the size that they are relative to. The program that
-JAX derives for one argument's gradient is walked from that gradient back, and its operations and
-the terms of its sums are counted: that is k. Two right answers then differ by at most
+times. Rounding errors are nearly random, so k of them change the result by about `√k eps` (Higham &
+Mary 2019), relative to the largest entry of the array. To find k, the program that JAX derives for
+the gradient of one argument is traversed backwards from that gradient; k counts its operations and
+the terms of its sums. Two correct results then differ by at most
 
     eps · max(4 √k · |largest entry|,  8 · loss)
 
-The second term is for what is ill-conditioned: `loss` is what autodiff of the reference itself
-loses in float32, in units of the float32 eps; where float64 is compared also what the rule loses,
-if that is more. A gradient that cancels to nothing (of a bias in front of a norm, say) is all
-rounding error, and has no size of its own; its loss tells.
+The second term covers ill-conditioned gradients. `loss` is the float32 error of autodiff of the
+reference, in units of the float32 eps; if results in float64 are compared, it is the float32 error
+of the rule where that is larger. A gradient whose terms cancel exactly, such as that of
+a bias before a normalization, consists of rounding errors only. Its entries say nothing about the
+size of the terms, but `loss` does.
 
-`eps` is that of the dtype in which the check computes, float64 for most. Where the function rounds
-to a coarser dtype inside, it is that one's, for there the rule may round elsewhere than autodiff.
-A constant that was rounded to a coarser dtype counts likewise: the rule may have it exactly.
+`eps` is that of the dtype in which the check computes, float64 for most checks. If the function
+rounds to a coarser dtype internally, `eps` is that of the coarser dtype, because the rule may round
+at other places than autodiff. The same holds for a constant that was rounded to a coarser dtype:
+the rule may use its exact value.
 
-A function that is itself good to `rtol` and `atol` only, such as an iteration that stops early, has
-values that are no better: `rtol · |largest entry| + atol` is added. Its gradient is a sum of what
-follows from many such values, and conditioned as a loss is: 8 times as much is added to that.
+If the function itself is only accurate to `rtol` and `atol`, as an iteration that stops early is,
+then `rtol · |largest entry| + atol` is added for its values. A gradient sums the effects of many
+such values and may amplify their errors, so 8 times as much is added for gradients.
 """
 
 from collections.abc import Iterator
@@ -42,28 +44,28 @@ from .precision import eps_of
 PER_ROUNDING = 4.0
 PER_LOSS = 8.0
 SINGLE = 24  # significant bits of a float32
-# Primitives that round nothing.
+# Primitives that do not round.
 MOVES = ("broadcast_in_dim", "convert_element_type", "copy", "reshape")
 
 
 class Accuracy(NamedTuple):
-    """What a function is good to by itself, relative to its size and absolutely."""
+    """The accuracy of the function itself, relative to its size and absolute."""
 
     rtol: float = 0.0
     atol: float = 0.0
 
     def of(self, size: float) -> float:
-        """Return what this explains of a difference between numbers of a size."""
+        """Return the error that this accuracy allows in numbers of this size."""
         return self.rtol * size + self.atol
 
 
-def explained(eps: float, roundings: float, size: float, loss: float) -> float:
-    """Return the largest difference that rounding explains; see the head of this file."""
+def rounding_error(eps: float, roundings: float, size: float, loss: float) -> float:
+    """Return the largest difference due to rounding, as derived at the top of this file."""
     return eps * max(PER_ROUNDING * np.sqrt(roundings) * size, PER_LOSS * loss)
 
 
 def roundings(program: Any, outputs: list[Any]) -> float:
-    """Count the operations, and the terms of their sums, that `outputs` of a program depend on."""
+    """Count the operations, and the terms of their sums, on which `outputs` depend."""
     needed = {v for v in outputs if not is_literal(v)}
     count = 1.0
     for equation in reversed(program.eqns):
@@ -78,7 +80,7 @@ def _terms(equation: Any) -> float:
     inner = [roundings(p, list(p.outvars)) for p in map(opened, inner_programs(equation))]
     if inner:
         return max(inner) * repetitions(equation)
-    # an output that is smaller than what went in is a sum; a product contracts a dimension
+    # an output smaller than its inputs is a sum; a matrix product sums over a dimension
     contracted = contracted_size(equation)
     if contracted is not None:
         return float(contracted)
@@ -91,8 +93,8 @@ class Dtypes(NamedTuple):
     """The floating-point dtypes in a program.
 
     Attributes:
-        computed: of everything that depends on the floating-point inputs.
-        constants: of the numbers that do not, where they were rounded to them.
+        computed: the dtypes of all values that depend on the floating-point inputs.
+        constants: the dtypes to which constants were rounded.
     """
 
     computed: frozenset[Any]
@@ -100,7 +102,7 @@ class Dtypes(NamedTuple):
 
 
 def dtypes_in(closed: Any) -> Dtypes:
-    """Return the dtypes of what flows through a closed program, and of its constants."""
+    """Return the dtypes of the values and of the constants in a closed program."""
     program = opened(closed)
     found = list(_dtypes(program, [_is_floating(v) for v in program.invars]))
     scalars = [_rounded_to(c) for c in closed.consts if np.ndim(c) == 0 and not is_key(c)]
@@ -117,7 +119,7 @@ def _dtypes(program: Any, depends: list[bool]) -> Iterator[tuple[Any, bool]]:
         yield from ((dtype, True) for dtype in rounded if dtype is not None)
         outputs = [v.aval.dtype for v in equation.outvars if _is_floating(v)]
         if not any(flags):
-            if name_of(equation) not in MOVES:  # computed from constants alone, in their dtype
+            if name_of(equation) not in MOVES:  # computed from constants alone
                 yield from ((dtype, True) for dtype in outputs)
             continue
         marked.update(equation.outvars)
@@ -128,10 +130,10 @@ def _dtypes(program: Any, depends: list[bool]) -> Iterator[tuple[Any, bool]]:
 
 
 def _rounded_to(number: Any) -> Any | None:
-    """Return the dtype that a constant was rounded to, None for one that is exact.
+    """Return the dtype to which a constant was rounded, None if it is exact.
 
-    Whole numbers are exact, and so are those of few bits. A float64 that is a float32 of many bits
-    was rounded to float32 before it came here.
+    Integers and numbers with few significant bits are taken to be exact. A float64 constant that is
+    exactly a float32 number with many significant bits was rounded to float32 earlier.
     """
     number = np.asarray(number)
     if number.ndim or not jnp.issubdtype(number.dtype, jnp.floating) or not np.isfinite(number):
@@ -146,7 +148,7 @@ def _rounded_to(number: Any) -> Any | None:
 
 
 def _has_bits(value: float, bits: int) -> bool:
-    """Whether a number is one of so many significant bits."""
+    """Whether a number has at most so many significant bits."""
     return (float(np.frexp(value)[0]) * 2**bits).is_integer()
 
 
@@ -156,5 +158,5 @@ def _is_floating(variable: Any) -> bool:
 
 
 def coarsest(dtypes: frozenset[Any]) -> float:
-    """Return the spacing at 1 of the coarsest of some dtypes, 0 for none."""
+    """Return the spacing at 1 of the coarsest of these dtypes, 0 if there are none."""
     return max(map(eps_of, dtypes), default=0.0)

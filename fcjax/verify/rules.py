@@ -1,7 +1,7 @@
-"""The same computation without its hand-written rules: an oracle for anything that contains them.
+"""Remove the hand-written rules from a computation, which gives an oracle for its gradient.
 
-`jax.grad` of a `jax.custom_vjp` function runs the rule that is in question. Taking the rules out
-leaves the plain forward computation, which JAX differentiates by itself.
+`jax.grad` of a `jax.custom_vjp` function calls the rule that is to be checked. Without its rules,
+only the plain forward computation is left, which JAX differentiates itself.
 """
 
 import functools
@@ -17,9 +17,9 @@ class RuleCall(NamedTuple):
     """A hand-written rule in a traced program.
 
     Attributes:
-        name: of the function that has the rule.
+        name: the name of the function that has the rule.
         source: file and line of its backward (or jvp) function.
-        arguments: dtype and shape of each argument, with its name where JAX knows it.
+        arguments: dtype and shape of each argument, with its name if JAX knows it.
     """
 
     name: str
@@ -28,26 +28,26 @@ class RuleCall(NamedTuple):
 
     @property
     def origin(self) -> tuple[str, str]:
-        """What tells one rule from another, wherever it is called."""
+        """Name and source, which identify the rule across its calls."""
         return self.name, self.source
 
 
 def without_rules(
     fun: Callable[..., Any], *, keep: Callable[[RuleCall], bool] = lambda call: False
 ) -> Callable[..., Any]:
-    """Return `fun` with every hand-written rule in it replaced by the function that it decorates.
+    """Return `fun` with every hand-written rule replaced by the function that it decorates.
 
-    The computation is traced, and rules are taken out wherever they stand: in `fun` itself, in what
-    it calls, and inside `jit`, `scan`, `cond`, `while_loop`, `checkpoint`, `vmap` and `shard_map`.
-    Values stay as they are; derivatives become JAX's own. A rule is a `jax.custom_vjp` or
-    `jax.custom_jvp`, in the form of `jax_custom_vjp3` too, or a primitive of
-    `jax.experimental.hijax`. Rules that belong to JAX itself, such as that of `jax.nn.relu`, stay:
-    a rule belongs to whoever wrote its backward (or jvp) function.
+    The computation is traced, and rules are removed everywhere: from `fun` itself, from the
+    functions it calls, and inside `jit`, `scan`, `cond`, `while_loop`, `checkpoint`, `vmap` and
+    `shard_map`. Values do not change; derivatives become those of JAX. A rule is a `jax.custom_vjp`
+    or `jax.custom_jvp`, also with the flag `jax_custom_vjp3`, or a primitive of
+    `jax.experimental.hijax`. The rules of JAX itself, such as that of `jax.nn.relu`, are kept. A
+    rule is JAX's own if its backward (or jvp) function was written in JAX.
 
     Args:
         fun: any function that JAX can trace. Arguments that are not arrays (names, functions,
-            Python numbers) are handed through as they are.
-        keep: says of a call of a rule whether it shall stay; by default none does.
+            Python numbers) are passed through unchanged.
+        keep: returns whether the rule of a `RuleCall` is kept; by default, none is.
 
     Returns:
         A function with the arguments and results of `fun`.
@@ -78,7 +78,7 @@ def without_rules(
 
 
 def rules_in(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[RuleCall, ...]:
-    """Return the calls of hand-written rules in `fun(*args, **kwargs)`, JAX's own left out.
+    """Return the calls of hand-written rules in `fun(*args, **kwargs)`, except JAX's own.
 
     >>> import jax.numpy as jnp
     >>> import fcjax
@@ -90,7 +90,7 @@ def rules_in(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[RuleCa
 
 
 def calls_in(program: Any) -> tuple[RuleCall, ...]:
-    """Return the calls of hand-written rules in a traced program, JAX's own left out."""
+    """Return the calls of hand-written rules in a traced program, except JAX's own."""
     calls = map(_call_in, equations_in(program))
     return tuple(call for call in calls if call is not None)
 
@@ -103,7 +103,7 @@ def _call_in(equation: Any) -> RuleCall | None:
 
 
 def _of_arrays(fun: Any, args: Any, kwargs: Any) -> tuple[Callable[..., Any], list[Any]]:
-    """Return the call as a function of its arrays alone, and these."""
+    """Return the call as a function of its arrays alone, and the arrays."""
     leaves, tree = jax.tree.flatten((args, kwargs))
     traced = [i for i, leaf in enumerate(leaves) if is_array(leaf)]
 

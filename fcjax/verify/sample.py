@@ -1,4 +1,4 @@
-"""A subject at one point: the numbers that the checks compare, and how far they may lie apart."""
+"""A subject at one point: the numbers that the checks compare, and their tolerances."""
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
@@ -7,20 +7,24 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from .hints import Scene
+from .hints import HintContext
 from .point import Leaves, Point
 from .precision import Precision, as_float64, eps_of, largest
 from .program import Refused
-from .rounding import PER_LOSS, explained
-from .subject import Pulled, Side, Subject
+from .rounding import PER_LOSS, rounding_error
+from .subject import Side, Subject, ValuesAndGrads
 
 Kinks = Mapping[str, Mapping[float, float]]
 
 
 class Sample:
-    """A subject at a point, with cotangents drawn from a seed.
+    """A subject at a point, with random cotangents from a seed.
 
-    Results at the point itself are computed once.
+    Results at the point itself are cached.
+
+    Attributes:
+        explicit_checks: whether the caller named the checks; expensive ones are then done too.
+        refuted: for each leaf that was decided, whether the function contradicts autodiff.
     """
 
     def __init__(
@@ -31,16 +35,16 @@ class Sample:
         seed: Sequence[int],
         *,
         kinks: Kinks | None = None,
-        chosen: bool = False,
+        explicit_checks: bool = False,
     ):
         self.fun, self.subject, self.point, self.seed = fun, subject, point, tuple(seed)
         self.kinks = kinks or {}
-        self.chosen = chosen  # the checks, by somebody: expensive ones are then done
+        self.explicit_checks = explicit_checks
         self._xs: dict[Precision, Leaves] = {}
         self._dys: dict[Precision, Leaves] = {}
-        self._pulled: dict[tuple[Side, Precision], Pulled] = {}
-        self._eager: Pulled | None = None
-        self.refuted: dict[int, bool] = {}  # leaves at which the function contradicts autodiff
+        self._results: dict[tuple[Side, Precision], ValuesAndGrads] = {}
+        self._eager: ValuesAndGrads | None = None
+        self.refuted: dict[int, bool] = {}
 
     # --- inputs ---------------------------------------------------------------------------------
 
@@ -51,25 +55,25 @@ class Sample:
 
     @property
     def count(self) -> int:
-        """How many leaves are differentiated by."""
+        """The number of differentiable leaves."""
         return self.subject.count
 
     def name(self, k: int) -> str:
-        """Return the name of the k-th of them."""
+        """Return the name of the k-th differentiable leaf."""
         return self.subject.names[k]
 
     def random(self, shape: tuple[int, ...], stream: int) -> np.ndarray:
-        """Return normal numbers, the same for the same stream of this sample."""
+        """Return normal random numbers; equal streams of this sample give equal numbers."""
         return np.random.default_rng([*self.seed, stream]).standard_normal(shape)
 
     def xs(self, precision: Precision) -> Leaves:
-        """Return the differentiable leaves."""
+        """Return the differentiable leaves in `precision`."""
         if precision not in self._xs:
             self._xs[precision] = self.point.cast(precision)
         return self._xs[precision]
 
     def dys(self, precision: Precision) -> Leaves:
-        """Return random cotangents that differ everywhere: uniform ones hide a wrong sum."""
+        """Return random cotangents: with equal entries, a wrong sum could go unnoticed."""
         if precision not in self._dys:
             shapes = [y.shape for y in self.subject.ys(Precision.OWN)]
             values = [self.random(shape, 7 + i) for i, shape in enumerate(shapes)]
@@ -77,45 +81,45 @@ class Sample:
         return self._dys[precision]
 
     def as_cotangents(self, values: Sequence[Any], precision: Precision) -> Leaves:
-        """Return arrays with the dtypes of the outputs."""
+        """Return `values` as arrays with the dtypes of the outputs."""
         ys = self.subject.ys(precision)
         with precision.context():
             pairs = zip(values, ys, strict=True)
             return tuple(jnp.asarray(np.asarray(v).astype(y.dtype)) for v, y in pairs)
 
     def moved(self, precision: Precision, k: int, values: Any) -> Leaves:
-        """Return the leaves with other values for the k-th."""
+        """Return the leaves with `values` in place of the k-th."""
         xs = self.xs(precision)
         with precision.context():
             return (*xs[:k], jnp.asarray(values, xs[k].dtype), *xs[k + 1 :])
 
     # --- results --------------------------------------------------------------------------------
 
-    def rule(self, precision: Precision, xs: Any = None, dys: Any = None) -> Pulled:
-        """Return values and gradients by the rule in question."""
-        return self._pull(self.subject.rule, precision, xs, dys)
+    def rule(self, precision: Precision, xs: Any = None, dys: Any = None) -> ValuesAndGrads:
+        """Return the values, and the gradients by the rule that is checked."""
+        return self._evaluate(self.subject.rule, precision, xs, dys)
 
-    def autodiff(self, precision: Precision, xs: Any = None, dys: Any = None) -> Pulled:
-        """Return values and gradients by JAX's autodiff of the reference."""
-        return self._pull(self.subject.plain, precision, xs, dys)
+    def autodiff(self, precision: Precision, xs: Any = None, dys: Any = None) -> ValuesAndGrads:
+        """Return the values, and the gradients by autodiff of the reference."""
+        return self._evaluate(self.subject.plain, precision, xs, dys)
 
-    def _pull(self, side: Side, precision: Precision, xs: Any, dys: Any) -> Pulled:
+    def _evaluate(self, side: Side, precision: Precision, xs: Any, dys: Any) -> ValuesAndGrads:
         here = xs is None and dys is None
-        if here and (side, precision) in self._pulled:
-            return self._pulled[side, precision]
+        if here and (side, precision) in self._results:
+            return self._results[side, precision]
         xs = self.xs(precision) if xs is None else xs
         dys = self.dys(precision) if dys is None else dys
-        pulled = side.pullback(precision, xs, dys)
+        result = side.pullback(precision, xs, dys)
         if here:
-            self._pulled[side, precision] = pulled
-        return pulled
+            self._results[side, precision] = result
+        return result
 
     def value(self, precision: Precision, xs: Leaves | None = None) -> tuple[Leaves, Leaves]:
-        """Return the outputs of the function when it is called without being differentiated."""
+        """Return the outputs of the function, evaluated without differentiation."""
         return self.subject.rule.value(precision, *(self.xs(precision) if xs is None else xs))
 
-    def eagerly(self) -> Pulled:
-        """Return values and gradients by the rule, operation by operation."""
+    def eagerly(self) -> ValuesAndGrads:
+        """Return values and gradients by the rule, evaluated operation by operation."""
         if self._eager is None:
             inputs = self.xs(Precision.OWN), self.dys(Precision.OWN)
             self._eager = self.subject.rule.pullback.eagerly(Precision.OWN, *inputs)
@@ -124,49 +128,49 @@ class Sample:
     # --- tolerances -----------------------------------------------------------------------------
 
     def allowed(self, k: int, want: Any, precision: Precision) -> float:
-        """Return the difference between two right k-th gradients that is explained."""
-        loss = self.loss(k)
+        """Return the tolerance for the k-th gradient."""
+        loss = self.precision_loss(k)
         if precision is Precision.FLOAT64:
-            # a cancellation may happen to lose little; that both do is less likely
-            loss = max(loss, self._lost(self.rule, k))
-        return self.explained(self.subject.eps(precision, k), k, want, loss)
+            # one of the two may lose few digits by chance, but rarely both
+            loss = max(loss, self._precision_loss(self.rule, k))
+        return self.allowed_for(self.subject.eps(precision, k), k, want, loss)
 
-    def explained(self, eps: float, k: int, want: Any, loss: float) -> float:
-        """Return the same for a dtype's eps: what rounding and the function's accuracy explain."""
+    def allowed_for(self, eps: float, k: int, want: Any, loss: float) -> float:
+        """Return the tolerance for the k-th gradient at a given eps and precision loss."""
         size = largest(want)
-        rounding = explained(eps, self.subject.roundings(k), size, loss)
+        rounding = rounding_error(eps, self.subject.roundings(k), size, loss)
         return rounding + PER_LOSS * self.subject.accuracy.of(size)
 
     def allowed_value(self, i: int, want: Any, precision: Precision) -> float:
-        """Return the difference between two right i-th outputs that is explained."""
+        """Return the tolerance for the i-th output."""
         size, roundings = largest(want), self.subject.roundings(i, value=True)
-        rounding = explained(self.subject.eps(precision), roundings, size, 0)
+        rounding = rounding_error(self.subject.eps(precision), roundings, size, 0)
         return rounding + self.subject.accuracy.of(size)
 
-    def loss(self, k: int) -> float:
-        """Return what autodiff of the reference loses in float32, in units of the float32 eps."""
-        return self._lost(self.autodiff, k)
+    def precision_loss(self, k: int) -> float:
+        """Return the float32 error of autodiff of the reference, in units of the float32 eps."""
+        return self._precision_loss(self.autodiff, k)
 
-    def _lost(self, way: Callable[[Precision], Pulled], k: int) -> float:
-        if not self.is_the_same_in(self.subject.narrow):
+    def _precision_loss(self, evaluate: Callable[[Precision], ValuesAndGrads], k: int) -> float:
+        if not self.agrees_in(self.subject.narrow):
             return 0.0
         try:
-            exact, lossy = way(Precision.FLOAT64), way(self.subject.narrow)
+            exact, lossy = evaluate(Precision.FLOAT64), evaluate(self.subject.narrow)
         except Refused:
             return 0.0
         with np.errstate(invalid="ignore"):
             loss = np.abs(as_float64(exact.dxs[k]) - as_float64(lossy.dxs[k]))
         return largest(loss) / eps_of("float32")
 
-    def is_the_same_in(self, precision: Precision) -> bool:
-        """Whether the reference computes the same as in float64, but for rounding.
+    def agrees_in(self, precision: Precision) -> bool:
+        """Whether the reference in `precision` equals that in float64 up to rounding.
 
-        A dropout mask, for one, may be drawn in the dtype of what it masks, and differ.
+        It may not: a dropout mask may be drawn in the dtype of the array that it masks, and differ.
         """
         if self.wide is not Precision.FLOAT64:
             return False
         if self.subject.may_not_end and precision is not Precision.OWN:
-            return False  # what a loop waits for may never be true in another dtype
+            return False  # in another dtype, the condition of a while_loop may never become false
         try:
             exact, rounded = self.autodiff(self.wide).ys, self.autodiff(precision).ys
         except Refused:
@@ -175,8 +179,8 @@ class Sample:
 
     # --- hints ----------------------------------------------------------------------------------
 
-    def scene(self, k: int, precision: Precision) -> Scene:
-        """Return what a wrong k-th gradient may resemble."""
+    def hint_context(self, k: int, precision: Precision) -> HintContext:
+        """Return the quantities to which a wrong k-th gradient may be related."""
         others: dict[str, Any] = {}
         with contextlib.suppress(Refused):
             right = self.autodiff(precision).dxs
@@ -185,10 +189,10 @@ class Sample:
         narrow = [name for name in narrow if eps_of(name) > self.subject.eps(precision)]
         cotangents = [as_float64(dy) for dy in self.dys(precision)]
         is_wide = precision is Precision.FLOAT64
-        return Scene(self._sizes(), cotangents, others, narrow if is_wide else ())
+        return HintContext(self._sizes(), cotangents, others, narrow if is_wide else ())
 
     def _sizes(self) -> dict[int, str]:
-        """Return what each number could count: examples first."""
+        """Return numbers that may occur as a factor, and what they count, likely ones first."""
         shapes = {self.name(k): x.shape for k, x in enumerate(self.point.xs)}
         sizes: dict[int, str] = {}
         for name, shape in shapes.items():
@@ -198,12 +202,12 @@ class Sample:
                 sizes.setdefault(int(np.prod(shape[:-1])), f"the number of rows of {name}")
         for name, shape in shapes.items():
             sizes.setdefault(int(np.prod(shape)), f"the number of entries of {name}")
-        sizes.setdefault(2, "what the derivative of a square brings")
+        sizes.setdefault(2, "the factor in the derivative of a square")
         return {size: what for size, what in sizes.items() if size > 1}
 
 
 def nearly_equal(rounded: Any, exact: Any) -> bool:
-    """Whether two outputs are the same but for rounding in a narrow dtype; NaN where both are."""
+    """Whether two outputs agree up to rounding in a narrow dtype; NaN equals NaN."""
     one, other = as_float64(rounded), as_float64(exact)
     with np.errstate(invalid="ignore"):
         near = np.abs(one - other) <= 0.1 * max(1e-3, largest(other))

@@ -1,4 +1,4 @@
-"""Differences of the function itself: in the middle, and on the two sides of a point."""
+"""Difference quotients of the function: central and one-sided."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -11,69 +11,69 @@ from .sample import Sample
 
 
 class Weights(NamedTuple):
-    """A cotangent that leaves out the entries where the function has no finite value.
+    """Cotangents that are 0 where the function is not finite.
 
     Attributes:
-        dys: the cotangents, 0 there.
-        terms: Σ |dy y|, which the rounding error of ⟨dy, f⟩ is relative to.
+        dys: the cotangents.
+        terms: Σ |dy y|; the rounding error of ⟨dy, f⟩ is relative to it.
         total: Σ |dy|.
-        spared: how many entries were left out.
+        excluded: the number of entries where the function is not finite.
     """
 
     dys: tuple[np.ndarray, ...]
     terms: float
     total: float
-    spared: int
+    excluded: int
 
 
 def weights_of(sample: Sample, precision: Precision) -> Weights:
-    """Return the sample's cotangents, as far as the function is finite."""
+    """Return the cotangents of the sample, with 0 where the function is not finite."""
     ys = [as_float64(y) for y in sample.value(precision)[0]]
     finite = [np.isfinite(y) for y in ys]
     dys = [as_float64(dy) * f for dy, f in zip(sample.dys(precision), finite, strict=True)]
-    terms = sum(
-        _sum_of_sizes(dy * np.where(f, y, 0)) for dy, y, f in zip(dys, ys, finite, strict=True)
-    )
-    total = sum(map(_sum_of_sizes, dys))
+    terms = sum(_sum_abs(dy * np.where(f, y, 0)) for dy, y, f in zip(dys, ys, finite, strict=True))
+    total = sum(map(_sum_abs, dys))
     return Weights(tuple(dys), terms, total, sum(int(np.sum(~f)) for f in finite))
 
 
-def _sum_of_sizes(array: Any) -> float:
+def _sum_abs(array: Any) -> float:
     """Return Σ |array|."""
     return float(np.sum(np.abs(array)))
 
 
 def weighted(sample: Sample, precision: Precision, xs: Leaves, weights: Weights) -> float:
-    """Return ⟨dy, f(xs)⟩ over the entries that have a weight."""
+    """Return ⟨dy, f(xs)⟩ over the entries where dy is not 0."""
     ys, _ = sample.value(precision, xs)
     with np.errstate(invalid="ignore"):
         pairs = zip(weights.dys, map(as_float64, ys), strict=True)
         return sum(float(np.sum(np.where(dy == 0, 0, dy * y))) for dy, y in pairs)
 
 
-class Moved(NamedTuple):
-    """The function along a direction u: differences, and the steps that were really made.
+class CentralDifference(NamedTuple):
+    """A central difference, and its direction.
 
-    The entries moved by the step are rounded in the argument's dtype; `steps` are what came of it.
+    Attributes:
+        quotient: the difference quotient.
+        steps: the direction after rounding: x ± h u is rounded to the dtype of x.
     """
 
-    difference: float
+    quotient: float
     steps: np.ndarray
 
 
-def central(
+def central_difference(
     sample: Sample, precision: Precision, k: int, u: np.ndarray, step: float, weights: Weights
-) -> Moved:
-    """Return ⟨dy, f(x + h u) − f(x − h u)⟩ / 2h, and the direction that it belongs to."""
+) -> CentralDifference:
+    """Return ⟨dy, f(x + h u) − f(x − h u)⟩ / 2h, and its direction."""
     x = np.asarray(sample.xs(precision)[k])
     ends = [(as_float64(x) + h * step * u).astype(x.dtype) for h in (1, -1)]
     values = [weighted(sample, precision, sample.moved(precision, k, end), weights) for end in ends]
     steps = (as_float64(ends[0]) - as_float64(ends[1])) / (2 * step)
-    return Moved((values[0] - values[1]) / (2 * step), steps)
+    return CentralDifference((values[0] - values[1]) / (2 * step), steps)
 
 
-class Sides(NamedTuple):
-    """The slopes on the two sides of a point, each None where it has no limit, and their error."""
+class OneSidedSlopes(NamedTuple):
+    """The one-sided slopes at a point, None where there is no limit, and their error."""
 
     left: float | None
     right: float | None
@@ -85,12 +85,12 @@ class Sides(NamedTuple):
         return self.left is not None and self.right is not None
 
     def differ(self, tolerance: float) -> bool:
-        """Whether there is a kink."""
+        """Whether the slopes differ, which makes the point a kink."""
         if self.left is None or self.right is None:
             return False
         return abs(self.left - self.right) > 2 * (self.error + tolerance)
 
-    def hold(self, slope: float, tolerance: float) -> bool:
+    def bracket(self, slope: float, tolerance: float) -> bool:
         """Whether a derivative lies between the slopes."""
         if self.left is None or self.right is None:
             return False
@@ -99,8 +99,8 @@ class Sides(NamedTuple):
         return low - slack <= slope <= high + slack
 
 
-def sides(sample: Sample, k: int, u: np.ndarray, weights: Weights) -> Sides:
-    """Return the slopes of ⟨dy, f⟩ on both sides of the k-th leaf, along u."""
+def one_sided_slopes(sample: Sample, k: int, u: np.ndarray, weights: Weights) -> OneSidedSlopes:
+    """Return the one-sided slopes of ⟨dy, f⟩ in the k-th leaf, along u."""
     precision = sample.wide
     rtol, atol = sample.subject.accuracy
     eps = sample.subject.computed_eps(precision)
@@ -110,19 +110,19 @@ def sides(sample: Sample, k: int, u: np.ndarray, weights: Weights) -> Sides:
 
     def slope(h: float) -> float:
         moved = (as_float64(x) + h * u).astype(x.dtype)
-        made = float(np.sum((as_float64(moved) - as_float64(x)) * u) / np.sum(u * u))
+        actual = float(np.sum((as_float64(moved) - as_float64(x)) * u) / np.sum(u * u))
         value = weighted(sample, precision, sample.moved(precision, k, moved), weights)
-        return (value - middle) / made
+        return (value - middle) / actual
 
     middle = weighted(sample, precision, sample.xs(precision), weights)
     noise = 64 * eps * max(weights.terms, weights.total) + 2 * rtol * weights.terms
     noise = (noise + 2 * atol * weights.total) / step
     left, right = (_limit([slope(s * h) for h in (step, step / 2)], noise) for s in (-1, 1))
-    return Sides(left, right, noise)
+    return OneSidedSlopes(left, right, noise)
 
 
 def _limit(slopes: Sequence[float], noise: float) -> float | None:
-    """Return the slope that two steps agree on, or None: a root has an ever steeper one."""
+    """Return the slope if two steps agree on it, else None: at a root, for one, it diverges."""
     wide, narrow = slopes
     if not np.isfinite(wide) or not np.isfinite(narrow):
         return None
@@ -130,12 +130,12 @@ def _limit(slopes: Sequence[float], noise: float) -> float | None:
 
 
 def step_of(sample: Sample, k: int, noise: float) -> float:
-    """Return the step that balances truncation, h², against the noise of the values over h."""
+    """Return the step h that balances the truncation error h² against the noise over h."""
     return noise ** (1 / 3) * (largest(sample.point.xs[k]) or 1.0)
 
 
 def unit(shape: tuple[int, ...], place: int) -> Any:
-    """Return the direction of one entry."""
+    """Return the unit vector of one entry."""
     u = np.zeros(shape)
     u.flat[place] = 1
     return u

@@ -1,4 +1,4 @@
-"""The function that is checked and the one that it is checked against, with what holds of both."""
+"""The function that is checked, its reference, and the facts that hold for both."""
 
 import functools
 from collections.abc import Callable
@@ -28,8 +28,14 @@ from .rules import RuleCall, calls_in, without_rules
 OfLeaves = Callable[..., tuple[Leaves, Leaves]]
 
 
-class Pulled(NamedTuple):
-    """Values and gradients: outputs y, the outputs without a gradient, and dx of each leaf."""
+class ValuesAndGrads(NamedTuple):
+    """Values and gradients of a function of leaves.
+
+    Attributes:
+        ys: the floating-point outputs.
+        others: the other outputs, which have no gradient.
+        dxs: the gradient of each differentiable leaf.
+    """
 
     ys: Leaves
     others: Leaves
@@ -37,19 +43,19 @@ class Pulled(NamedTuple):
 
 
 class Side:
-    """A function of leaves, and the programs that are made from it."""
+    """A function of leaves, and the compiled programs of its value and its pullback."""
 
     def __init__(self, function: OfLeaves, deadline: Deadline):
         self.function = function
         self.value: Program[tuple[Leaves, Leaves]] = Program(function, deadline)
-        self.pullback: Program[Pulled] = Program(pullback_of(function), deadline)
+        self.pullback: Program[ValuesAndGrads] = Program(pullback_of(function), deadline)
 
 
 class Subject:
-    """A rule, its reference, and a point that gives both their form.
+    """A rule, its reference, and a point that gives the form of their arguments.
 
-    What is found out here depends on the form alone: shapes, dtypes, and what is held. It serves
-    every point of that form.
+    All facts here depend only on that form (shapes, dtypes and constant leaves), so they hold for
+    every point of the same form.
     """
 
     def __init__(
@@ -70,13 +76,13 @@ class Subject:
 
     @classmethod
     def of(cls, fun: Any, reference: Any, point: Point, **options: Any) -> "Subject":
-        """Return the subject for a function; without a reference, its rules are taken out."""
+        """Return the subject for a function; the default reference is `fun` without its rules."""
         rule = point.on(fun)
         plain = without_rules(rule) if reference is None else point.on(reference)
         return cls(rule, plain, point, has_reference=reference is not None, **options)
 
     def with_rules_kept(self, keep: Callable[[RuleCall], bool]) -> "Subject":
-        """Return the subject in which all rules but some are taken out of the function."""
+        """Return the subject whose function keeps only the rules that `keep` selects."""
         rule = without_rules(self.rule.function, keep=keep)
         return Subject(
             rule,
@@ -88,7 +94,7 @@ class Subject:
         )
 
     def program(self, name: str, function: Callable[..., Any]) -> Program[Any]:
-        """Return the program of this name, made from `function` the first time."""
+        """Return the program with this name; the first call makes it from `function`."""
         if name not in self._programs:
             self._programs[name] = Program(function, self.deadline)
         return self._programs[name]
@@ -102,11 +108,11 @@ class Subject:
 
     @property
     def count(self) -> int:
-        """How many leaves are differentiated by."""
+        """The number of differentiable leaves."""
         return len(self.names)
 
     def ys(self, precision: Precision) -> tuple[Any, ...]:
-        """Return shapes and dtypes of the floating-point outputs."""
+        """Return the shapes and dtypes of the floating-point outputs."""
         if precision not in self._ys:
             self._ys[precision] = self.rule.value.shapes(precision, *self.point.types(precision))[0]
         return self._ys[precision]
@@ -116,7 +122,7 @@ class Subject:
         return side.pullback.trace(precision, *self._form_of_pullback(precision))
 
     def retraced(self) -> Any:
-        """Return the program of the rule's pullback, from a trace that is made now."""
+        """Trace the pullback of the rule again, without the cache, as a closed jaxpr."""
         inputs = self._form_of_pullback(Precision.OWN)
         return self.rule.pullback.trace_again(Precision.OWN, *inputs)
 
@@ -124,11 +130,11 @@ class Subject:
         dys = tuple(jax.ShapeDtypeStruct(y.shape, y.dtype) for y in self.ys(precision))
         return self.point.types(precision), dys
 
-    # --- what is in the function ---------------------------------------------------------------
+    # --- contents of the function --------------------------------------------------------------
 
     @functools.cached_property
     def refusal(self) -> Refused | None:
-        """Why JAX refuses to differentiate through the rule, if it does."""
+        """The error of JAX or of the user's code on differentiating the function, or None."""
         try:
             self.traced(self.rule, Precision.OWN)
         except Refused as refusal:
@@ -137,7 +143,7 @@ class Subject:
 
     @functools.cached_property
     def value_program(self) -> Any:
-        """The program of the function as it is called, not differentiated."""
+        """The program of the function without differentiation."""
         return self.rule.value.trace(Precision.OWN, *self.point.types(Precision.OWN))
 
     @functools.cached_property
@@ -147,7 +153,7 @@ class Subject:
 
     @property
     def has_oracle(self) -> bool:
-        """Whether there is another derivative than the one in question."""
+        """Whether there is a gradient that does not depend on the rule."""
         return self.has_reference or bool(self.calls)
 
     @functools.cached_property
@@ -157,70 +163,70 @@ class Subject:
 
     @property
     def size(self) -> int:
-        """How many operations the function and its pullback consist of, those in loops too."""
+        """The number of operations in the function and its pullback, those in loops included."""
         return len(self._equations)
 
     @functools.cached_property
     def uses_mesh(self) -> bool:
-        """Whether it communicates between devices, or says where arrays are."""
+        """Whether the function communicates between devices, or places arrays on them."""
         return any(name_of(equation) in MESH_PRIMITIVES for equation in self._equations)
 
     @functools.cached_property
     def is_batched_by_hand(self) -> bool:
-        """Whether something in it comes with a batching rule of its own."""
+        """Whether an operation in the function has a batching rule that is not JAX's."""
         return any(map(is_batched_by_hand, self._equations))
 
     @functools.cached_property
     def stops_gradients(self) -> bool:
-        """Whether the function says of some of its values that they have no derivative."""
+        """Whether the function contains `stop_gradient`."""
         return any(map(stops_gradient, equations_in(self.value_program)))
 
     @functools.cached_property
     def may_not_end(self) -> bool:
-        """Whether it loops until something is true, which elsewhere it may never be."""
+        """Whether the function has a `while_loop`, which may not terminate at other points."""
         return any(map(may_not_end, self._equations))
 
     @functools.cached_property
     def sees_zeros(self) -> bool:
-        """Whether a rule in it is told which arguments and outputs are not used."""
+        """Whether a rule in the function receives symbolic zeros."""
         rules = map(rule_in, equations_in(self.value_program))
         return any(rule is not None and rule.sees_zeros for rule in rules)
 
-    # --- in which dtypes -----------------------------------------------------------------------
+    # --- dtypes --------------------------------------------------------------------------------
 
     @functools.cached_property
     def wide(self) -> Precision:
-        """Float64 wherever the machine and the function have it, else the arguments' own dtypes."""
+        """Float64 if the backend and the function support it, else the dtypes of the arguments."""
         if jax.default_backend() == "tpu":
             return Precision.OWN
         try:
             self.traced(self.rule, Precision.FLOAT64)
         except Refused:
-            # in its own dtype the rule may well work: it is then checked there
+            # the rule may still work in the dtypes of the arguments
             return Precision.OWN
         return Precision.FLOAT64
 
     @property
     def narrow(self) -> Precision:
-        """Float32, in which autodiff of the reference shows what it loses."""
+        """Float32, the precision in which the precision loss of a gradient is measured."""
         own = {str(x.dtype) for x in self.point.xs}
         return Precision.OWN if own == {"float32"} else Precision.FLOAT32
 
     @functools.cached_property
     def own_eps(self) -> float:
-        """Spacing at 1 of the coarsest dtype among the differentiable leaves."""
+        """The spacing at 1 of the coarsest dtype among the differentiable leaves."""
         return max(eps_of(x.dtype) for x in self.point.xs)
 
     def computed_eps(self, precision: Precision) -> float:
-        """Spacing at 1 of the coarsest dtype that a computation passes through.
+        """Return the spacing at 1 of the coarsest dtype in the computation.
 
-        The reference says which these are. The rule itself may also compute in the dtypes that
-        the arguments had: in nothing coarser.
+        The dtypes are those of the reference. Dtypes that occur only in the rule count as well,
+        unless they are coarser than those of the arguments: then they are a mistake of the rule.
         """
         return self._eps[precision][0]
 
     def eps(self, precision: Precision, k: int | None = None) -> float:
-        """Return the same, that of the constants in it, or that of the k-th leaf: the coarsest."""
+        """Return the coarsest of `computed_eps`, the eps of constants and that of the k-th leaf."""
         of_leaf = 0.0 if k is None else eps_of(self.point.types(precision)[k].dtype)
         return max(*self._eps[precision], of_leaf)
 
@@ -239,7 +245,7 @@ class Subject:
         return computed, max(coarsest(of_plain.constants), coarsest(frozenset(finer[1])))
 
     def roundings(self, k: int, value: bool = False) -> float:
-        """How often the k-th gradient, or output, is rounded on its way."""
+        """Return the number of roundings in the k-th gradient, or in the k-th output."""
         return self._roundings[k, value]
 
     @functools.cached_property
@@ -249,7 +255,7 @@ class Subject:
     def _count(self, k: int, value: bool) -> float:
         try:
             program = opened(self.traced(self.plain, self.wide))
-        except Refused:  # no autodiff of the reference: the rule's own program then counts
+        except Refused:  # without autodiff of the reference, count the roundings of the rule
             program = opened(self.traced(self.rule, self.wide))
         outputs = program.outvars
         chosen = outputs[: len(self.ys(Precision.OWN))] if value else outputs[-self.count :]
@@ -257,7 +263,7 @@ class Subject:
 
 
 class _Memo(dict[Any, Any]):
-    """A dict that makes what is missing."""
+    """A dict that computes missing values."""
 
     def __init__(self, make: Callable[[Any], Any]):
         super().__init__()
@@ -268,16 +274,16 @@ class _Memo(dict[Any, Any]):
         return self[key]
 
 
-def pullback_of(function: OfLeaves) -> Callable[[Leaves, Leaves], Pulled]:
-    """Return the program that maps (xs, dys) to values and gradients."""
+def pullback_of(function: OfLeaves) -> Callable[[Leaves, Leaves], ValuesAndGrads]:
+    """Return the function that maps (xs, dys) to values and gradients."""
 
-    def pullback(xs: tuple[Array, ...], dys: tuple[Array, ...]) -> Pulled:
+    def pullback(xs: tuple[Array, ...], dys: tuple[Array, ...]) -> ValuesAndGrads:
         ys, pull, others = jax.vjp(function, *xs, has_aux=True)
         dxs = pull(tuple(dys))
-        # a float0 cotangent of a floating-point argument says that there is no gradient: zeros
+        # a float0 cotangent of a floating-point argument means no gradient: replace it by zeros
         dxs = [
             jnp.zeros_like(x) if dx.dtype == float0 else dx for x, dx in zip(xs, dxs, strict=True)
         ]
-        return Pulled(ys, others, tuple(dxs))
+        return ValuesAndGrads(ys, others, tuple(dxs))
 
     return pullback

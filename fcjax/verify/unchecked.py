@@ -1,4 +1,4 @@
-"""What a report does not cover, in words."""
+"""What a report does not cover, and why a verdict is inconclusive."""
 
 import inspect
 from collections.abc import Iterable, Iterator, Sequence
@@ -27,36 +27,38 @@ from .sample import Sample
 
 
 def not_covered(sample: Sample, results: Sequence[CheckResult]) -> tuple[str, ...]:
-    """Return a line for each thing that the results say nothing about."""
-    lines = [*_of_results(results), *_held(sample), *sample.point.captured.held, *_options(sample)]
+    """Return a line for everything that the results do not cover."""
+    lines = [*_unjudged(results), *_constants(sample), *sample.point.captured.fixed]
+    lines += _options(sample)
     if sample.subject.refusal is None:
         lines += [*_rules(sample), *_branches(sample), *_zeros(sample)]
     return tuple(dict.fromkeys(lines))
 
 
 UNJUDGED = {
-    "vjp": "where autodiff has no finite number",
-    "finite_differences": "where the function has no finite value or no slope",
+    "vjp": "where autodiff is not finite",
+    "finite_differences": "where the function is not finite or has no slope",
 }
 
 
-def _of_results(results: Iterable[CheckResult]) -> Iterator[str]:
-    """Yield the entries without an oracle."""
+def _unjudged(results: Iterable[CheckResult]) -> Iterator[str]:
+    """Yield the entries that have no oracle."""
     for result in results:
         if result.unjudged and result.name in UNJUDGED:
             entries = "1 entry" if result.unjudged == 1 else f"{result.unjudged} entries"
             yield f"{entries} of {result.argument}, {UNJUDGED[result.name]} ({result.name})"
 
 
-def _held(sample: Sample) -> Iterator[str]:
-    """Numbers that were passed as Python numbers: the gradient by them is not asked for."""
+def _constants(sample: Sample) -> Iterator[str]:
+    """Yield the Python numbers among the arguments, which are not differentiable leaves."""
     for name, leaf in zip(sample.point.names, sample.point.leaves, strict=True):
         if isinstance(leaf, float):
-            yield f"{name} = {leaf}: held; jnp.asarray({leaf}) is differentiated by"
+            note = f"pass jnp.asarray({leaf}) to check its gradient"
+            yield f"{name} = {leaf} is kept constant; {note}"
 
 
 def _options(sample: Sample) -> Iterator[str]:
-    """Arguments that were left at their defaults."""
+    """Yield the arguments that were left at their defaults."""
     try:
         bound = inspect.signature(sample.fun).bind(*sample.point.call[0], **sample.point.call[1])
     except (TypeError, ValueError):
@@ -69,11 +71,11 @@ def _options(sample: Sample) -> Iterator[str]:
 
 def _rules(sample: Sample) -> Iterator[str]:
     if not sample.subject.calls and not sample.subject.has_reference:
-        yield "there is no hand-written rule in the function: the gradient is JAX's own"
+        yield "the function has no hand-written rule: its gradient is JAX's own"
 
 
 def _branches(sample: Sample) -> Iterator[str]:
-    """Branches that were not taken at these arguments."""
+    """Yield the branches that were not taken at this point."""
     program = sample.subject.value_program
     inlined = inline_calls(program, lambda equation, _: _is_call(equation))
     outer = [e for e in opened(inlined).eqns if branch_index(e) is not None]
@@ -83,15 +85,16 @@ def _branches(sample: Sample) -> Iterator[str]:
         yield _branch_line(equation, f"branch {', '.join(map(str, others))} was not taken")
     inner = sum(branch_index(e) is not None for e in equations_in(inlined)) - len(outer)
     if inner:
-        yield f"{inner} cond or switch inside of a loop or a branch: some may have been left out"
+        note = "a branch may not have been taken"
+        yield f"{inner} cond or switch inside a loop or a branch: {note}"
 
 
 def _zeros(sample: Sample) -> Iterator[str]:
-    """Yield the arguments whose gradient is zero here: a wrong factor does not show."""
-    gradients = _gradients(sample)
+    """Yield the arguments whose gradient is zero here, which hides a wrong factor."""
+    gradients = _outputs_and_gradients(sample)
     for k, gradient in enumerate(gradients[1:] if gradients else ()):
         if np.size(gradient) and not np.any(as_float64(gradient)):
-            yield f"the gradient of {sample.name(k)} anywhere else: here it is zero"
+            yield f"the gradient of {sample.name(k)} at other points: at this point it is zero"
 
 
 def _is_call(equation: Any) -> bool:
@@ -117,12 +120,12 @@ def _branch_line(equation: Any, what: str) -> str:
 def doubts(
     sample: Sample, results: Sequence[CheckResult], value_checks: set[str]
 ) -> tuple[str, ...]:
-    """Return why the verdict cannot be "right": gradients that were compared with nothing."""
+    """Return why the verdict cannot be "right": gradients that were not compared."""
     if sample.subject.refusal is not None:
         return (f"the function could not be differentiated: {sample.subject.refusal}",)
-    gradients = _gradients(sample)
-    if gradients is not None and gradients[0].size and not _has_number(gradients[0]):
-        return ("the function has no finite value here, so that no gradient means anything",)
+    gradients = _outputs_and_gradients(sample)
+    if gradients is not None and gradients[0].size and not _has_finite_entry(gradients[0]):
+        return ("the function has no finite value here, so its gradient is meaningless",)
     if not any(map(np.size, sample.point.xs)):
         return ("the arguments have no elements",)
     compared = {
@@ -130,18 +133,18 @@ def doubts(
         for r in results
         if r.name in value_checks and r.compared and r.status in ("passed", "expected", "failed")
     }
-    lines = [f"{missed}: nothing was compared" for missed in sample.point.captured.missed]
+    lines = [f"{missed}: its gradient was not compared" for missed in sample.point.captured.missed]
     for k, x in enumerate(sample.point.xs):
         name = sample.name(k)
         if np.size(x) and name not in compared:
             lines.append(_doubt(name, results, value_checks))
-        elif gradients is not None and _is_drowned(sample, gradients[1 + k]):
-            lines.append(f"rtol and atol are as large as the gradient of {name}")
+        elif gradients is not None and _is_within_tolerance(sample, gradients[1 + k]):
+            lines.append(f"rtol and atol are too large for the gradient of {name}")
     return tuple(lines)
 
 
-def _gradients(sample: Sample) -> list[Any] | None:
-    """Return all outputs in one array, and then the gradients; None if they are not known."""
+def _outputs_and_gradients(sample: Sample) -> list[Any] | None:
+    """Return all outputs in one array, followed by the gradients; None if they are unknown."""
     try:
         found = sample.rule(sample.wide)
     except (Refused, TimeUp):
@@ -150,7 +153,8 @@ def _gradients(sample: Sample) -> list[Any] | None:
     return [np.concatenate(outputs) if outputs else np.zeros(0), *found.dxs]
 
 
-def _is_drowned(sample: Sample, gradient: Any) -> bool:
+def _is_within_tolerance(sample: Sample, gradient: Any) -> bool:
+    """Whether rtol and atol allow an error of half the gradient or more."""
     size = largest(gradient)
     return size > 0 and PER_LOSS * sample.subject.accuracy.of(size) > size / 2
 
@@ -162,12 +166,10 @@ def _doubt(name: str, results: Sequence[CheckResult], value_checks: set[str]) ->
     if not ran:
         reasons.append(f"none of {', '.join(sorted(value_checks))} was chosen")
     if not reasons:
-        reasons.append(
-            "the comparisons that ran are too uncertain, or of numbers that are not finite"
-        )
-    return f"the gradient of {name} was compared with nothing ({'; '.join(reasons)})"
+        reasons.append("the comparisons are too uncertain, or their numbers are not finite")
+    return f"the gradient of {name} was not compared with an oracle ({'; '.join(reasons)})"
 
 
-def _has_number(y: Any) -> bool:
+def _has_finite_entry(y: Any) -> bool:
     """Whether an array has a finite entry."""
     return bool(np.any(np.isfinite(as_float64(y))))

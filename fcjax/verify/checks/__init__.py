@@ -1,3 +1,3 @@
-"""The checks, each by itself; `CHECKS` names them in the order in which they run."""
+"""The checks; `CHECKS` maps their names to them, in the order in which they run."""
 
 from ._registry import CHECKS as CHECKS

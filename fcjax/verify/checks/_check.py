@@ -1,4 +1,4 @@
-"""What a check is: how it runs, what it needs, and what its results are evidence of."""
+"""The definition of a check: its function, its requirements, and the kind of its evidence."""
 
 import dataclasses
 from collections.abc import Callable, Iterator
@@ -11,12 +11,12 @@ from ..precision import Precision
 from ..report import CheckResult
 from ..sample import Sample
 
-# Of the gradient's values, by an oracle; of its form; or of what JAX's transformations make of it.
+# Evidence of the values of a gradient, from an oracle; of its form; or of its transformations.
 Evidence = Literal["value", "form", "transform"]
 
 
 class Need(NamedTuple):
-    """A condition on a sample, and what to say where it does not hold."""
+    """A condition on a sample, and the message if it does not hold."""
 
     is_met: Callable[[Sample], bool]
     otherwise: str
@@ -24,14 +24,14 @@ class Need(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Check:
-    """One check.
+    """A check.
 
     Attributes:
-        run: yields the results for a sample. Its name is that of the check.
-        evidence: what its results are evidence of. A verdict needs "value" for every argument.
-        needs: without these it is skipped.
-        follows_vjp: whether a gradient that is wrong on purpose may fail it too.
-        counts: whether its failures make the rule wrong; otherwise they are noted.
+        run: yields the results for a sample. Its name is the name of the check.
+        evidence: what the results are evidence of. A verdict needs "value" for every argument.
+        needs: conditions without which the check is skipped.
+        follows_vjp: whether a failure expected of `vjp` is also expected of this check.
+        counts: whether a failure makes the rule wrong; otherwise its status is "noted".
     """
 
     run: Callable[[Sample], Iterator[CheckResult]]
@@ -46,35 +46,35 @@ class Check:
         return self.run.__name__
 
     def unmet(self, sample: Sample) -> str | None:
-        """Return why the check cannot be done, or None."""
+        """Return why the check does not apply to a sample, or None."""
         return next((need.otherwise for need in self.needs if not need.is_met(sample)), None)
 
 
 ORACLE = Need(
     lambda sample: sample.subject.has_oracle,
-    "no hand-written rule was found in it: there is nothing to compare with",
+    "no hand-written rule was found, so there is nothing to compare with",
 )
 FLOAT64 = Need(
     lambda sample: sample.wide is Precision.FLOAT64,
-    "the function does not take float64, which would be the oracle",
+    "the function does not support float64, in which the oracle is computed",
 )
 SEVERAL_DEVICES = Need(
     lambda sample: len(jax.devices()) > 1,
-    "one device; jax.config.update('jax_num_cpu_devices', 2) simulates more",
+    "there is only one device; jax.config.update('jax_num_cpu_devices', 2) simulates more",
 )
 ENDS = Need(
-    lambda sample: sample.chosen or not sample.subject.may_not_end,
-    "a while_loop in it may not end far out; checks=['finite'] tries",
+    lambda sample: sample.explicit_checks or not sample.subject.may_not_end,
+    "a while_loop may not terminate far from 0; checks=['finite'] checks it anyway",
 )
 ELEMENTS = Need(
     lambda sample: all(map(np.size, sample.point.xs)),
-    "an argument has no elements: XLA may abort the process over its second derivative",
+    "an argument has no elements, and XLA may abort the process at its second derivative",
 )
 SYMBOLIC_ZEROS = Need(
     lambda sample: sample.subject.sees_zeros,
-    "no rule in it is told which arguments and outputs are not used",
+    "no rule in the function uses symbolic zeros",
 )
 SEVERAL_PARTS = Need(
     lambda sample: sample.count + len(sample.subject.ys(Precision.OWN)) > 2,
-    "it has one argument and one output",
+    "the function has one argument and one output",
 )

@@ -1,4 +1,4 @@
-"""Every check by its name, in the order in which they run."""
+"""All checks by name, in the order in which they run."""
 
 from ..sample import Sample
 from ._check import (
@@ -24,9 +24,9 @@ from .transforms import jit, scan, second_order
 from .values import primal, vjp
 
 
-def _is_asked_for_or_meant(sample: Sample) -> bool:
-    """A rule for one device may ignore the others; one that uses a mesh may not."""
-    return sample.chosen or sample.subject.uses_mesh
+def _is_for_several_devices(sample: Sample) -> bool:
+    """Whether a rule must be right on several devices: if it uses a mesh, or on request."""
+    return sample.explicit_checks or sample.subject.uses_mesh
 
 
 CHECKS: dict[str, Check] = {
@@ -51,6 +51,6 @@ CHECKS: dict[str, Check] = {
         Check(jit, "transform"),
         Check(scan, "transform"),
         Check(determinism, "form"),
-        Check(sharding, "transform", (SEVERAL_DEVICES,), counts=_is_asked_for_or_meant),
+        Check(sharding, "transform", (SEVERAL_DEVICES,), counts=_is_for_several_devices),
     )
 }

@@ -1,4 +1,4 @@
-"""Gradients against central differences: an oracle that knows nothing of derivatives."""
+"""Compare gradients with central differences, an oracle that uses no derivatives."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -6,39 +6,46 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..arbiter import MOST
+from ..arbiter import MAX_ENTRIES
 from ..precision import Precision, as_float64
 from ..program import Skip
 from ..report import CheckResult
 from ..sample import Sample
-from ..slopes import Weights, central, sides, step_of, unit, weights_of
+from ..slopes import (
+    Weights,
+    central_difference,
+    one_sided_slopes,
+    step_of,
+    unit,
+    weights_of,
+)
 
-# Above the coarsest of these, a difference quotient is all rounding error.
-RESOLVED = 1e-6
-COORDINATES = 64  # arguments of at most that size are moved along each coordinate
-DIRECTIONS = 16  # larger ones along that many random directions,
-LARGE = 2**17  # and still larger ones along one
-# A quotient that is uncertain by more than this part of the gradient's size is no evidence: it
-# would not tell a gradient from half of it.
-TELLING = 0.25
+# With a coarser eps, a difference quotient consists of rounding error.
+MAX_EPS = 1e-6
+COORDINATES = 64  # arguments of at most this size are moved along each coordinate,
+DIRECTIONS = 16  # larger ones along this many random directions,
+LARGE = 2**17  # and those above this size along one
+# A quotient is evidence if its uncertainty is at most this fraction of the gradient: with more, it
+# could not distinguish a gradient from half of it.
+MAX_UNCERTAINTY = 0.25
 
 
 def finite_differences(sample: Sample) -> Iterator[CheckResult]:
-    """Each argument's gradient equals central differences of the function, in float64."""
+    """Each gradient equals central differences of the function, in float64."""
     precision = sample.wide
-    if sample.subject.computed_eps(precision) > RESOLVED:
+    if sample.subject.computed_eps(precision) > MAX_EPS:
         raise Skip("the function rounds to a dtype too coarse for differences")
     weights = weights_of(sample, precision)
     full = sample.rule(precision).dxs
     dxs = full
-    if weights.spared:  # outputs without a value have no part in the gradient either
+    if weights.excluded:  # exclude the outputs that are not finite from the gradient too
         dxs = sample.rule(precision, dys=sample.as_cotangents(weights.dys, precision)).dxs
     for k, (dx, whole) in enumerate(zip(map(as_float64, dxs), map(as_float64, full), strict=True)):
         yield _compared(sample, k, dx, np.asarray(dx != whole), precision, weights)
 
 
 class _Quotients(NamedTuple):
-    """Of each direction: the slope by the rule and by differences, and how far they may differ."""
+    """The slopes along each direction, by the rule and by differences, and their tolerances."""
 
     got: np.ndarray
     want: np.ndarray
@@ -46,12 +53,12 @@ class _Quotients(NamedTuple):
 
     @property
     def are_usable(self) -> np.ndarray:
-        """Where the differences are numbers."""
+        """A mask of the directions whose differences are finite."""
         return np.isfinite(self.want) & np.isfinite(self.tolerance)
 
     @property
     def excess(self) -> np.ndarray:
-        """The difference as a multiple of what is tolerated, 0 where there is none to judge."""
+        """The errors as multiples of their tolerances, 0 where a difference is not finite."""
         with np.errstate(invalid="ignore"):
             excess = np.abs(self.got - self.want) / np.maximum(self.tolerance, 1e-300)
         excess = np.where(np.isnan(excess), np.inf, excess)
@@ -66,11 +73,14 @@ def _compared(
     precision: Precision,
     weights: Weights,
 ) -> CheckResult:
-    """Compare the gradient of the k-th leaf; where it is only a part, that counts as unjudged."""
+    """Compare the gradient of the k-th leaf.
+
+    Entries in `is_part` sum over some of the outputs only, the finite ones; they count as unjudged.
+    """
     name = sample.name(k)
     if not dx.size:
         return CheckResult("finite_differences", "skipped", name, message="no elements")
-    usable = np.isfinite(dx) if weights.spared else np.ones(dx.shape, bool)
+    usable = np.isfinite(dx) if weights.excluded else np.ones(dx.shape, bool)
     directions = [np.asarray(u * usable) for u in _directions(sample, k)]
     found = _quotients(sample, k, np.where(usable, dx, 0), directions, precision, weights)
     judged = found.are_usable & np.array([bool(np.any(u)) for u in directions])
@@ -78,27 +88,27 @@ def _compared(
         why = "the function is not finite around the point"
         return CheckResult("finite_differences", "skipped", name, message=why)
     excess = found.excess
-    for row in np.flatnonzero(excess > 1)[:MOST]:
-        # at a kink or a singular point only the two sides tell
-        slopes = sides(sample, k, directions[row], weights)
-        near = float(found.tolerance[row])
+    for row in np.flatnonzero(excess > 1)[:MAX_ENTRIES]:
+        # at a kink or a singular point, only one-sided slopes are meaningful
+        slopes = one_sided_slopes(sample, k, directions[row], weights)
+        tolerance = float(found.tolerance[row])
         judged[row] = slopes.are_known
-        is_kink = slopes.differ(near) and slopes.hold(float(found.got[row]), near)
+        is_kink = slopes.differ(tolerance) and slopes.bracket(float(found.got[row]), tolerance)
         if is_kink or not slopes.are_known:
             excess[row] = 0
     size = max(np.max(np.abs(found.want[judged]), initial=0.0), weights.terms / dx.size)
-    is_telling = found.tolerance <= TELLING * size if size else judged
+    is_evidence = found.tolerance <= MAX_UNCERTAINTY * size if size else judged
     is_coordinate = len(directions) == dx.size
     whole = judged & ~is_part.ravel() if is_coordinate else judged
     return dataclasses.replace(
         _worst(name, found, excess, dx.shape if is_coordinate else ()),
-        compared=int(np.sum(is_telling & whole)),
+        compared=int(np.sum(is_evidence & whole)),
         unjudged=int(np.sum(~whole if is_coordinate else is_part)),
     )
 
 
 def _worst(name: str, found: _Quotients, excess: np.ndarray, shape: tuple[int, ...]) -> CheckResult:
-    """Return the result for the direction with the largest excess, which has an index if any."""
+    """Return the result for the direction with the largest excess."""
     row = int(np.argmax(excess))
     got, want = float(found.got[row]), float(found.want[row])
     error = abs(got - want)
@@ -128,15 +138,17 @@ def _quotients(
     step = step_of(sample, k, max(eps, rtol))
     allowed = sample.allowed(k, dx, precision)
     got, want, tolerance = [], [], []
-    # what the values are good to, over the step
+    # the error of the values, divided by the step
     noise = (256 * eps + 2 * rtol) * weights.terms / step + 2 * atol * weights.total / step
     for u in directions:
-        whole, half = (central(sample, precision, k, u, h, weights) for h in (step, step / 2))
-        slopes = [float(np.sum(dx * moved.steps)) for moved in (whole, half)]
+        whole, half = (
+            central_difference(sample, precision, k, u, h, weights) for h in (step, step / 2)
+        )
+        slopes = [float(np.sum(dx * difference.steps)) for difference in (whole, half)]
         got.append(slopes[1])
-        want.append(half.difference)
-        # what the step itself does; where a kink is straddled it is large
-        curved = (whole.difference - slopes[0]) - (half.difference - slopes[1])
+        want.append(half.quotient)
+        # the truncation error of the step, which is large across a kink
+        curved = (whole.quotient - slopes[0]) - (half.quotient - slopes[1])
         tolerance.append(4 * abs(curved) + noise + allowed * float(np.sqrt(np.sum(u * u))))
     return _Quotients(np.array(got), np.array(want), np.array(tolerance))
 

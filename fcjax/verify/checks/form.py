@@ -1,4 +1,4 @@
-"""The form of what the backward rule returns: tree, shapes, dtypes, integers, equal bits."""
+"""The form of the cotangents: tree, shapes, dtypes, those of integers, and equal bits."""
 
 import inspect
 from collections.abc import Iterator
@@ -31,12 +31,14 @@ def structure(sample: Sample) -> Iterator[CheckResult]:
     """The backward rule returns one cotangent for each argument, with its tree and shape."""
     refusal = sample.subject.refusal
     if refusal is not None:
-        yield _refused(sample, refusal)
+        yield _explained(sample, refusal)
         return
     for k, (x, got) in enumerate(_cotangent_types(sample)):
         if x.shape != got.shape:
-            said = f"cotangent of shape {list(got.shape)} for shape {list(x.shape)}"
-            yield CheckResult("structure", "failed", sample.name(k), message=said)
+            message = (
+                f"a cotangent of shape {list(got.shape)} for an argument of shape {list(x.shape)}"
+            )
+            yield CheckResult("structure", "failed", sample.name(k), message=message)
     yield CheckResult("structure", "passed")
 
 
@@ -46,31 +48,33 @@ def _cotangent_types(sample: Sample) -> list[tuple[Any, Any]]:
     return list(zip(sample.point.xs, types, strict=True))
 
 
-def _refused(sample: Sample, refusal: Refused) -> CheckResult:
-    """Return what JAX's refusal to differentiate through the rule means."""
-    if says_no_reverse_mode(refusal.text):  # of the function around the rules: no rule can help it
-        return CheckResult("structure", "skipped", message=f"nothing to judge: {refusal}")
+def _explained(sample: Sample, refusal: Refused) -> CheckResult:
+    """Return the result for a function that cannot be differentiated, with the reason."""
+    if says_no_reverse_mode(refusal.text):  # not the fault of a rule
+        message = f"the function has no gradient in reverse mode: {refusal}"
+        return CheckResult("structure", "skipped", message=message)
     try:
         sample.eagerly()
     except Refused:
         if not _can_be_called(sample):
-            return CheckResult("structure", "skipped", message=f"it cannot be called: {refusal}")
+            message = f"the function cannot be called: {refusal}"
+            return CheckResult("structure", "skipped", message=message)
     else:
-        return CheckResult("jit", "failed", message=f"runs outside of jit only: {refusal}")
+        return CheckResult("jit", "failed", message=f"works only outside jit: {refusal}")
     name = argument_in(sample, refusal.text)
     if says_closed_over(refusal.text):
         return CheckResult("structure", "failed", name, message=LEAK)
     wrong = wrong_cotangent(refusal.text)
     if wrong is None:
         return CheckResult("structure", "failed", name, message=str(refusal))
-    said = f"a cotangent {wrong.got} for an argument {wrong.want}"
+    message = f"a cotangent {wrong.got} for an argument {wrong.want}"
     is_longer = wrong.got_shape != wrong.want_shape and wrong.got_shape.endswith(wrong.want_shape)
     hint = UNSUMMED if is_longer else None
-    return CheckResult("structure", "failed", name, message=said, hint=hint)
+    return CheckResult("structure", "failed", name, message=message, hint=hint)
 
 
 def _can_be_called(sample: Sample) -> bool:
-    """Whether the function runs when it is not differentiated."""
+    """Whether the function can be called without being differentiated."""
     try:
         sample.subject.rule.value.eagerly(Precision.OWN, *sample.xs(Precision.OWN))
     except Refused:
@@ -79,7 +83,7 @@ def _can_be_called(sample: Sample) -> bool:
 
 
 def argument_in(sample: Sample, message: str) -> str | None:
-    """Return the argument that an error of JAX speaks of, if any."""
+    """Return the argument that an error message of JAX mentions, or None."""
     place, bare = output_path(message), bare_rule(sample)
     if place is None or bare is None or place[0] >= len(bare.names):
         return None
@@ -87,20 +91,20 @@ def argument_in(sample: Sample, message: str) -> str | None:
 
 
 def dtype(sample: Sample) -> Iterator[CheckResult]:
-    """Each cotangent has the dtype of its primal; JAX accepts others, and fails later."""
+    """Each cotangent has the dtype of its primal. JAX accepts others and fails later."""
     for k, (x, got) in enumerate(_cotangent_types(sample)):
         same = x.dtype == got.dtype
-        said = None if same else f"a {got.dtype} cotangent for a {x.dtype} argument"
-        yield CheckResult("dtype", "passed" if same else "failed", sample.name(k), message=said)
+        message = None if same else f"a {got.dtype} cotangent for a {x.dtype} argument"
+        yield CheckResult("dtype", "passed" if same else "failed", sample.name(k), message=message)
 
 
 class BareRule(NamedTuple):
-    """The `jax.custom_vjp` that the function itself is, and how it is called.
+    """A function that is itself a `jax.custom_vjp`, and its arguments.
 
     Attributes:
-        halves: its parts.
-        arguments: all of them, defaults included.
-        names: of those that it has cotangents for.
+        halves: its forward and backward functions.
+        arguments: all arguments, defaults included.
+        names: the names of the arguments that have a cotangent.
     """
 
     halves: Halves
@@ -109,7 +113,7 @@ class BareRule(NamedTuple):
 
 
 def bare_rule(sample: Sample) -> BareRule | None:
-    """Return the rule that the function itself is, or None."""
+    """Return the rule if the function itself is a `jax.custom_vjp`, else None."""
     halves = halves_of(sample.fun)
     if halves is None:
         return None
@@ -119,32 +123,32 @@ def bare_rule(sample: Sample) -> BareRule | None:
     names = tuple(f"args[{i}]" for i in range(len(bound.args)))
     if len(bound.arguments) == len(bound.args):
         names = tuple(bound.arguments)
-    kept = tuple(name for i, name in enumerate(names) if i not in halves.static)
-    return BareRule(halves, bound.args, kept)
+    differentiable = tuple(name for i, name in enumerate(names) if i not in halves.static)
+    return BareRule(halves, bound.args, differentiable)
 
 
 def integers(sample: Sample) -> Iterator[CheckResult]:
-    """Integer, boolean and key arguments get no gradient: None, float0 or zeros."""
+    """The cotangent of an integer, a boolean or a key is None, float0 or zeros."""
     bare = bare_rule(sample)
     if bare is None:
-        raise Skip("the function itself is not a jax.custom_vjp: JAX drops such cotangents unseen")
+        raise Skip("the function itself is not a jax.custom_vjp; JAX drops such cotangents")
     if bare.halves.sees_zeros:
-        raise Skip("rules with symbolic zeros are called by JAX only")
+        raise Skip("only JAX can call a rule with symbolic zeros")
     static = bare.halves.static
     primals = [arg for i, arg in enumerate(bare.arguments) if i not in static]
-    held = [i for i, primal in enumerate(primals) if _is_held(primal)]
-    if not held:
+    nondifferentiable = [i for i, primal in enumerate(primals) if _is_nondifferentiable(primal)]
+    if not nondifferentiable:
         raise Skip("no argument is an integer, a boolean or a key")
     cotangents = _raw_cotangents(bare, sample)
-    for i in held:
+    for i in nondifferentiable:
         nonzero = any(map(_is_nonzero, jax.tree.leaves(cotangents[i])))
-        said = "a nonzero cotangent, which JAX drops: no gradient is there" if nonzero else None
+        message = "a nonzero cotangent, which JAX drops: there is no gradient" if nonzero else None
         status = "failed" if nonzero else "passed"
-        yield CheckResult("integers", status, bare.names[i], message=said)
+        yield CheckResult("integers", status, bare.names[i], message=message)
 
 
-def _is_held(primal: Any) -> bool:
-    """Whether an argument consists of arrays without derivatives."""
+def _is_nondifferentiable(primal: Any) -> bool:
+    """Whether an argument contains arrays, none of which is differentiable."""
     leaves = [leaf for leaf in jax.tree.leaves(primal) if is_array(leaf)]
     return bool(leaves) and not any(jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in leaves)
 
@@ -155,18 +159,18 @@ def _is_nonzero(cotangent: Any) -> bool:
 
 
 def _raw_cotangents(bare: BareRule, sample: Sample) -> tuple[Any, ...]:
-    """Run the two halves of a rule by hand, without JAX between them."""
+    """Call the forward and the backward function of a rule directly, without JAX."""
     halves = bare.halves
-    fixed = [bare.arguments[i] for i in halves.static]
+    static = [bare.arguments[i] for i in halves.static]
     with user_code(), Precision.OWN.context():
-        y, kept = call(halves.forward, *bare.arguments)
+        y, residuals = call(halves.forward, *bare.arguments)
         leaves, tree = jax.tree.flatten(y)
-        cotangents = tree.unflatten(_drawn(sample, leaves))
-        return tuple(call(halves.backward, *fixed, kept, cotangents))
+        cotangents = tree.unflatten(_random_cotangents(sample, leaves))
+        return tuple(call(halves.backward, *static, residuals, cotangents))
 
 
-def _drawn(sample: Sample, outputs: list[Any]) -> Iterator[Any]:
-    """Yield a cotangent for each output; a complex one was counted as two parts."""
+def _random_cotangents(sample: Sample, outputs: list[Any]) -> Iterator[Any]:
+    """Yield a cotangent for each output; a complex one is built from two real ones."""
     dys = iter(sample.dys(Precision.OWN))
     for y in outputs:
         dtype = jnp.asarray(y).dtype
@@ -179,24 +183,24 @@ def _drawn(sample: Sample, outputs: list[Any]) -> Iterator[Any]:
 
 
 def determinism(sample: Sample) -> Iterator[CheckResult]:
-    """Called twice, the program gives equal bits; traced twice, the rule gives equal programs."""
+    """Two calls return equal bits, and two traces the same program or equal bits."""
     own = Precision.OWN
     inputs = sample.xs(own), sample.dys(own)
     one = sample.rule(own).dxs
     two = sample.rule(own, *inputs).dxs
-    retraced = _of_two_traces(sample)
+    retraced = _gradients_of_two_traces(sample)
     for k in range(sample.count):
-        said = None
+        message = None
         if not same_bits(one[k], two[k]):
-            said = "two calls of the compiled program differ"
+            message = "two calls of the compiled program differ"
         elif retraced and not all(same_bits(one[k], dxs[k]) for dxs in retraced):
-            said = "traced again, the rule is another program: something outside of it has changed"
-        status = "failed" if said else "passed"
-        yield CheckResult("determinism", status, sample.name(k), message=said)
+            message = "traced again, the rule gives another program: it depends on outside state"
+        status = "failed" if message else "passed"
+        yield CheckResult("determinism", status, sample.name(k), message=message)
 
 
-def _of_two_traces(sample: Sample) -> list[Any]:
-    """Return the gradients of the first trace and of a new one, where their programs differ."""
+def _gradients_of_two_traces(sample: Sample) -> list[Any]:
+    """Return the gradients of the first trace and of a new one if their programs differ."""
     own, subject = Precision.OWN, sample.subject
     first, second = subject.traced(subject.rule, own), subject.retraced()
     same = str(first) == str(second) and len(first.consts) == len(second.consts)

@@ -1,4 +1,4 @@
-"""The rule under `vmap`: its values and its gradients, over every part by itself and together."""
+"""The rule under `vmap`: values and gradients, mapped over each part and over all parts."""
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping
@@ -10,64 +10,71 @@ import numpy as np
 
 from ..._jax import says_unimplemented
 from ..compare import compare
-from ..precision import FACTORS, as_float64, times
+from ..precision import FACTORS, as_float64, scaled
 from ..program import Refused
 from ..report import CheckResult
 from ..sample import Sample
-from ..subject import Pulled, Side, pullback_of
+from ..subject import Side, ValuesAndGrads, pullback_of
 from .linear import worst
 
-# What can be mapped: ("x", k) is the k-th differentiable leaf, ("held", i) another array among the
-# leaves, ("dy", 0) the cotangent.
+# A part of a call that can be mapped over: ("x", k) is the k-th differentiable leaf, ("dy", 0) the
+# cotangent, and ("constant", i) the i-th leaf, if it is an array but not differentiable.
 Part = tuple[str, int]
 Values = dict[Part, Any]
 
 COTANGENT: Part = ("dy", 0)
 FIRST, LAST = 0, -1
-# Operations up to which each part is mapped alone, even if JAX's own batching rules do it all.
+# With at most this many operations, each part is also mapped alone, even if all batching rules are
+# those of JAX.
 SMALL = 200
 
 
 class Mapped(NamedTuple):
-    """Which parts are mapped over, along which axis, and whether the map is differentiated."""
+    """One way to apply `vmap`.
+
+    Attributes:
+        parts: the parts that are mapped over.
+        axis: the axis that is mapped over.
+        is_grad_of_vmap: whether to take the gradient of `vmap`, instead of `vmap` of the gradient.
+    """
 
     parts: tuple[Part, ...]
     axis: int = FIRST
-    inside: bool = False  # the gradient of the map, instead of the map of the gradient
+    is_grad_of_vmap: bool = False
 
     def label(self, sample: Sample) -> str:
-        """Say it in words."""
+        """Return a description for the report."""
         names = " and ".join(_name(sample, part) for part in self.parts)
         axis = "" if self.axis == FIRST else ", along the last axis"
-        return f"{'the gradient of the map' if self.inside else 'mapped'} over {names}{axis}"
+        return f"{'the gradient of vmap' if self.is_grad_of_vmap else 'vmap'} over {names}{axis}"
 
 
 def vmap(sample: Sample) -> Iterator[CheckResult]:
-    """Mapped over each part of the call, it gives what it gives one example at a time.
+    """Under `vmap`, the rule gives the results of separate calls.
 
-    Parts are the arguments and the cotangent, each alone and all at once; of a long program, all at
-    once. If something in the function has a batching rule of its own, they are also mapped in pairs
-    and along the last axis.
+    `vmap` maps over all arguments and the cotangent at once, and in short programs over each alone.
+    If an operation in the function has a batching rule that is not JAX's, `vmap` also maps over
+    each alone, over pairs, and along the last axis.
     """
     mappings = list(_mappings(sample))
-    together = _all(sample, mappings)
+    together = _evaluate_all(sample, mappings)
     for mapping in mappings:
         yield _result(sample, mapping, together.get(mapping))
 
 
 def _mappings(sample: Sample) -> Iterator[Mapped]:
     xs: list[Part] = [("x", k) for k in range(sample.count)]
-    others: list[Part] = [("held", i) for i in sample.point.arrays if i not in sample.point.wrt]
+    others: list[Part] = [("constant", i) for i in sample.point.arrays if i not in sample.point.wrt]
     parts = [*xs, *others, COTANGENT]
     if sample.subject.is_batched_by_hand or sample.subject.size <= SMALL:
         yield from (Mapped((part,)) for part in parts)
     yield Mapped(tuple(parts))
-    yield Mapped(tuple(parts), inside=True)
+    yield Mapped(tuple(parts), is_grad_of_vmap=True)
     if not sample.subject.is_batched_by_hand:
         return
     yield from (Mapped(pair) for pair in itertools.combinations(parts, 2) if len(parts) > 2)
-    yield from (Mapped((part,), LAST) for part in parts if part[0] != "held")
-    yield from (Mapped((part,), inside=True) for part in xs)
+    yield from (Mapped((part,), LAST) for part in parts if part[0] != "constant")
+    yield from (Mapped((part,), is_grad_of_vmap=True) for part in xs)
     yield Mapped((*xs, COTANGENT), LAST)
 
 
@@ -82,13 +89,13 @@ def _name(sample: Sample, part: Part) -> str:
 
 
 def _versions(sample: Sample, part: Part) -> list[Any]:
-    """Return three versions of a part."""
+    """Return the values of a part in each of the stacked calls."""
     kind, number = part
     precision = sample.wide
     with precision.context():
         if kind == "x":
             x = sample.xs(precision)[number]
-            return [jnp.asarray(times(x, factor)) for factor in FACTORS]
+            return [jnp.asarray(scaled(x, factor)) for factor in FACTORS]
         if kind == "dy":
             ys = sample.subject.ys(precision)
             return [
@@ -124,38 +131,38 @@ def _stacks(sample: Sample, mapping: Mapped) -> Values:
 # --- the programs ---------------------------------------------------------------------------------
 
 
-def _pulled(side: Side, values: Values) -> Pulled:
+def _values_and_grads(side: Side, values: Values) -> ValuesAndGrads:
     """Return values and gradients for one version of each part."""
-    xs, held = _arguments(values)
-    return pullback_of(lambda *xs: side.function(*xs, held=held))(xs, values[COTANGENT])
+    xs, constants = _arguments(values)
+    return pullback_of(lambda *xs: side.function(*xs, constants=constants))(xs, values[COTANGENT])
 
 
 def _arguments(values: Values) -> tuple[tuple[Any, ...], Mapping[int, Any]]:
     xs = sorted((part, x) for part, x in values.items() if part[0] == "x")
-    held = {number: v for (kind, number), v in values.items() if kind == "held"}
-    return tuple(x for _, x in xs), held
+    constants = {number: v for (kind, number), v in values.items() if kind == "constant"}
+    return tuple(x for _, x in xs), constants
 
 
 def _mapped(side: Side, mapping: Mapped) -> Callable[[Values, Values], Any]:
-    """Return the program of a mapping: (ys, dxs) from the base values and the stacked ones."""
+    """Return the function that maps base values and stacked values to (ys, dxs)."""
 
     def program(base: Values, stacks: Values) -> tuple[Any, Any]:
         values = {**base, **stacks}
         axes = {part: _axes(values[part], mapping) if part in stacks else None for part in values}
         if mapping.parts == (COTANGENT,):
-            return _map_of_pullback(side, values, axes[COTANGENT])
-        if not mapping.inside:
-            pulled = jax.vmap(lambda v: _pulled(side, v), in_axes=(axes,))(values)
-            return pulled.ys, pulled.dxs
-        return _gradient_of_map(side, values, axes)
+            return _vmap_of_pullback(side, values, axes[COTANGENT])
+        if not mapping.is_grad_of_vmap:
+            result = jax.vmap(lambda v: _values_and_grads(side, v), in_axes=(axes,))(values)
+            return result.ys, result.dxs
+        return _grad_of_vmap(side, values, axes)
 
     return program
 
 
-def _map_of_pullback(side: Side, values: Values, axes: Any) -> tuple[Any, Any]:
-    """Map the pullback alone, as `jax.jacrev` does; the values are those of one call."""
-    xs, held = _arguments(values)
-    ys, pull, _ = jax.vjp(lambda *xs: side.function(*xs, held=held), *xs, has_aux=True)
+def _vmap_of_pullback(side: Side, values: Values, axes: Any) -> tuple[Any, Any]:
+    """Map the pullback alone, as `jax.jacrev` does, and repeat the values of the one call."""
+    xs, constants = _arguments(values)
+    ys, pull, _ = jax.vjp(lambda *xs: side.function(*xs, constants=constants), *xs, has_aux=True)
     return jax.tree.map(lambda y: jnp.stack([y] * len(FACTORS)), ys), jax.vmap(pull, (axes,))(
         values[COTANGENT]
     )
@@ -165,18 +172,19 @@ def _axes(stack: Any, mapping: Mapped) -> Any:
     return jax.tree.map(lambda leaf: mapping.axis if leaf.ndim > 1 else FIRST, stack)
 
 
-def _gradient_of_map(side: Side, values: Values, axes: Mapping[Part, Any]) -> tuple[Any, Any]:
-    xs, held = _arguments(values)
+def _grad_of_vmap(side: Side, values: Values, axes: Mapping[Part, Any]) -> tuple[Any, Any]:
+    xs, constants = _arguments(values)
     of_xs = tuple(axes["x", k] for k in range(len(xs)))
-    of_held = {i: axes["held", i] for i in held}
+    of_constants = {i: axes["constant", i] for i in constants}
 
-    def one(xs: Any, held: Any) -> Any:
-        return side.function(*xs, held=held)[0]
+    def one(xs: Any, constants: Any) -> Any:
+        return side.function(*xs, constants=constants)[0]
 
-    def values_of_map(*xs: Any) -> Any:
-        return jax.vmap(one, in_axes=(of_xs, of_held), axis_size=len(FACTORS))(xs, held)
+    def mapped(*xs: Any) -> Any:
+        in_axes = (of_xs, of_constants)
+        return jax.vmap(one, in_axes=in_axes, axis_size=len(FACTORS))(xs, constants)
 
-    ys, pull = jax.vjp(values_of_map, *xs)
+    ys, pull = jax.vjp(mapped, *xs)
     dys = values[COTANGENT]
     if axes[COTANGENT] is None:
         dys = jax.tree.map(lambda dy, y: jnp.broadcast_to(dy, y.shape), dys, ys)
@@ -185,8 +193,8 @@ def _gradient_of_map(side: Side, values: Values, axes: Mapping[Part, Any]) -> tu
     return ys, pull(dys)
 
 
-def _all(sample: Sample, mappings: list[Mapped]) -> Mapping[Mapped, Any]:
-    """Return the results of all mappings: one program for all is half the work of one for each."""
+def _evaluate_all(sample: Sample, mappings: list[Mapped]) -> Mapping[Mapped, Any]:
+    """Return the results of all mappings from one program, which halves the compile time."""
     functions = [_mapped(sample.subject.rule, mapping) for mapping in mappings]
 
     def together(base: Values, stacks: list[Values]) -> list[Any]:
@@ -200,7 +208,7 @@ def _all(sample: Sample, mappings: list[Mapped]) -> Mapping[Mapped, Any]:
     return dict(zip(mappings, found, strict=True))
 
 
-# --- what they are compared with ------------------------------------------------------------------
+# --- comparison -----------------------------------------------------------------------------------
 
 
 def _result(sample: Sample, mapping: Mapped, got: Any) -> CheckResult:
@@ -208,34 +216,34 @@ def _result(sample: Sample, mapping: Mapped, got: Any) -> CheckResult:
     name = None if mapping.parts[0] == COTANGENT else name
     label = mapping.label(sample)
     try:
-        got = got or _run(sample, sample.subject.rule, mapping)
+        got = got or _evaluate(sample, sample.subject.rule, mapping)
     except Refused as refusal:
-        said = f"{label}: {refusal}"
-        # the backend's limit, or that of a primitive which is not meant to be mapped
+        message = f"{label}: {refusal}"
+        # a limit of the backend, or a primitive that cannot be mapped
         if says_unimplemented(refusal.text) or isinstance(refusal.error, NotImplementedError):
-            return CheckResult("vmap", "skipped", name, message=said)
+            return CheckResult("vmap", "skipped", name, message=message)
         if _reference_can(sample, mapping):
-            return CheckResult("vmap", "failed", name, message=said)
-        said = f"the reference cannot be {label} either: {refusal}"
-        return CheckResult("vmap", "skipped", name, message=said)
+            return CheckResult("vmap", "failed", name, message=message)
+        message = f"{label} fails for the reference too: {refusal}"
+        return CheckResult("vmap", "skipped", name, message=message)
     return worst(list(_compared(sample, mapping, name, label, *got)))
 
 
-def _run(sample: Sample, side: Side, mapping: Mapped) -> Any:
+def _evaluate(sample: Sample, side: Side, mapping: Mapped) -> Any:
     which = "rule" if side is sample.subject.rule else "plain"
     program = sample.subject.program(f"vmap {which} {mapping}", _mapped(side, mapping))
     return program(sample.wide, _base(sample), _stacks(sample, mapping))
 
 
 def _reference_can(sample: Sample, mapping: Mapped) -> bool:
-    """Whether the reference runs mapped: differentiated, if it can be, or by itself."""
+    """Whether `vmap` of the reference works: of its gradient if it has one, else of its value."""
     plain = sample.subject.plain
     try:
         sample.autodiff(sample.wide)
     except Refused:
         return _value_can(sample, mapping)
     try:
-        _run(sample, plain, mapping)
+        _evaluate(sample, plain, mapping)
     except Refused:
         return False
     return True
@@ -247,8 +255,8 @@ def _value_can(sample: Sample, mapping: Mapped) -> bool:
         axes = {part: _axes(values[part], mapping) if part in stacks else None for part in values}
 
         def value(v: Values) -> Any:
-            xs, held = _arguments(v)
-            return sample.subject.plain.function(*xs, held=held)
+            xs, constants = _arguments(v)
+            return sample.subject.plain.function(*xs, constants=constants)
 
         return jax.vmap(value, in_axes=(axes,))(values)
 
@@ -264,38 +272,37 @@ def _value_can(sample: Sample, mapping: Mapped) -> bool:
 def _compared(
     sample: Sample, mapping: Mapped, name: str | None, label: str, ys: Any, dxs: Any
 ) -> Iterator[CheckResult]:
-    singles = _singles(sample, mapping)
+    singles = _separate_calls(sample, mapping)
     for i, got in enumerate(ys):
         want = np.stack([as_float64(one.ys[i]) for one in singles])
         tolerance = 4 * sample.allowed_value(i, want, sample.wide)
-        said = f"{label}: output {i}"
-        yield compare("vmap", name, got, want, tolerance, message=said)
+        message = f"{label}: output {i}"
+        yield compare("vmap", name, got, want, tolerance, message=message)
     for k, got in enumerate(dxs):
         each = [as_float64(one.dxs[k]) for one in singles]
         axis = _axis(each[0], mapping.axis)
         want = np.stack(each)
         tolerance = 4 * sample.allowed(k, want, sample.wide)
-        if mapping.inside and ("x", k) not in mapping.parts:
+        if mapping.is_grad_of_vmap and ("x", k) not in mapping.parts:
             want, tolerance = np.sum(want, axis=0), len(each) * tolerance
-        elif mapping.inside:
+        elif mapping.is_grad_of_vmap:
             want = np.stack(each, axis=axis)
-        said = f"{label}: the gradient of {sample.name(k)}"
-        yield compare(
-            "vmap", name, got, want, tolerance, scene=sample.scene(k, sample.wide), message=said
-        )
+        message = f"{label}: the gradient of {sample.name(k)}"
+        context = sample.hint_context(k, sample.wide)
+        yield compare("vmap", name, got, want, tolerance, context=context, message=message)
 
 
-def _singles(sample: Sample, mapping: Mapped) -> list[Pulled]:
-    """Return values and gradients of each version, one at a time."""
+def _separate_calls(sample: Sample, mapping: Mapped) -> list[ValuesAndGrads]:
+    """Return the values and gradients of each version, from separate calls."""
     versions = {part: _versions(sample, part) for part in mapping.parts}
     base, rule = _base(sample), sample.subject.rule
     singles = []
     for n in range(len(FACTORS)):
         values = {**base, **{part: several[n] for part, several in versions.items()}}
-        xs, held = _arguments(values)
-        if held:
-            held_of = "held " + ", ".join(map(str, sorted(held)))
-            program = sample.subject.program(held_of, lambda values: _pulled(rule, values))
+        xs, constants = _arguments(values)
+        if constants:
+            label = "constants " + ", ".join(map(str, sorted(constants)))
+            program = sample.subject.program(label, lambda values: _values_and_grads(rule, values))
             singles.append(program(sample.wide, values))
         else:
             singles.append(sample.rule(sample.wide, xs, values[COTANGENT]))

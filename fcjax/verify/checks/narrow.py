@@ -1,4 +1,4 @@
-"""Gradients in the dtypes that are used: the arguments' own, bfloat16 and float16."""
+"""Gradients in the dtypes of the arguments, in bfloat16 and in float16."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,35 +11,35 @@ from ..precision import Precision, as_float64, eps_of, largest
 from ..program import Refused, Skip
 from ..report import CheckResult
 from ..sample import Sample, nearly_equal
-from ..subject import Pulled
+from ..subject import ValuesAndGrads
 
-BESIDE = 1e-13  # a step off a kink, in float64
+STEP = 1e-13  # away from a kink, in float64
 
 
 def precision(sample: Sample) -> Iterator[CheckResult]:
-    """In the arguments' own dtypes, bfloat16 and float16, gradients are right to rounding.
+    """Gradients are right to rounding in the dtypes of the arguments, bfloat16 and float16.
 
-    The oracle is the float64 reference at the rounded values.
+    The oracle is the float64 reference at the rounded arguments.
     """
     own = {str(x.dtype) for x in sample.point.xs}
     precisions = [Precision.OWN] if own != {Precision.FLOAT64.value} else []
     narrow = (Precision.BFLOAT16, Precision.FLOAT16)
-    if sample.chosen or not sample.subject.may_not_end:
+    if sample.explicit_checks or not sample.subject.may_not_end:
         precisions += [narrower for narrower in narrow if own != {narrower.value}]
     done = [result for chosen in precisions for result in _in(sample, chosen)]
     if not done:
-        raise Skip("the function works in no other dtype")
+        raise Skip("the function supports no other dtype")
     yield from done
 
 
 def _in(sample: Sample, chosen: Precision) -> Iterator[CheckResult]:
     try:
         got, want = sample.rule(chosen), _right(sample, chosen)
-        is_another = _is_another(sample, chosen, got)
+        agrees = _agrees_with_float64(sample, chosen, got)
     except Refused:
-        return  # the function refuses the dtype, or the reference cannot be differentiated
-    if is_another:
-        return  # a mask that is drawn in this dtype, or overflow
+        return  # the function does not support the dtype, or the reference has no gradient
+    if not agrees:
+        return  # a dropout mask drawn in this dtype, or overflow
     label = "/".join(sorted({str(x.dtype) for x in sample.xs(chosen)}))
     for k, right in enumerate(want.dxs):
         result = _compared(sample, chosen, k, got.dxs[k], right, f"in {label}")
@@ -47,8 +47,8 @@ def _in(sample: Sample, chosen: Precision) -> Iterator[CheckResult]:
             yield result
 
 
-def _right(sample: Sample, chosen: Precision) -> Pulled:
-    """Return the float64 reference's results at the values as `chosen` rounds them."""
+def _right(sample: Sample, chosen: Precision) -> ValuesAndGrads:
+    """Return the results of the float64 reference at the arguments rounded to `chosen`."""
     xs = _widened(sample, chosen)
     return sample.autodiff(Precision.FLOAT64, xs, _cotangents(sample, chosen))
 
@@ -58,22 +58,23 @@ def _cotangents(sample: Sample, chosen: Precision) -> Any:
 
 
 def _widened(sample: Sample, chosen: Precision) -> Any:
-    """Return the rounded leaves in float64; captured arrays are what they are."""
+    """Return the leaves rounded to `chosen`, in float64; captured arrays are unchanged."""
     count = len(sample.point.wrt)
     xs = sample.xs(chosen)
     return (*Precision.FLOAT64.cast(xs[:count]), *xs[count:])
 
 
-def _is_another(sample: Sample, chosen: Precision, got: Pulled) -> bool:
-    """Whether the function, by rule or not, has other values in this dtype than in float64."""
+def _agrees_with_float64(sample: Sample, chosen: Precision, got: ValuesAndGrads) -> bool:
+    """Whether the values of the function in `chosen` equal those in float64 up to rounding."""
     exact = sample.rule(Precision.FLOAT64, _widened(sample, chosen), _cotangents(sample, chosen))
-    return not all(map(nearly_equal, got.ys, exact.ys))
+    return all(map(nearly_equal, got.ys, exact.ys))
 
 
 def _compared(
     sample: Sample, chosen: Precision, k: int, got: Any, right: Any, label: str
 ) -> CheckResult | None:
-    tolerance = sample.explained(sample.subject.eps(chosen, k), k, right, sample.loss(k))
+    eps = sample.subject.eps(chosen, k)
+    tolerance = sample.allowed_for(eps, k, right, sample.precision_loss(k))
     name, out = sample.name(k), undefined(got, right)
     result = compare("precision", name, got, right, tolerance, message=label, leave_out=out)
     if result.status == "passed":
@@ -81,14 +82,14 @@ def _compared(
     if _autodiff_is_no_better(sample, chosen, k, right, result):
         return None
     tolerance += 2 * _conditioning(sample, chosen, k, right)
-    near = _nearest_beside(sample, chosen, k, got, right)
-    return compare("precision", name, got, near, tolerance, message=label, leave_out=out)
+    nearest = _nearest_to(sample, chosen, k, got, right)
+    return compare("precision", name, got, nearest, tolerance, message=label, leave_out=out)
 
 
 def _conditioning(sample: Sample, chosen: Precision, k: int, right: Any) -> float:
-    """Return how far the k-th gradient moves when its leaf moves by a rounding error.
+    """Return how much the k-th gradient changes if its leaf changes by a rounding error.
 
-    A rule that is as good as this is right for a neighbour of the point.
+    A rule with an error of this size is exact at a neighbouring point.
     """
     exact = _widened(sample, chosen)
     x, eps = np.asarray(exact[k]), eps_of(sample.xs(chosen)[k].dtype)
@@ -101,15 +102,15 @@ def _conditioning(sample: Sample, chosen: Precision, k: int, right: Any) -> floa
         return largest(np.abs(as_float64(beside) - as_float64(right)))
 
 
-def _nearest_beside(sample: Sample, chosen: Precision, k: int, got: Any, want: Any) -> Any:
-    """Return what is next to `got` between the right answers here and on either side of here.
+def _nearest_to(sample: Sample, chosen: Precision, k: int, got: Any, want: Any) -> Any:
+    """Return the value nearest to `got` between the correct gradients here and on either side.
 
-    Numbers of few digits often lie on a kink, where autodiff of the reference takes what it likes.
+    Rounded numbers often lie on a kink, where the choice of autodiff of the reference is arbitrary.
     """
     wants = [as_float64(want)]
     random = np.random.default_rng(0)
     exact = _widened(sample, chosen)
-    steps = [BESIDE * random.uniform(-1, 1, x.shape) for x in exact]
+    steps = [STEP * random.uniform(-1, 1, x.shape) for x in exact]
     for sign in (-1, 1):
         with Precision.FLOAT64.context():
             xs = tuple(
@@ -126,7 +127,7 @@ def _nearest_beside(sample: Sample, chosen: Precision, k: int, got: Any, want: A
 def _autodiff_is_no_better(
     sample: Sample, chosen: Precision, k: int, exact: Any, result: CheckResult
 ) -> bool:
-    """Whether autodiff of the reference errs as much in this dtype."""
+    """Whether autodiff of the reference has an error of comparable size in this dtype."""
     try:
         plain = as_float64(sample.autodiff(chosen).dxs[k])
     except Refused:

@@ -1,7 +1,7 @@
-"""The rule when some of its results are not used, or some of its arguments not differentiated by.
+"""The rule with some outputs unused, or with some arguments not differentiated.
 
-JAX passes symbolic zeros to a rule that asks for them: for the cotangent of an output that nobody
-uses, and as the mark of an argument that is not perturbed.
+A rule with `symbolic_zeros=True` receives a symbolic zero as the cotangent of an unused output, and
+is told which arguments are not perturbed.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,12 +15,12 @@ from ..program import Refused, Skip
 from ..report import CheckResult
 from ..sample import Sample
 
-# Of a function with many outputs or arguments only the first are dropped in turn.
-MOST = 12
+# At most this many outputs, and as many arguments, are left out in turn.
+MAX_PARTS = 12
 
 
 class Use(NamedTuple):
-    """The outputs that are used and the arguments that are differentiated by."""
+    """The outputs that are used, and the differentiable leaves that are differentiated."""
 
     label: str
     outputs: tuple[int, ...]
@@ -28,19 +28,19 @@ class Use(NamedTuple):
 
 
 def partial_use(sample: Sample) -> Iterator[CheckResult]:
-    """Without each output, and without each argument in turn, and with one alone, it is right."""
+    """The gradients are right without each output or argument in turn, and with each alone."""
     uses = list(_uses(sample))
-    wanted = _all(sample, "plain", uses)
+    wanted = _gradients_of_all(sample, "plain", uses)
     if wanted is None:
-        raise Skip("JAX cannot differentiate the reference so")
-    found = _all(sample, "rule", uses)
+        raise Skip("JAX cannot differentiate the reference in this way")
+    found = _gradients_of_all(sample, "rule", uses)
     for number, (use, want) in enumerate(zip(uses, wanted, strict=True)):
         try:
-            got = found[number] if found else _one(sample, "rule", use)
+            got = found[number] if found else _gradients_of(sample, "rule", use)
         except Refused as refusal:
             name = sample.name(use.arguments[0]) if len(use.arguments) == 1 else None
-            said = f"{use.label}: {refusal}"
-            yield CheckResult("partial_use", "failed", name, message=said)
+            message = f"{use.label}: {refusal}"
+            yield CheckResult("partial_use", "failed", name, message=message)
             continue
         for k, one, right in zip(use.arguments, got, want, strict=True):
             tolerance, out = sample.allowed(k, right, sample.wide), undefined(one, right)
@@ -56,22 +56,22 @@ def partial_use(sample: Sample) -> Iterator[CheckResult]:
 
 
 def _uses(sample: Sample) -> Iterator[Use]:
-    """Yield the ways: each output dropped, each argument dropped, and each of them alone."""
+    """Yield the uses: without each output, without each argument, and with each of them alone."""
     ys = tuple(range(len(sample.subject.ys(sample.wide))))
     xs = tuple(range(sample.count))
-    for i in ys[: MOST if len(ys) > 1 else 0]:
+    for i in ys[: MAX_PARTS if len(ys) > 1 else 0]:
         yield Use(f"without output {i}", (*ys[:i], *ys[i + 1 :]), xs)
         if len(ys) > 2:
             yield Use(f"with output {i} alone", (i,), xs)
-    for k in xs[: MOST if len(xs) > 1 else 0]:
+    for k in xs[: MAX_PARTS if len(xs) > 1 else 0]:
         name = sample.name(k)
-        yield Use(f"with {name} not differentiated by", ys, (*xs[:k], *xs[k + 1 :]))
+        yield Use(f"without the gradient of {name}", ys, (*xs[:k], *xs[k + 1 :]))
         if len(xs) > 2:
-            yield Use(f"differentiated by {name} alone", ys, (k,))
+            yield Use(f"with the gradient of {name} alone", ys, (k,))
 
 
-def _all(sample: Sample, which: str, uses: list[Use]) -> list[Any] | None:
-    """Return the gradients of all uses from one program, or None if it is refused."""
+def _gradients_of_all(sample: Sample, which: str, uses: list[Use]) -> list[Any] | None:
+    """Return the gradients of all uses from one program, or None if the program fails."""
     f = getattr(sample.subject, which).function
     gradients = [_gradient(f, use) for use in uses]
 
@@ -85,7 +85,7 @@ def _all(sample: Sample, which: str, uses: list[Use]) -> list[Any] | None:
         return None
 
 
-def _one(sample: Sample, which: str, use: Use) -> Leaves:
+def _gradients_of(sample: Sample, which: str, use: Use) -> Leaves:
     f = getattr(sample.subject, which).function
     program = sample.subject.program(f"{which} {use.label}", _gradient(f, use))
     return program(sample.wide, sample.xs(sample.wide), sample.dys(sample.wide))

@@ -1,4 +1,4 @@
-"""The rule at points where mistakes hide: far out, at zero, and at kinks."""
+"""The rule at points where mistakes hide: far from zero, at zero, and at kinks."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,14 +11,14 @@ from ..program import Refused, Skip
 from ..report import CheckResult
 from ..sample import Sample
 from ..slopes import step_of
-from .differences import RESOLVED
+from .differences import MAX_EPS
 
 # exp overflows in float16 at 11, in float32 at 89 and in float64 at 710
 FAR = (12.0, 100.0, 800.0, 1e4)
 
 
 def finite(sample: Sample) -> Iterator[CheckResult]:
-    """Where function and derivative are finite, the rule is: at zero, and at ±12 … ±10⁴."""
+    """The rule is finite where the function and its derivative are: at zero and ±12 … ±10⁴."""
     for k in range(sample.count):
         yield next(_non_finite(sample, k), CheckResult("finite", "passed", sample.name(k)))
 
@@ -35,13 +35,13 @@ def _non_finite_at(
 ) -> Iterator[CheckResult]:
     x = as_float64(sample.point.xs[k])
     signs = np.where(x < 0, -1.0, 1.0) if sign is None else np.full(x.shape, sign)
-    # not all alike: a matrix of equal entries is singular
+    # unequal entries, because a matrix of equal entries is singular
     sizes = size * (1 + 0.1 * np.tanh(sample.random(x.shape, 60)))
     xs = sample.moved(precision, k, sizes * signs)
     try:
         by_rule = sample.rule(precision, xs)
     except Refused:
-        return  # the function refuses the point
+        return  # the function raises at this point
     if all(_finite(dx) for dx in by_rule.dxs) or not all(map(_finite, by_rule.ys)):
         return
     try:
@@ -53,7 +53,7 @@ def _non_finite_at(
         if bad.any():
             where = f"{'±' if sign is None else '-' if sign < 0 else ''}{size:g}"
             index = tuple(int(i) for i in np.argwhere(bad)[0])
-            said = f"not finite where {sample.name(k)} = {where} ({xs[k].dtype})"
+            message = f"not finite at {sample.name(k)} = {where} ({xs[k].dtype})"
             yield CheckResult(
                 "finite",
                 "failed",
@@ -63,7 +63,7 @@ def _non_finite_at(
                 want=float(as_float64(want)[index]),
                 max_abs=float("inf"),
                 tolerance=0.0,
-                message=said,
+                message=message,
             )
 
 
@@ -72,16 +72,16 @@ def _finite(array: Any) -> bool:
 
 
 def kinks(sample: Sample) -> Iterator[CheckResult]:
-    """At declared points an elementwise rule returns the declared derivative.
+    """At declared kinks, an elementwise rule returns the declared derivative.
 
-    At zero, where nothing is declared, a gradient lies between the slopes on the two sides.
+    At zero, if no derivative is declared there, it lies between the one-sided slopes.
     """
     names = [sample.name(k) for k in range(sample.count)]
     for name, declared in sample.kinks.items():
         for point, slope in declared.items():
             yield _declared(sample, names.index(name), point, slope)
     for k in range(sample.count):
-        may_loop = sample.subject.may_not_end and not sample.chosen
+        may_loop = sample.subject.may_not_end and not sample.explicit_checks
         if 0.0 not in sample.kinks.get(sample.name(k), {}) and not may_loop:
             yield from _between_slopes(sample, k)
 
@@ -89,16 +89,18 @@ def kinks(sample: Sample) -> Iterator[CheckResult]:
 def _declared(sample: Sample, k: int, point: float, slope: float) -> CheckResult:
     precision = sample.wide
     if not _is_elementwise(sample, k):
-        raise Skip("kinks are declared for elementwise functions, and this is not one")
+        raise Skip(
+            "kinks apply to elementwise functions only, and this function is not elementwise"
+        )
     xs = sample.moved(precision, k, np.full(sample.point.xs[k].shape, point))
     got, want = sample.rule(precision, xs).dxs[k], slope * as_float64(sample.dys(precision)[0])
-    said = f"at {sample.name(k)} = {point:g} the declared derivative is {slope:g}"
+    message = f"at {sample.name(k)} = {point:g} the declared derivative is {slope:g}"
     tolerance = sample.allowed(k, want, precision)
-    return compare("kinks", sample.name(k), got, want, tolerance, message=said)
+    return compare("kinks", sample.name(k), got, want, tolerance, message=message)
 
 
 def _is_elementwise(sample: Sample, k: int) -> bool:
-    """Whether each entry of the output follows the entry of the argument at its place alone."""
+    """Whether each entry of the output depends only on the same entry of the argument."""
     precision = sample.wide
     x, ys = as_float64(sample.xs(precision)[k]), sample.subject.ys(precision)
     if len(ys) != 1 or ys[0].shape != x.shape or x.size == 0:
@@ -120,10 +122,10 @@ def _values(sample: Sample, k: int, x: Any) -> np.ndarray:
 
 
 def _between_slopes(sample: Sample, k: int) -> Iterator[CheckResult]:
-    """Compare with one-sided differences at zero, where an elementwise function has a kink."""
+    """Compare with one-sided slopes at zero, if an elementwise function has a kink there."""
     precision, name = sample.wide, sample.name(k)
     eps = sample.subject.computed_eps(precision)
-    if eps > RESOLVED or not _is_elementwise(sample, k):
+    if eps > MAX_EPS or not _is_elementwise(sample, k):
         return
     zero, step = np.zeros(sample.point.xs[k].shape), step_of(sample, k, eps)
     middle = _values(sample, k, zero)
@@ -139,7 +141,9 @@ def _between_slopes(sample: Sample, k: int) -> Iterator[CheckResult]:
     low, high = np.minimum(near_left, near_right) - slack, np.maximum(near_left, near_right) + slack
     outside = kinked & ~((low <= got) & (got <= high))
     if not outside.any():
-        yield CheckResult("kinks", "passed", name, message="a kink at 0, its convention undeclared")
+        yield CheckResult(
+            "kinks", "passed", name, message="a kink at 0, with no declared derivative"
+        )
         return
     index = tuple(int(i) for i in np.argwhere(outside)[0])
     yield CheckResult(
@@ -151,7 +155,7 @@ def _between_slopes(sample: Sample, k: int) -> Iterator[CheckResult]:
         got=float(got[index]),
         want=float((near_left[index] + near_right[index]) / 2),
         tolerance=float(high[index] - low[index]) / 2,
-        message=f"at {name} = 0 the derivative is not between the slopes of the two sides",
+        message=f"at {name} = 0 the derivative does not lie between the one-sided slopes",
     )
 
 

@@ -1,4 +1,4 @@
-"""The rule on several devices, on every kind of mesh."""
+"""The rule on several devices, with every kind of mesh."""
 
 import dataclasses
 import functools
@@ -20,24 +20,27 @@ from .form import argument_in
 
 DEVICES = 2
 AXIS = "devices"
-MISSING_SUM = "the sum over devices, a psum, is missing for an argument that all of them hold"
-SUMMED_TWICE = "summed over devices twice: where nothing varies, the boundary of shard_map sums"
+MISSING_SUM = "the sum over devices (psum) is missing for a replicated argument"
+SUMMED_TWICE = (
+    "summed over devices twice: shard_map already sums the cotangent of a replicated input"
+)
 
 
 def sharding(sample: Sample) -> Iterator[CheckResult]:
-    """Split over devices, the rule gives what the reference gives split in the same way.
+    """Split over devices, the rule gives the gradients of the reference split in the same way.
 
-    The examples are the first axis of all arrays that share a length with which this is possible.
-    They are split, automatically, with explicit axis types, and by `shard_map` with its check of
-    varying values on and off; what the other arguments hold is on every device.
+    The examples are the first axis of every array whose first axis has a certain length: the first
+    length for which the reference can be split. The examples are split by automatic sharding, by
+    explicit axes, and by `shard_map` with `check_vma` on and off. The other arguments are
+    replicated.
     """
     split = _split(sample)
-    for name, way in WAYS.items():
-        yield from _compared(sample, name, way, split)
+    for name, evaluate in SHARDINGS.items():
+        yield from _compared(sample, name, evaluate, split)
 
 
 def _split(sample: Sample) -> list[bool]:
-    """Whether each leaf holds examples: the first length with which the reference runs split."""
+    """Return, for each leaf, whether it is split along its first axis."""
     shapes = [np.shape(leaf) if is_array(leaf) else () for leaf in sample.point.leaves]
     for size in dict.fromkeys(shape[0] for shape in shapes if shape and shape[0]):
         split = [bool(shape) and shape[0] == size for shape in shapes]
@@ -46,24 +49,24 @@ def _split(sample: Sample) -> list[bool]:
         except Refused:
             continue
         return split
-    raise Skip("the function runs with no axis of its arguments split over devices")
+    raise Skip("the function cannot be split over devices along the first axis of any argument")
 
 
 def _compared(
-    sample: Sample, name: str, way: Callable[..., Any], split: list[bool]
+    sample: Sample, name: str, evaluate: Callable[..., Any], split: list[bool]
 ) -> Iterator[CheckResult]:
     try:
-        want = way(sample, sample.subject.plain, split)
+        want = evaluate(sample, sample.subject.plain, split)
     except Refused as refusal:
-        said = f"{name}: the reference itself cannot run so: {refusal}"
-        yield CheckResult("sharding", "skipped", message=said)
+        message = f"{name} fails for the reference too: {refusal}"
+        yield CheckResult("sharding", "skipped", message=message)
         return
     try:
-        got = way(sample, sample.subject.rule, split)
+        got = evaluate(sample, sample.subject.rule, split)
     except Refused as refusal:
-        said, argument = f"{name}: {refusal}", argument_in(sample, refusal.text)
+        message, argument = f"{name}: {refusal}", argument_in(sample, refusal.text)
         hint = MISSING_SUM if says_axes_differ(refusal.text) else None
-        yield CheckResult("sharding", "failed", argument, message=said, hint=hint)
+        yield CheckResult("sharding", "failed", argument, message=message, hint=hint)
         return
     for k, (one, other) in enumerate(zip(got, want, strict=True)):
         tolerance = 4 * sample.allowed(k, other, sample.wide)
@@ -76,10 +79,10 @@ def _compared(
 def _failure(
     sample: Sample, k: int, result: CheckResult, got: np.ndarray, want: np.ndarray
 ) -> CheckResult:
-    """Add the likely cause; pass over what is wrong on one device too, for `vjp` says that."""
+    """Add the likely cause. Skip what is wrong on one device too, which `vjp` reports."""
     if not _is_right_on_one(sample, k):
-        said = "wrong on one device already"
-        return dataclasses.replace(result, status="skipped", message=said, got=None)
+        message = "the gradient is already wrong on one device"
+        return dataclasses.replace(result, status="skipped", message=message, got=None)
     for factor, hint in ((DEVICES, SUMMED_TWICE), (1 / DEVICES, MISSING_SUM)):
         if np.allclose(got, factor * want):
             result = dataclasses.replace(result, hint=hint)
@@ -88,7 +91,7 @@ def _failure(
 
 def _is_right_on_one(sample: Sample, k: int) -> bool:
     try:
-        one, right = (way(sample.wide).dxs[k] for way in (sample.rule, sample.autodiff))
+        one, right = (evaluate(sample.wide).dxs[k] for evaluate in (sample.rule, sample.autodiff))
     except Refused:
         return True
     error = largest(np.abs(as_float64(one) - as_float64(right)))
@@ -101,7 +104,7 @@ def _mesh(kind: AxisType) -> Any:
 
 
 def _enlarged(sample: Sample, split: list[bool]) -> list[Any]:
-    """Return the leaves with one copy of the examples for each device, each a little different."""
+    """Return the leaves with one scaled copy of the examples for each device."""
     leaves = list(sample.point.leaves)
     wrt = sample.point.wrt
     for i, x in zip(wrt, sample.xs(sample.wide)[: len(wrt)], strict=True):
@@ -136,14 +139,14 @@ def _on_mesh(sample: Sample, side: Side, split: list[bool], kind: AxisType) -> A
 
 
 def _on(sample: Sample, side: Side, leaves: list[Any]) -> tuple[Callable[..., Any], tuple]:
-    """Return the call at other leaves, as a function of the differentiable ones."""
+    """Return the call at other leaves as a function of the differentiable ones, and these."""
     wrt = sample.point.wrt
-    held = {i: leaf for i, leaf in enumerate(leaves) if i not in wrt}
-    return lambda *xs: side.function(*xs, held=held), tuple(leaves[i] for i in wrt)
+    constants = {i: leaf for i, leaf in enumerate(leaves) if i not in wrt}
+    return lambda *xs: side.function(*xs, constants=constants), tuple(leaves[i] for i in wrt)
 
 
 def _cotangents(f: Callable[..., Any], xs: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return cotangents that differ from entry to entry, placed as the outputs are."""
+    """Return cotangents that differ from entry to entry, with the sharding of the outputs."""
     ys = f(*xs)[0]
     return tuple(jax.numpy.cos(3 * jax.lax.stop_gradient(y)) for y in ys)
 
@@ -162,7 +165,7 @@ def _in_shard_map(sample: Sample, side: Side, split: list[bool], check_vma: bool
             for i, value in zip(arrays, values, strict=True):
                 filled[i] = value
             f, xs = _on(sample, side, filled)
-            # a new axis first, so that scalars can be told apart by device
+            # with a new first axis, so that each device returns its own scalars
             return tuple(y[None] for y in f(*xs)[0])
 
         mapped = jax.shard_map(
@@ -179,7 +182,7 @@ def _in_shard_map(sample: Sample, side: Side, split: list[bool], check_vma: bool
         return jax.jit(program)(tuple(leaves[i] for i in wrt))
 
 
-WAYS: dict[str, Callable[..., Any]] = {
+SHARDINGS: dict[str, Callable[..., Any]] = {
     "automatic sharding": functools.partial(_on_mesh, kind=AxisType.Auto),
     "explicit axes": functools.partial(_on_mesh, kind=AxisType.Explicit),
     "shard_map": functools.partial(_in_shard_map, check_vma=True),

@@ -1,4 +1,4 @@
-"""The rule under JAX's transformations: differentiated again, jitted, scanned."""
+"""The rule under transformations of JAX: second derivatives, `jit` and `scan`."""
 
 import dataclasses
 from collections.abc import Callable, Iterator
@@ -11,30 +11,30 @@ from jax import Array, lax
 
 from ..._jax import equations_in
 from ..compare import compare
-from ..precision import FACTORS, Precision, as_float64, eps_of, largest, times
+from ..precision import FACTORS, Precision, as_float64, eps_of, largest, scaled
 from ..program import Refused, Skip
 from ..report import CheckResult
 from ..sample import Sample
 from ..subject import OfLeaves, Side, pullback_of
 from .values import vjp
 
-# Each operation that runs by itself is a program to compile, at 30 ms and more.
-ONE_BY_ONE = 32
-Way = Callable[[Callable[..., Any], Any, Any], Any]
+# Evaluated one by one, each operation is a program to compile, which takes 30 ms or more.
+MAX_EAGER_OPERATIONS = 32
+Mode = Callable[[Callable[..., Any], Any, Any], Any]
 
 
 def second_order(sample: Sample) -> Iterator[CheckResult]:
     """The rule can be differentiated again: reverse over reverse and forward over reverse."""
     if any(result.status == "failed" for result in _first_order(sample)):
-        raise Skip("the first derivative is wrong already")
+        raise Skip("the first derivative is already wrong")
     right = _reference_product(sample)
-    ways = {"reverse over reverse": _reverse_again, "forward over reverse": _forward_again}
-    for name, way in ways.items():
+    modes = {"reverse over reverse": _reverse_again, "forward over reverse": _forward_again}
+    for name, mode in modes.items():
         try:
-            got = _hessian_product(sample, sample.subject.rule, way)
+            got = _hessian_product(sample, sample.subject.rule, mode)
         except Refused as refusal:
-            said = f"{name}: cannot be differentiated so: {refusal}"
-            yield CheckResult("second_order", "skipped", message=said)
+            message = f"the rule cannot be differentiated {name}: {refusal}"
+            yield CheckResult("second_order", "skipped", message=message)
             continue
         for k, (one, want) in enumerate(zip(got, right, strict=True)):
             size = max(largest(want), largest(sample.rule(sample.wide).dxs[k]))
@@ -43,7 +43,7 @@ def second_order(sample: Sample) -> Iterator[CheckResult]:
             result = compare(
                 "second_order", sample.name(k), one, want, tolerance, message=name, leave_out=out
             )
-            yield _explained(result)
+            yield _with_hint(result)
 
 
 def _first_order(sample: Sample) -> list[CheckResult]:
@@ -53,39 +53,39 @@ def _first_order(sample: Sample) -> list[CheckResult]:
         return []
 
 
-def _explained(result: CheckResult) -> CheckResult:
+def _with_hint(result: CheckResult) -> CheckResult:
     if result.status != "failed":
         return result
-    hint = "a residual under stop_gradient, or one that was computed outside of the rule"
+    hint = "a residual is under stop_gradient, or was computed outside the rule"
     return dataclasses.replace(result, hint=hint)
 
 
 def _reference_product(sample: Sample) -> Any:
     why: Refused | None = None
-    for way in (_forward_again, _reverse_again):
+    for mode in (_forward_again, _reverse_again):
         try:
-            return _hessian_product(sample, sample.subject.plain, way)
+            return _hessian_product(sample, sample.subject.plain, mode)
         except Refused as refusal:
             why = refusal
     raise Skip(f"JAX cannot differentiate the reference twice: {why}")
 
 
-def _hessian_product(sample: Sample, side: Side, way: Way) -> Any:
+def _hessian_product(sample: Sample, side: Side, mode: Mode) -> Any:
     precision = sample.wide
 
     def gradient(xs: tuple[Array, ...], dys: tuple[Array, ...]) -> tuple[Array, ...]:
-        # not linear in f, so that the rule's derivative by its cotangent is met too
+        # the cotangent depends on y, so that the derivative of the rule in its cotangent counts too
         ys, pull = jax.vjp(lambda *xs: side.function(*xs)[0], *xs)
         return pull(tuple(dy + y for dy, y in zip(dys, ys, strict=True)))
 
     def product(xs: Any, dys: Any, us: Any) -> Any:
-        return way(lambda xs: gradient(xs, dys), xs, us)
+        return mode(lambda xs: gradient(xs, dys), xs, us)
 
     xs, dys = sample.xs(precision), sample.dys(precision)
     with precision.context():
         us = tuple(jnp.asarray(sample.random(x.shape, 30 + k), x.dtype) for k, x in enumerate(xs))
     which = "rule" if side is sample.subject.rule else "plain"
-    program = sample.subject.program(f"{which} {way.__name__}", product)
+    program = sample.subject.program(f"{which} {mode.__name__}", product)
     return program(precision, xs, dys, us)
 
 
@@ -94,62 +94,69 @@ def _forward_again(gradient: Callable[..., Any], xs: Any, us: Any) -> Any:
 
 
 def _reverse_again(gradient: Callable[..., Any], xs: Any, us: Any) -> Any:
-    # the Hessian is symmetric: its transpose times u is what forward mode gives
+    # the Hessian is symmetric, so its transpose times u equals the result of forward mode
     dxs, pull = jax.vjp(gradient, xs)
     return pull(tuple(u.astype(dx.dtype) for u, dx in zip(us, dxs, strict=True)))[0]
 
 
 def jit(sample: Sample) -> Iterator[CheckResult]:
-    """Compiled, the rule gives what it gives operation by operation."""
+    """The compiled rule equals the rule evaluated operation by operation."""
     own = Precision.OWN
     program = sample.subject.traced(sample.subject.rule, own)
     operations = sum(1 for _ in equations_in(program))
-    if operations > ONE_BY_ONE and not sample.chosen:
-        raise Skip(f"{operations} operations would be compiled one by one; checks=['jit'] does")
+    if operations > MAX_EAGER_OPERATIONS and not sample.explicit_checks:
+        raise Skip(
+            f"{operations} operations to compile one by one; checks=['jit'] checks it anyway"
+        )
     compiled, eager = sample.rule(own), sample.eagerly()
     for k, (got, want) in enumerate(zip(compiled.dxs, eager.dxs, strict=True)):
         tolerance = 2 * sample.allowed(k, want, own)
-        message = "compiled and op by op, the rule gives different numbers"
+        message = "the compiled rule and the rule operation by operation differ"
         yield compare("jit", sample.name(k), got, want, tolerance, message=message)
 
 
 def scan(sample: Sample) -> Iterator[CheckResult]:
-    """In `lax.scan`, where dtypes must not change: gradients inside of it, and through it."""
+    """Gradients inside `lax.scan`, where dtypes must not change, and of a `lax.scan`."""
     own = Precision.OWN
     xs, dys = sample.xs(own), sample.dys(own)
     program = sample.subject.program("scan", _scanned(sample.subject.rule.function))
     try:
-        by_way = program(own, xs, dys, jnp.asarray(FACTORS, jnp.float32))
+        found = program(own, xs, dys, jnp.asarray(FACTORS, jnp.float32))
     except Refused as refusal:
         yield CheckResult("scan", "failed", message=str(refusal))
         return
-    points = [tuple(jnp.asarray(times(x, factor)) for x in xs) for factor in FACTORS]
+    points = [tuple(jnp.asarray(scaled(x, factor)) for x in xs) for factor in FACTORS]
     singles = [sample.rule(own, point, dys).dxs for point in points]
-    weights = {"inside of it": (1.0, 1.0, 1.0), "through it": FACTORS}
-    for (way, weight), got in zip(weights.items(), by_way, strict=True):
+    weights = {"inside scan": (1.0, 1.0, 1.0), "of scan": FACTORS}
+    for (mode, weight), got in zip(weights.items(), found, strict=True):
         for k in range(sample.count):
             terms = [w * as_float64(dxs[k]) for w, dxs in zip(weight, singles, strict=True)]
             size = max(map(largest, terms))
             tolerance = 3 * sample.allowed(k, size, own) + 8 * eps_of(xs[k].dtype) * size
-            scene = sample.scene(k, own)
             yield compare(
-                "scan", sample.name(k), got[k], sum(terms), tolerance, scene=scene, message=way
+                "scan",
+                sample.name(k),
+                got[k],
+                sum(terms),
+                tolerance,
+                context=sample.hint_context(k, own),
+                message=f"gradient {mode}",
             )
 
 
 def _scanned(f: OfLeaves) -> Callable[..., Any]:
-    """Return the program of both: Σ of gradients at scaled points, and the gradient of Σ."""
+    """Return the function of both: Σ of gradients at scaled points, and the gradient of Σ."""
 
-    def scaled(xs: tuple[Array, ...], factor: Array) -> tuple[Array, ...]:
+    def at(xs: tuple[Array, ...], factor: Array) -> tuple[Array, ...]:
         return tuple(x * factor.astype(x.dtype) for x in xs)
 
     def program(xs: tuple[Array, ...], dys: tuple[Array, ...], factors: Array) -> Any:
         def add_gradients(total: Any, factor: Array) -> tuple[Any, None]:
-            return jax.tree.map(jnp.add, total, pullback_of(f)(scaled(xs, factor), dys).dxs), None
+            return jax.tree.map(jnp.add, total, pullback_of(f)(at(xs, factor), dys).dxs), None
 
         def add_values(*xs: Array) -> Any:
             def step(total: Any, factor: Array) -> tuple[Any, None]:
-                return jax.tree.map(jnp.add, total, f(*scaled(xs, factor))[0]), None
+                return jax.tree.map(jnp.add, total, f(*at(xs, factor))[0]), None
 
             return lax.scan(step, jax.tree.map(jnp.zeros_like, dys), factors)[0]
 

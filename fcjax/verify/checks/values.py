@@ -1,21 +1,21 @@
-"""The gradients themselves: against autodiff of the reference."""
+"""Compare values with the function, and gradients with autodiff of the reference."""
 
 import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
 
-from ..arbiter import MOST, close, slopes_at
+from ..arbiter import MAX_ENTRIES, slope_tolerance, slopes_at
 from ..compare import compare, undefined
 from ..precision import as_float64, same_bits
 from ..program import Refused, Skip
 from ..report import CheckResult
 from ..sample import Sample
-from ..slopes import Sides
+from ..slopes import OneSidedSlopes
 
 
 def primal(sample: Sample) -> Iterator[CheckResult]:
-    """The forward rule returns what the function returns, and what the reference returns."""
+    """The forward rule returns the values of the function and of the reference."""
     precision = sample.wide
     by_rule = sample.rule(precision)
     wanted = [("the function", sample.value(precision))]
@@ -24,22 +24,26 @@ def primal(sample: Sample) -> Iterator[CheckResult]:
         wanted.append(("the reference", plain))
     for what, (ys, others) in wanted:
         if len(ys) != len(by_rule.ys) or len(others) != len(by_rule.others):
-            yield CheckResult("primal", "failed", message=f"not as many outputs as {what}")
+            yield CheckResult(
+                "primal",
+                "failed",
+                message=f"the forward rule and {what} return different numbers of outputs",
+            )
             continue
         for i, (got, want) in enumerate(zip(by_rule.ys, ys, strict=True)):
             tolerance = sample.allowed_value(i, want, precision)
-            message = f"output {i} of the forward rule is not that of {what}"
+            message = f"output {i} of the forward rule differs from {what}"
             yield compare("primal", None, got, want, tolerance, message=message)
         for got, want in zip(by_rule.others, others, strict=True):
             if got.dtype != want.dtype or not same_bits(got, want):
-                message = f"an output without gradient is not that of {what}"
+                message = f"a non-differentiable output differs from {what}"
                 yield CheckResult("primal", "failed", message=message)
 
 
 def vjp(sample: Sample) -> Iterator[CheckResult]:
-    """Each argument's gradient equals autodiff of the reference, in float64.
+    """Each gradient equals autodiff of the reference, in float64.
 
-    Where autodiff has no number and the rule has one, the slopes of the function judge.
+    Where the rule is finite and autodiff is not, the one-sided slopes of the function decide.
     """
     precision = sample.wide
     try:
@@ -54,7 +58,7 @@ def vjp(sample: Sample) -> Iterator[CheckResult]:
             got,
             want,
             sample.allowed(k, want, precision),
-            scene=sample.scene(k, precision),
+            context=sample.hint_context(k, precision),
             leave_out=out,
         )
         if result.status == "passed" and out.any():
@@ -65,14 +69,14 @@ def vjp(sample: Sample) -> Iterator[CheckResult]:
 def _by_slopes(
     sample: Sample, k: int, got: np.ndarray, out: np.ndarray, result: CheckResult
 ) -> CheckResult:
-    """Judge the entries where autodiff has no number, as far as the function has slopes there."""
-    near = close(sample, k, got[out])
+    """Compare the entries where autodiff is not finite with the one-sided slopes, if any."""
+    tolerance = slope_tolerance(sample, k, got[out])
     judged = 0
-    for place in np.argwhere(out)[:MOST]:
+    for place in np.argwhere(out)[:MAX_ENTRIES]:
         index = tuple(int(i) for i in place)
         slopes = slopes_at(sample, k, index)
-        if slopes.are_known and not slopes.hold(float(got[index]), near):
-            return _outside(sample.name(k), index, float(got[index]), slopes, near)
+        if slopes.are_known and not slopes.bracket(float(got[index]), tolerance):
+            return _outside(sample.name(k), index, float(got[index]), slopes, tolerance)
         judged += slopes.are_known
     return dataclasses.replace(
         result, compared=result.compared + judged, unjudged=result.unjudged - judged
@@ -80,7 +84,7 @@ def _by_slopes(
 
 
 def _outside(
-    name: str, index: tuple[int, ...], got: float, slopes: Sides, tolerance: float
+    name: str, index: tuple[int, ...], got: float, slopes: OneSidedSlopes, tolerance: float
 ) -> CheckResult:
     low, high = sorted((slopes.left or 0.0, slopes.right or 0.0))
     nearest = min(max(got, low), high)
@@ -93,7 +97,7 @@ def _outside(
         got=got,
         want=nearest,
         tolerance=slopes.error + tolerance,
-        message=f"autodiff is not finite here, and the function's slopes are {low:.6g} and "
-        f"{high:.6g}",
+        message=f"autodiff is not finite here, and the one-sided slopes of the function are "
+        f"{low:.6g} and {high:.6g}",
         compared=1,
     )
