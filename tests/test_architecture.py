@@ -32,7 +32,7 @@ ALLOWED = {
     "forward_mode": {"_arguments", "_jax"},
     "verify": {"_jax", "_progress", "forward_mode"},
     "datasets": {"_arguments"},
-    "train": {"_arguments", "_progress", "_ranges", "checkpoint"},
+    "train": {"_arguments", "_jax", "_progress", "_ranges", "checkpoint"},
     "cli": {
         "_arguments",
         *RULES,

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-from jax.core import Tracer
 
 from .._arguments import describe
+from .._jax import Tracer
 from .state import StepInfo, TrainState
 
 Run = Callable[[TrainState, Any], tuple[TrainState, StepInfo]]

@@ -81,6 +81,9 @@ def _branches(sample: Sample) -> Iterator[str]:
     outer = [e for e in opened(inlined).eqns if branch_index(e) is not None]
     taken = _taken(sample, inlined, [branch_index(e) for e in outer])
     for equation, index in zip(outer, taken, strict=True):
+        if index is None:
+            yield _branch_line(equation, "the branch that was taken is unknown")
+            continue
         others = [i for i in range(number_of_branches(equation)) if i != index]
         yield _branch_line(equation, f"branch {', '.join(map(str, others))} was not taken")
     inner = sum(branch_index(e) is not None for e in equations_in(inlined)) - len(outer)
@@ -101,7 +104,7 @@ def _is_call(equation: Any) -> bool:
     return name_of(equation) in JIT or rule_in(equation) is not None
 
 
-def _taken(sample: Sample, program: Any, indices: list[Any]) -> list[int]:
+def _taken(sample: Sample, program: Any, indices: list[Any]) -> list[int | None]:
     if not indices:
         return []
     chosen = with_outputs(program, indices)
@@ -109,7 +112,7 @@ def _taken(sample: Sample, program: Any, indices: list[Any]) -> list[int]:
     try:
         return [int(i) for i in evaluate(Precision.OWN, *sample.xs(Precision.OWN))]
     except (Refused, TimeUp):
-        return [-1] * len(indices)
+        return [None] * len(indices)
 
 
 def _branch_line(equation: Any, what: str) -> str:
