@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from .._arguments import as_array, describe, floating, not_empty, same_shape
+from .._arguments import as_array, check_not_empty, check_same_shape, describe, floating
 from .._cotangent import cotangent_of
 
 Elementwise = Callable[..., Array]
@@ -64,8 +64,8 @@ def pair(
     T = floating("target", T)
     if P.ndim == 0:
         raise ValueError(f"{pred_name} must have shape (m,) or (..., features), got {describe(P)}")
-    same_shape("target", T, pred_name, P)
-    not_empty(pred_name, P)
+    check_same_shape("target", T, pred_name, P)
+    check_not_empty(pred_name, P)
     return P, T
 
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from .._arguments import describe, floating, one_of
+from .._arguments import check_one_of, describe, floating
 from .._cotangent import cotangent_of
 
 Reduction = Literal["mean", "sum", "none"]
@@ -37,7 +37,7 @@ def reduce(
 
 def checked_weights(weights: Any, reduction: str, batch: tuple[int, ...]) -> Array | None:
     """Return the weights as an array, or raise unless they and the reduction can be applied."""
-    one_of("reduction", reduction, get_args(Reduction))
+    check_one_of("reduction", reduction, get_args(Reduction))
     if weights is None:
         return None
     weights = floating("weights", weights)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import ArrayLike, Float, Num, Shaped
 
-from .._ranges import Range, tell
+from .._ranges import Range, report_range
 from ._pairwise import pair, pairwise
 from ._reduction import Reduction, reduce
 
@@ -106,7 +106,7 @@ def binary_cross_entropy(
     Array(0.3466, dtype=float32)
     """
     if weights is None and reduction != "none":  # or a target may be one that counts for nothing
-        tell(target, Range("binary_cross_entropy", 0, 1))
+        report_range(target, Range("binary_cross_entropy", 0, 1))
     P, T = pair(probs, target, pred_name="probs", labels=True)
     return reduce(_bernoulli(P, T), weights, reduction)
 
@@ -153,6 +153,6 @@ def sigmoid_binary_cross_entropy(
     Array(5000., dtype=float32)
     """
     if weights is None and reduction != "none":  # or a target may be one that counts for nothing
-        tell(target, Range("sigmoid_binary_cross_entropy", 0, 1))
+        report_range(target, Range("sigmoid_binary_cross_entropy", 0, 1))
     P, T = pair(logits, target, pred_name="logits", labels=True)
     return reduce(_logit(P, T), weights, reduction)

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import ArrayLike, Float, Shaped
 
-from .._arguments import describe, floating, matrix_product
+from .._arguments import check_matrix_product, describe, floating
 from .._cotangent import cotangent_of, placement
 from .._products import compute_dtype_of, product, weight_gradient
-from .._ranges import classes, tell
+from .._ranges import class_range, report_range
 from ._chunks import Batch, over_chunks
 from ._cross_entropy import (
     Options,
@@ -104,11 +104,11 @@ def dense_softmax_cross_entropy(
     """
     X, W = floating("x", x), floating("w", w)
     b = None if b is None else floating("b", b)
-    matrix_product(X, W, b)
+    check_matrix_product(X, W, b)
     batch, K = X.shape[:-1], W.shape[1]
     if K == 0:
         raise ValueError(f"w must have a column for at least one class, got {describe(W)}")
-    tell(labels, classes("dense_softmax_cross_entropy", K, ignore_index))
+    report_range(labels, class_range("dense_softmax_cross_entropy", K, ignore_index))
     labels = checked_labels(labels, (*batch, K), f"x {describe(X)} and w {describe(W)}")
     options = label_options(labels, label_smoothing, ignore_index)
     c = checked_class_weights(class_weights, K)

@@ -4,9 +4,9 @@ import jax
 from jax import Array
 from jaxtyping import ArrayLike, Float, Shaped
 
-from .._arguments import describe, floating, not_empty
+from .._arguments import check_not_empty, describe, floating
 from .._cotangent import cotangent_of
-from .._ranges import classes, tell
+from .._ranges import class_range, report_range
 from ._cross_entropy import (
     Options,
     checked_class_weights,
@@ -75,8 +75,8 @@ def softmax_cross_entropy(
     Z = floating("logits", logits)
     if Z.ndim == 0:
         raise ValueError(f"logits must have shape (..., classes), got {describe(Z)}")
-    not_empty("logits", Z)
-    tell(labels, classes("softmax_cross_entropy", Z.shape[-1], ignore_index))
+    check_not_empty("logits", Z)
+    report_range(labels, class_range("softmax_cross_entropy", Z.shape[-1], ignore_index))
     labels = checked_labels(labels, Z.shape, f"logits {describe(Z)}")
     options = label_options(labels, label_smoothing, ignore_index)
     class_weights = checked_class_weights(class_weights, Z.shape[-1])

@@ -5,7 +5,7 @@ from typing import Any
 
 from jax import Array
 
-from .._arguments import describe, floating, matrix_product, not_empty, one_of
+from .._arguments import check_matrix_product, check_not_empty, check_one_of, describe, floating
 from ..activations import ACTIVATIONS
 from .layers import Layer, Params, depth, is_stacked
 
@@ -78,14 +78,14 @@ def check_remat(remat_every: Any, params: Params) -> None:
 
 def _check_input(x: Array, first: Layer) -> None:
     if not is_stacked(first):
-        matrix_product(x, first.w, first.b)
+        check_matrix_product(x, first.w, first.b)
         return
     n = first.w.shape[-1]
     if x.shape[-1:] != (n,):
         raise ValueError(
             f"x must have shape (..., {n}) to match w {describe(first.w)}, got {describe(x)}"
         )
-    not_empty("x", x)
+    check_not_empty("x", x)
 
 
 def _by_entry(
@@ -130,7 +130,7 @@ def _output(activation: Any) -> Callable[[Array], Array]:
 def _function(argument: str, activation: Any) -> Callable[[Array], Array]:
     """Return the activation that a caller named or passed; `argument` is named in the error."""
     if isinstance(activation, str):
-        one_of(argument, activation, ACTIVATIONS)
+        check_one_of(argument, activation, ACTIVATIONS)
         return ACTIVATIONS[activation]
     if callable(activation):
         return _hashable(activation)

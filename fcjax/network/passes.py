@@ -12,7 +12,7 @@ from jaxtyping import ArrayLike, Float
 from .._arguments import describe, floating
 from .._products import compute_dtype_of, narrowed
 from ..activations import rule_of
-from ..dense import dense_bwd, dense_fwd, dense_kept
+from ..dense import dense_bwd, dense_fwd, dense_residuals
 from .arguments import Activation, prepare
 from .layers import Layer, Params, is_stacked
 from .stacked import as_output
@@ -180,7 +180,7 @@ def _backward_steps(
 def _layer_backward(dA: Array, at: tuple[Layer, LayerCache]) -> tuple[Array, tuple[Array, Layer]]:
     layer, cache = at
     dZ = rule_of(cache.activation).bwd(cache.kept, dA)
-    of_layer = dense_kept(cache.compute_dtype, cache.X, layer.w, layer.b)
+    of_layer = dense_residuals(cache.compute_dtype, cache.X, layer.w, layer.b)
     dA, dW, db = dense_bwd(cache.compute_dtype, of_layer, dZ)
     return dA, (dZ, Layer(dW, db))
 

@@ -15,7 +15,7 @@ import numpy as np
 from jax import Array
 
 from .._arguments import describe
-from .._ranges import Range, listening
+from .._ranges import Range, collected_ranges
 from .epoch import count_examples
 
 Loss = Callable[[Any, Any, Array | None], tuple[Array, Any]]
@@ -101,7 +101,7 @@ def _ranges(loss: Loss, params: Any, batch: Any, key: Array | None) -> dict[str,
     found: dict[str, Range] = {}
 
     def trace(params: Any, batch: Any) -> Array:
-        with listening() as heard:
+        with collected_ranges() as heard:
             value, _ = loss(params, batch, key)
         for path, leaf in jax.tree_util.tree_leaves_with_path(batch):
             found.update({jax.tree_util.keystr(path): r for target, r in heard if target is leaf})
@@ -113,7 +113,9 @@ def _ranges(loss: Loss, params: Any, batch: Any, key: Array | None) -> dict[str,
 
 def _refuse_outside(held: _Held, accepted: Range | None) -> None:
     array = held.array
-    if accepted is None or (accepted.of_integers and not jnp.issubdtype(array.dtype, jnp.integer)):
+    if accepted is None or (
+        accepted.integers_only and not jnp.issubdtype(array.dtype, jnp.integer)
+    ):
         return
     low, high, ignored = accepted.low, accepted.high, accepted.ignored
 
@@ -123,7 +125,7 @@ def _refuse_outside(held: _Held, accepted: Range | None) -> None:
 
     place = _first(array, is_outside, bool(array.min() < low) or bool(array.max() > high))
     if place is not None:
-        what = "classes" if accepted.of_integers else "numbers"
+        what = "classes" if accepted.integers_only else "numbers"
         other = "" if ignored is None else f" or ignore_index, {ignored},"
         raise ValueError(
             f"{held.name} must hold {what} from {low} to {high}{other} for {accepted.loss}, "

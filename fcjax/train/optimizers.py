@@ -9,7 +9,7 @@ from typing import Any
 import optax
 import optax.contrib
 
-from .._arguments import describe, is_number, one_of
+from .._arguments import check_one_of, describe, is_number
 
 _DEFAULT_LEARNING_RATE = 1e-3
 
@@ -58,7 +58,7 @@ def optimizer_named(name: str, lr: float | None = None) -> optax.GradientTransfo
     >>> isinstance(optimizer_named("adam", 0.01), optax.GradientTransformation)
     True
     """
-    one_of("optimizer", name, optimizers())
+    check_one_of("optimizer", name, optimizers())
     if lr is not None and not (is_number(lr) and lr > 0):
         raise ValueError(f"lr must be a positive number, got {describe(lr)}")
     make = optimizers()[name]
