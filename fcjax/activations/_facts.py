@@ -34,7 +34,7 @@ class Facts:
     Attributes:
         function: the activation.
         rule: a function of the activation's options that returns the hand-written rule. It returns
-            None if a `Rule` cannot express it, as with a learned slope, whose gradient has no place.
+            None if a `Rule` cannot express it: it has no place for the gradient of a learned slope.
         kinks: g' at each kink, by the convention of `jax.nn`, for the default options.
         oracle: name of its formulas in `fcjax.verify.oracles`; None if it is not elementwise.
     """
