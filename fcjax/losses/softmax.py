@@ -68,6 +68,7 @@ def softmax_cross_entropy(
     Source: Bishop, Pattern Recognition and Machine Learning (2006), eqs. 4.108 and 4.109; label
     smoothing: Szegedy et al., Rethinking the Inception architecture, CVPR 2016, section 7.
 
+    >>> import jax.numpy as jnp
     >>> logits = jnp.array([[2.0, 0.0], [0.0, 0.0], [1e4, 0.0]])
     >>> softmax_cross_entropy(logits, jnp.array([0, 1, 0]), reduction="none").round(4)
     Array([0.1269, 0.6931, 0.    ], dtype=float32)
