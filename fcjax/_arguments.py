@@ -1,4 +1,4 @@
-"""What a caller passed: checked at the call, and named in the error."""
+"""Checks of the arguments of public functions, and the descriptions in their error messages."""
 
 import difflib
 import reprlib
@@ -11,14 +11,15 @@ from jax import Array
 
 
 def describe(value: Any) -> str:
-    """Say what was got: dtype and shape of an array, the type and value of anything else.
+    """Describe a value: an array by its dtype and shape, anything else by its type and value.
 
-    Whatever the value, it takes a line: of long ones a part is shown, of an array never the values.
+    The description always fits on one line. Long values are abbreviated, and the elements of an
+    array are never shown.
     """
     if _is_array(value):
         return f"{value.dtype}{list(value.shape)}"
     kind, text = type(value).__name__, _brief.repr(value)
-    shortened = text if len(text) <= _LINE else text[:_LINE] + " ..."
+    shortened = text if len(text) <= _MAX_LENGTH else text[:_MAX_LENGTH] + " ..."
     return shortened if text.startswith(f"{kind}(") else f"{kind} {shortened}"
 
 
@@ -26,11 +27,11 @@ def _is_array(value: Any) -> bool:
     return hasattr(value, "dtype") and hasattr(value, "shape")
 
 
-_LINE = 160
+_MAX_LENGTH = 160
 
 
 class _Brief(reprlib.Repr):
-    """The `repr` of a few items of each container, with arrays by their dtype and shape."""
+    """A `repr` that shows a few items of each container, and arrays by dtype and shape."""
 
     def repr_instance(self, x: Any, level: int) -> str:
         if _is_array(x):
@@ -46,7 +47,7 @@ _brief.maxtuple = _brief.maxlist = _brief.maxdict = _brief.maxset = 4
 
 
 def as_array(name: str, value: Any, kind: str = "an array of numbers") -> Array:
-    """Return `value` as a JAX array, or raise TypeError for what cannot be one."""
+    """Return `value` as a JAX array, or raise TypeError if it cannot be converted."""
     try:
         return jnp.asarray(value)
     except (TypeError, ValueError) as error:
@@ -64,7 +65,7 @@ def floating(name: str, value: Any) -> Array:
     return array
 
 
-def matrix_product(x: Array, w: Array, b: Array | None) -> None:
+def check_matrix_product(x: Array, w: Array, b: Array | None) -> None:
     """Raise ValueError unless `x w + b` is defined without broadcasting."""
     if w.ndim != 2:
         raise ValueError(f"w must have shape (n_in, n_out), got {describe(w)}")
@@ -76,26 +77,28 @@ def matrix_product(x: Array, w: Array, b: Array | None) -> None:
         raise ValueError(
             f"b must have shape ({w.shape[1]},) to match w {describe(w)}, got {describe(b)}"
         )
-    not_empty("x", x)
+    check_not_empty("x", x)
 
 
-def not_empty(name: str, array: Array) -> None:
-    """Raise ValueError for an array without elements."""
+def check_not_empty(name: str, array: Array) -> None:
+    """Raise ValueError if the array has no elements."""
     if array.size == 0:
-        raise ValueError(f"{name} must hold at least one example, got the empty {describe(array)}")
-
-
-def same_shape(name: str, array: Array, other_name: str, other: Array) -> None:
-    """Raise ValueError unless the two shapes are equal: a loss never broadcasts."""
-    if array.shape != other.shape:
         raise ValueError(
-            f"{name} must have the shape of {other_name}, {list(other.shape)}, "
-            f"got {describe(array)}; nothing is broadcast"
+            f"{name} must hold at least one example, got an empty array, {describe(array)}"
         )
 
 
-def one_of(name: str, value: Any, accepted: Iterable[str]) -> None:
-    """Raise ValueError unless `value` is an accepted name; the nearest ones are offered."""
+def check_same_shape(name: str, array: Array, other_name: str, other: Array) -> None:
+    """Raise ValueError unless the two shapes are equal, because losses never broadcast."""
+    if array.shape != other.shape:
+        raise ValueError(
+            f"{name} must have the shape of {other_name}, {list(other.shape)}, "
+            f"got {describe(array)}; losses do not broadcast"
+        )
+
+
+def check_one_of(name: str, value: Any, accepted: Iterable[str]) -> None:
+    """Raise ValueError unless `value` is an accepted name; the error suggests similar names."""
     accepted = sorted(accepted)
     if value in accepted:
         return
@@ -105,12 +108,12 @@ def one_of(name: str, value: Any, accepted: Iterable[str]) -> None:
 
 
 def is_number(value: Any) -> bool:
-    """Whether `value` is a plain Python number: a constant of the traced program."""
+    """Whether `value` is a plain Python number, hence a constant of the traced program."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def is_key(value: Any) -> bool:
-    """Whether `value` is one PRNG key, of the typed or of the raw uint32 kind."""
+    """Whether `value` is a single PRNG key, typed or raw (uint32)."""
     if not isinstance(value, jax.Array):
         return False
     if jnp.issubdtype(value.dtype, jax.dtypes.prng_key):

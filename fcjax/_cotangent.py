@@ -1,4 +1,4 @@
-"""How a gradient leaves a rule: with the dtype, shape and placement of its primal."""
+"""Give a gradient the dtype, shape and sharding that its primal has."""
 
 from typing import Any
 
@@ -10,9 +10,9 @@ from ._jax import varying_axes
 
 
 def placement(V: Array, dZ: Array) -> NamedSharding:
-    """Return the sharding in which the gradient of `V` must be, on the mesh of `dZ`.
+    """Return the sharding that the gradient of `V` must have, on the mesh of `dZ`.
 
-    A `V` that was never placed on a mesh (a constant of the traced function) counts as replicated.
+    A `V` without a mesh (a constant of the traced function) is treated as replicated.
     """
     sharding = jax.typeof(V).sharding
     if sharding.mesh.empty:
@@ -21,15 +21,16 @@ def placement(V: Array, dZ: Array) -> NamedSharding:
 
 
 def cotangent_of(V: Array, dV: Array, dtype: Any = None) -> Array:
-    """Return `dV` as JAX expects the cotangent of `V`, or of a `V` that was of `dtype`.
+    """Return `dV` in the form that JAX requires of the cotangent of `V`.
 
-    Three things can differ from `V` after the formula was evaluated:
+    `dtype` is the dtype of the primal, if `V` was stored in another one. After the formula is
+    evaluated, `dV` can differ from `V` in three ways:
 
     - Inside `shard_map`, each device along a mesh axis may hold one term of a sum while `V` is the
       same on all of them (a weight and the shards of a batch). The derivative of a replicated
-      value is the sum over its uses, so those axes are summed. With `check_vma=False` JAX tracks
-      no axes, the set is empty, and the boundary of `shard_map` does the sum.
-    - With explicit axis types the sharding is part of the type.
+      value is the sum over its uses, so `dV` is summed over those axes. With `check_vma=False` JAX
+      tracks no axes, the set is empty, and `shard_map` itself computes the sum at its boundary.
+    - With explicit axis types, the sharding is part of the type.
     - The sum may have been accumulated in a wider dtype.
     """
     extra = varying_axes(dV) - varying_axes(V)

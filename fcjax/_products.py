@@ -1,9 +1,9 @@
-"""The products of dense layers: their dtypes, and `Xᵀ dZ` on a CPU.
+"""The matrix products of dense layers: their dtypes, and `Xᵀ dZ` on a CPU.
 
-On a CPU, XLA hands a product to its fast kernel only if it contracts the last axis of the left
-operand. `Xᵀ dZ` contracts the first. It then takes a path that is several times slower where dZ is
-narrow, and that has no kernel for 16-bit operands. `weight_gradient` transposes X in memory first
-where that is faster. The benchmarks show it, under "The weight gradient".
+On a CPU, XLA uses its fast kernel only for a product that contracts the last axis of the left
+operand. `Xᵀ dZ` contracts the first. XLA then takes a path that is several times slower where dZ is
+narrow, and that has no kernel for 16-bit operands. Where it is faster, `weight_gradient` first
+transposes X in memory. The benchmarks measure the difference under "The weight gradient".
 """
 
 import math
@@ -15,16 +15,17 @@ from jax import Array, lax
 
 from ._jax import in_row_major_order
 
-# Of the first cache: below this much, a column of X can be read without evicting the next one.
+# Size of the first-level cache. A smaller amount of data can be read along a column of X without
+# evicting the next column.
 _CACHE_BYTES = 32 * 1024
-# Addresses so far apart share a place in that cache.
+# Addresses that differ by a multiple of this many bytes map to the same set of that cache.
 _CACHE_PERIOD = 4096
-# Columns that are moved together: a few cache lines.
+# Number of columns transposed together: a few cache lines.
 _BLOCK = 64
 
 
 def compute_dtype_of(compute_dtype: Any) -> jnp.dtype | None:
-    """Return the dtype that a caller asked for, or raise TypeError unless it is floating."""
+    """Return `compute_dtype` as a dtype or None; raise TypeError unless it is floating-point."""
     if compute_dtype is None:
         return None
     dtype = jnp.dtype(compute_dtype)
@@ -43,7 +44,7 @@ def narrowed(compute_dtype: Any, V: Array) -> Array:
 def product(
     left: Array, right: Array, axes: tuple, compute_dtype: Any, out_sharding: Any = None
 ) -> Array:
-    """Contract `left` with `right` over `axes`; the sum is held in float32 or wider."""
+    """Contract `left` with `right` over `axes`, and accumulate in float32 or wider."""
     operand = _operand_dtype(compute_dtype, left, right)
     return lax.dot_general(
         left.astype(operand),
@@ -59,7 +60,7 @@ def _operand_dtype(compute_dtype: Any, left: Array, right: Array) -> Any:
 
 
 def weight_gradient(compute_dtype: Any, X: Array, dZ: Array, out_sharding: Any) -> Array:
-    """Return `Xᵀ dZ`, on a CPU by way of Xᵀ in memory where that is faster."""
+    """Return `Xᵀ dZ`. On a CPU, transpose X in memory first where that is faster."""
     operand = jnp.dtype(_operand_dtype(compute_dtype, X, dZ))
     examples = tuple(range(X.ndim - 1))
 
@@ -73,20 +74,21 @@ def weight_gradient(compute_dtype: Any, X: Array, dZ: Array, out_sharding: Any) 
     *batch, n_in = X.shape
     if not transposing_pays(math.prod(batch), n_in, dZ.shape[-1], operand.itemsize):
         return direct(X, dZ)
-    # which of the two is decided when the program is compiled for a device
+    # The choice is made when the program is compiled for a device.
     return lax.platform_dependent(X, dZ, cpu=transposed_first, default=direct)
 
 
 def transposing_pays(examples: int, n_in: int, n_out: int, itemsize: int) -> bool:
-    """Whether `Xᵀ dZ` of (examples, n_in) and (examples, n_out) is faster if X is transposed first.
+    """Whether to transpose X first in `Xᵀ dZ`, for X (examples, n_in) and dZ (examples, n_out).
 
-    XLA transposes as soon as X is there and keeps both until the backward pass, so it has to pay in
-    memory too. For 16-bit operands it always does: there is no other fast way. For 32 bits
+    XLA transposes X as soon as X is computed, and keeps X and Xᵀ until the backward pass. The time
+    saved must therefore justify the memory. For 16-bit operands it always does, because XLA has no
+    other fast kernel. For 32-bit operands it does in two cases:
 
-    - where the layer makes its input much narrower, as the last of a classifier does;
-    - for products of middle size where X is no larger than W, which has its gradient beside it.
+    - the layer's output is much narrower than its input, as in the last layer of a classifier;
+    - the product is of medium size and X is no larger than W and its gradient.
 
-    Beyond these a few percent at most could be gained. The bounds were measured.
+    In all other cases, transposing would save a few percent at most. The bounds were measured.
     """
     if itemsize != 4:
         return itemsize < 4
@@ -98,13 +100,13 @@ def transposing_pays(examples: int, n_in: int, n_out: int, itemsize: int) -> boo
 
 
 def transposed(X: Array) -> Array:
-    """Return X with its last axis first, lying in memory in that order.
+    """Return X with its last axis moved to the front, in row-major order in memory.
 
-    Columns of a wide matrix whose width is a power of two fall on the same few places of the cache:
-    such an X is first cut into strips, which are then transposed one by one.
+    If the width of X is a power of two, the entries of a column map to the same few sets of the
+    cache. Such an X is cut into strips of columns, which are transposed one by one.
     """
     *batch, n_in = X.shape
-    if not _in_blocks(math.prod(batch), n_in, X.dtype.itemsize) or _is_placed(X):
+    if not _in_blocks(math.prod(batch), n_in, X.dtype.itemsize) or _is_sharded(X):
         return in_row_major_order(jnp.moveaxis(X, -1, 0))
     strips = X.reshape(*batch, n_in // _BLOCK, _BLOCK)
     strips = in_row_major_order(jnp.moveaxis(strips, -2, 0))
@@ -112,11 +114,11 @@ def transposed(X: Array) -> Array:
 
 
 def _in_blocks(examples: int, n_in: int, itemsize: int) -> bool:
-    """Whether the rows that meet at one place of the cache are more than it holds."""
+    """Whether a column has more entries in the same set of the cache than the set can hold."""
     shared = math.gcd(n_in * itemsize, _CACHE_PERIOD)
     return n_in % _BLOCK == 0 and examples * shared > _CACHE_BYTES
 
 
-def _is_placed(X: Array) -> bool:
-    """Whether the type of X says how it lies on a mesh, so that an axis may not be cut."""
+def _is_sharded(X: Array) -> bool:
+    """Whether the type of X has a sharding, so that splitting an axis could be an error."""
     return any(jax.typeof(X).sharding.spec)

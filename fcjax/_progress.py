@@ -1,10 +1,10 @@
-"""Progress bars, which load their library when the first one is shown."""
+"""Progress bars. tqdm is imported when the first bar is created."""
 
 from typing import Any
 
 
 def tqdm(*args: Any, **options: Any) -> Any:
-    """Return a bar of tqdm, in the form that suits a terminal or a notebook."""
-    from tqdm.auto import tqdm as bar  # late, for `import fcjax` to be quick
+    """Return a tqdm progress bar, for a terminal or for a notebook."""
+    from tqdm.auto import tqdm as bar  # imported late, so that `import fcjax` stays fast
 
     return bar(*args, **options)

@@ -1,4 +1,8 @@
-"""Which range a loss accepts its targets in: told while somebody listens, and else to nobody."""
+"""The range that a loss accepts for its targets.
+
+Losses call `report_range` while they are traced. Inside `collected_ranges`, the reports are
+collected; otherwise the call does nothing.
+"""
 
 import contextlib
 from collections.abc import Iterator
@@ -7,39 +11,40 @@ from typing import Any, NamedTuple
 
 
 class Range(NamedTuple):
-    """What the argument of a loss may hold: numbers from `low` to `high`, or `ignored`.
+    """The values that a loss accepts for an argument: from `low` to `high`, or equal to `ignored`.
 
-    `of_integers` says that this is so for integers only: floating-point numbers are distributions.
+    With `integers_only`, the range applies to integer arrays alone, because floating-point arrays
+    hold distributions.
     """
 
     loss: str
     low: int
     high: int
     ignored: int | None = None
-    of_integers: bool = False
+    integers_only: bool = False
 
 
-def classes(loss: str, number: int, ignored: int | None) -> Range:
-    """Return the range of integer labels."""
-    return Range(loss, 0, number - 1, ignored, of_integers=True)
+def class_range(loss: str, number: int, ignored: int | None) -> Range:
+    """Return the range of integer class labels."""
+    return Range(loss, 0, number - 1, ignored, integers_only=True)
 
 
-_heard: ContextVar[list[tuple[Any, Range]] | None] = ContextVar("ranges", default=None)
+_collector: ContextVar[list[tuple[Any, Range]] | None] = ContextVar("ranges", default=None)
 
 
-def tell(argument: Any, accepted: Range) -> None:
-    """Let a listener know what a loss accepts; `argument` is what its caller passed."""
-    heard = _heard.get()
-    if heard is not None:
-        heard.append((argument, accepted))
+def report_range(argument: Any, accepted: Range) -> None:
+    """Report the range that a loss accepts for `argument`, the object that its caller passed."""
+    collected = _collector.get()
+    if collected is not None:
+        collected.append((argument, accepted))
 
 
 @contextlib.contextmanager
-def listening() -> Iterator[list[tuple[Any, Range]]]:
-    """Collect what losses that are called meanwhile accept."""
-    heard: list[tuple[Any, Range]] = []
-    token = _heard.set(heard)
+def collected_ranges() -> Iterator[list[tuple[Any, Range]]]:
+    """Collect the reports of all losses that are called inside the `with` block."""
+    collected: list[tuple[Any, Range]] = []
+    token = _collector.set(collected)
     try:
-        yield heard
+        yield collected
     finally:
-        _heard.reset(token)
+        _collector.reset(token)

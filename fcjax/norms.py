@@ -26,13 +26,13 @@ def layer_norm(
 
         dx = r (dx̂ − mean(dx̂) − x̂ mean(dx̂ x̂))    dscale = Σ dy x̂    dbias = Σ dy
 
-    Statistics and sums are computed in float32 at least.
+    Statistics and sums are computed in float32 or wider.
 
     Args:
         x: inputs, shape `(..., n)`, any number of leading batch dimensions.
         scale: gain, shape `(n,)`.
         bias: offset, shape `(n,)`.
-        eps: positive constant under the root, in units of the variance.
+        eps: positive constant added under the root, in units of the variance.
 
     Returns:
         y, with the shape and dtype of `x`.
@@ -47,8 +47,8 @@ def layer_norm(
     Array([[-1.2247..., 0. , 1.2247...]], dtype=float32)
     """
     x, scale, bias = floating("x", x), floating("scale", scale), floating("bias", bias)
-    _features(x, scale=scale, bias=bias)
-    return _layer_norm(_positive(eps), x, scale, bias)
+    _check_features(x, scale=scale, bias=bias)
+    return _layer_norm(_checked_eps(eps), x, scale, bias)
 
 
 def rms_norm(
@@ -60,12 +60,12 @@ def rms_norm(
 
         dx = r (dx̂ − x̂ mean(dx̂ x̂))    dscale = Σ dy x̂
 
-    The mean and the sums are computed in float32 at least.
+    The mean and the sums are computed in float32 or wider.
 
     Args:
         x: inputs, shape `(..., n)`, any number of leading batch dimensions.
         scale: gain, shape `(n,)`.
-        eps: positive constant under the root, in units of x².
+        eps: positive constant added under the root, in units of x².
 
     Returns:
         y, with the shape and dtype of `x`.
@@ -80,22 +80,23 @@ def rms_norm(
     Array([[0.848..., 1.131...]], dtype=float32)
     """
     x, scale = floating("x", x), floating("scale", scale)
-    _features(x, scale=scale)
-    return _rms_norm(_positive(eps), x, scale)
+    _check_features(x, scale=scale)
+    return _rms_norm(_checked_eps(eps), x, scale)
 
 
-def _features(x: Array, **parameters: Array) -> None:
+def _check_features(x: Array, **parameters: Array) -> None:
     for name, parameter in parameters.items():
         if x.ndim < 1 or parameter.shape != x.shape[-1:]:
             raise ValueError(
-                f"{name} must have shape {list(x.shape[-1:])}, the features of x {describe(x)}, "
+                f"{name} must have shape {list(x.shape[-1:])} to match the features of "
+                f"x {describe(x)}, "
                 f"got {describe(parameter)}"
             )
     if x.shape[-1] == 0:
         raise ValueError(f"x must have at least one feature, got {describe(x)}")
 
 
-def _positive(eps: Any) -> float:
+def _checked_eps(eps: Any) -> float:
     if not is_number(eps) or not eps > 0:
         raise ValueError(f"eps must be a positive number, got {describe(eps)}")
     return float(eps)
@@ -128,7 +129,7 @@ def _layer_norm(eps: float, x: Array, scale: Array, bias: Array) -> Array:
 
 def _layer_norm_fwd(eps: float, x: Array, scale: Array, bias: Array) -> tuple[Array, tuple]:
     y, (mean, r) = _layer_norm_forward(eps, x, scale, bias)
-    # x itself is kept, in its own dtype, with two numbers per example; x̂ is computed again.
+    # The residuals are x, uncast, and two numbers per example. The backward pass recomputes x̂.
     return y, (x, mean, r, scale, bias)
 
 
@@ -166,7 +167,7 @@ def _rms_norm(eps: float, x: Array, scale: Array) -> Array:
 
 def _rms_norm_fwd(eps: float, x: Array, scale: Array) -> tuple[Array, tuple]:
     y, r = _rms_norm_forward(eps, x, scale)
-    # x itself is kept, in its own dtype, with one number per example; x̂ is computed again.
+    # The residuals are x, uncast, and one number per example. The backward pass recomputes x̂.
     return y, (x, r, scale)
 
 

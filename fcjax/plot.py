@@ -1,6 +1,6 @@
-"""Pictures of training: loss curves, wrong answers, confusion, regression.
+"""Plots of training: loss curves, misclassified images, confusion matrices, regression.
 
-Every function draws into a matplotlib Axes that the caller made, and needs no display.
+Every function draws into a matplotlib Axes or Figure of the caller, and needs no display.
 
 Needs the extra `fcjax[app]`.
 """
@@ -16,11 +16,11 @@ try:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure, SubFigure
 except ImportError as error:
-    raise ImportError("pictures need matplotlib: pip install 'fcjax[app]'") from error
+    raise ImportError("plots need matplotlib: pip install 'fcjax[app]'") from error
 
 
 def figure(width: float, height: float) -> Figure:
-    """Return an empty figure of the given size in inches, ready to be saved.
+    """Return an empty figure of the given size in inches, which can be saved without a display.
 
     >>> figure(6, 4).subplots().get_xlabel()
     ''
@@ -31,7 +31,9 @@ def figure(width: float, height: float) -> Figure:
 
 
 def save(fig: Figure, path: str | Path) -> Path:
-    """Write the figure, making its folder; returns the path. The ending names the format.
+    """Write the figure, create its folder if needed, and return the path.
+
+    The suffix of the path selects the format.
 
     >>> import tempfile
     >>> save(figure(2, 1), Path(tempfile.mkdtemp()) / "new" / "empty.png").name
@@ -48,7 +50,7 @@ def loss_curve(ax: Axes, history: Mapping[str, Sequence[float]]) -> None:
 
     Args:
         ax: where to draw.
-        history: `FitResult.history`, with "loss" and perhaps "val_loss".
+        history: `FitResult.history`, with "loss" and optionally "val_loss".
 
     Source: Goodfellow, Bengio & Courville, Deep Learning (2016), figure 7.3.
 
@@ -75,15 +77,15 @@ def wrong_images(
     title: str,
     most: int = 24,
 ) -> None:
-    """Draw wrongly classified images, each with its prediction and its label above it.
+    """Draw misclassified images, with prediction and label above each.
 
     Args:
         fig: figure or subfigure to fill.
         images: `(k, height, width)`.
-        labels: the k right answers.
-        predictions: the k answers given.
-        title: above all of them.
-        most: how many to draw at most.
+        labels: names of the k labels.
+        predictions: names of the k predicted classes.
+        title: title of the figure.
+        most: largest number of images to draw.
 
     >>> wrong_images(figure(4, 3), np.zeros((1, 8, 8)), ["3"], ["8"], title="1 wrong")
     """
@@ -100,13 +102,13 @@ def wrong_images(
 
 
 def confusion(ax: Axes, labels: Any, predictions: Any, classes: Sequence[str]) -> None:
-    """Draw how often each class was taken for each other.
+    """Draw the confusion matrix: how often each label was predicted as each class.
 
     Args:
         ax: where to draw.
-        labels: right classes, integers `(m,)`.
-        predictions: classes given, integers `(m,)`.
-        classes: their names.
+        labels: true classes, integers `(m,)`.
+        predictions: predicted classes, integers `(m,)`.
+        classes: names of the classes.
 
     Source: Hastie, Tibshirani & Friedman, The Elements of Statistical Learning (2009), table 9.3.
 
@@ -125,7 +127,7 @@ def confusion(ax: Axes, labels: Any, predictions: Any, classes: Sequence[str]) -
 
 
 def predicted_against_true(ax: Axes, targets: Any, predictions: Any) -> None:
-    """Draw predictions over targets, with the diagonal on which they would be equal.
+    """Draw predictions against targets, with the diagonal on which they are equal.
 
     Args:
         ax: where to draw.

@@ -112,7 +112,7 @@ def test_any_iterable_of_batches_will_do():
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(listed.history["loss"], in_order.history["loss"], rtol=1e-5)
     assert int(fit(data=iter(batches()), batch_size=None, epochs=1).state.step) == 5
-    with pytest.raises(ValueError, match="generator can be gone through only once"):
+    with pytest.raises(ValueError, match="generator can be iterated only once"):
         fit(data=iter(batches()), batch_size=None, epochs=2)
 
 
@@ -294,14 +294,17 @@ def resume(folder, **changes):
     [
         (
             {"optimizer": optax.adam(1e-3)},
-            "optimizer, which computed with -0.01 and now with -0.001",
+            "optimizer computed with -0.01, now -0.001",
         ),
-        ({"optimizer": optax.adam(1e-2, b1=0.8)}, "which computed with .*0.9 and now with 0.8"),
-        ({"batch_size": 6}, "batch_size 5, got 6"),
-        ({"shuffle": False, "batch_size": 6}, "batch_size 5, got 6; shuffle True, got False"),
-        ({"seed": 4}, "seed 0, got 4, which has no effect: the key is the checkpoint's"),
-        ({"data": (X[:20], Y[:20])}, "examples of data 23, got 20"),
-        ({"data": batches(), "batch_size": None}, "batch_size 5, got None"),
+        ({"optimizer": optax.adam(1e-2, b1=0.8)}, "optimizer computed with .*0.9, now 0.8"),
+        ({"batch_size": 6}, "batch_size was 5, now 6"),
+        (
+            {"shuffle": False, "batch_size": 6},
+            "batch_size was 5, now 6; shuffle was True, now False",
+        ),
+        ({"seed": 4}, "seed was 0, now 4, which has no effect: the key is the checkpoint's"),
+        ({"data": (X[:20], Y[:20])}, "examples of data was 23, now 20"),
+        ({"data": batches(), "batch_size": None}, "batch_size was 5, now None"),
     ],
 )
 def test_a_run_that_resumes_with_other_arguments_says_what_differs(changes, words, tmp_path):
@@ -391,8 +394,12 @@ WRONG = [
     ({"data": (X, Y[:9])}, ValueError, "first dimensions"),
     ({"data": (X[:0], Y[:0])}, ValueError, "at least 1"),
     ({"data": 3, "batch_size": None}, TypeError, "data must be a tuple or dict of arrays"),
-    ({"data": batches()}, ValueError, "batch_size is for arrays"),
-    ({"data": [], "batch_size": None}, ValueError, "data gave no batch"),
+    (
+        {"data": batches()},
+        ValueError,
+        "batch_size must be None if data is an iterable of batches, got 5",
+    ),
+    ({"data": [], "batch_size": None}, ValueError, "data yielded no batch"),
     ({"validation_data": (X, Y[:2])}, ValueError, "first dimensions"),
     ({"optimizer": "adam"}, TypeError, "optimizer must be an Optax"),
     ({"params": (1, 2)}, TypeError, r"params\[0\] must be a floating-point array"),

@@ -135,7 +135,7 @@ def test_the_library_works_with_the_core_alone(core_only):
 def test_what_needs_an_extra_says_which(core_only):
     assert core_only["failed"] == {
         "fcjax.datasets": "data sets need scikit-learn: pip install 'fcjax[app]'",
-        "fcjax.plot": "pictures need matplotlib: pip install 'fcjax[app]'",
+        "fcjax.plot": "plots need matplotlib: pip install 'fcjax[app]'",
         "checkpoint": "checkpoints need Orbax: pip install 'fcjax[checkpoint]'",
     }
 
@@ -152,7 +152,7 @@ def test_the_command_without_its_extra_ends_in_one_line(arguments):
 
 
 def test_the_command_says_what_train_lacks():
-    for absent, needed in (("matplotlib", "pictures need"), ("sklearn", "data sets need")):
+    for absent, needed in (("matplotlib", "plots need"), ("sklearn", "data sets need")):
         blocked = f"import sys; sys.modules[{absent!r}] = None\n"
         done = python(blocked + COMMAND, "train", check=False)
         assert done.returncode == 1

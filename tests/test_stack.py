@@ -344,7 +344,7 @@ def test_the_cache_must_be_of_the_same_layers():
     other = (fcjax.Layer(stacked[0].w[:2], stacked[0].b[:2]), stacked[1])
     one = (fcjax.Layer(stacked[0].w[0], stacked[0].b[0]), stacked[1])
     for wrong in (other, one):
-        with pytest.raises(ValueError, match=r"^cache\[0\] must be of params\[0\].w"):
+        with pytest.raises(ValueError, match=r"^cache\[0\] must match params\[0\].w"):
             fcjax.backward(wrong, cache, weights)
 
 
@@ -666,10 +666,10 @@ WRONG = {
     "stack of pairs": (TypeError, r"^params .*Layers", lambda: fcjax.stack((tuple(PARAMS[0]),))),
     "unstack of nothing": (TypeError, r"^params .*one or more", lambda: fcjax.unstack(())),
     "stacked layers at the end": (
-        ValueError, r"^params must end with one layer.*\[2, 4, 4\]",
+        ValueError, r"^params must end with a single layer.*\[2, 4, 4\]",
         lambda: fcjax.mlp(STACKED[:2], ONES),
     ),
-    "stacked layers that is not square": (
+    "stacked layers that are not square": (
         ValueError, r"^params\[1\]\.w of stacked layers .*\(L, n, n\).*\[2, 4, 3\]",
         lambda: fcjax.mlp(with_stacked(w=jnp.ones((2, 4, 3))), ONES),
     ),
@@ -689,7 +689,8 @@ WRONG = {
         ValueError, r"^x must have shape \(\.\.\., 4\)", lambda: fcjax.mlp(STACKED[1:], ONES),
     ),
     "activations that differ when stacked": (
-        ValueError, r"^activations must be the same for the 2 stacked.* params\[1\].*tanh, relu",
+        ValueError,
+        r"^activations must be the same for the 2 stacked layers.*params\[1\].*tanh, relu",
         lambda: fcjax.mlp(STACKED, ONES, activations=("gelu", "tanh", "relu")),
     ),
     "activations counted after stacking": (

@@ -101,7 +101,7 @@ def test_a_state_that_was_overwritten_is_refused_by_name(make, loss_fn):
     second, _ = run(first, batch)
     text = refused(run, first, batch)
     assert text.startswith("state.step was overwritten by an earlier call")
-    assert "go on with the state that the call returned" in text
+    assert "use the state that the call returned" in text
     mixed = second._replace(params=first.params)
     assert refused(run, mixed, batch).startswith("state.params[0].w was overwritten")
 
@@ -122,7 +122,7 @@ def test_the_state_of_another_optimizer_is_refused(make):
     of_sgd, batch = states_and_batch()
     of_adam, _ = states_and_batch(optax.adam(0.1))
     text = refused(make(loss, optax.adam(0.1)), of_sgd, batch)
-    assert text.startswith("state.opt_state must be that of this optimizer")
+    assert text.startswith("state.opt_state must belong to this optimizer")
     assert text.endswith("ScaleByAdamState, EmptyState, got EmptyState, EmptyState")
     # plain descent has no state of its own, and would hand any other one on without a word
     text = refused(make(loss, OPTIMIZER), of_adam, batch)
@@ -135,7 +135,7 @@ def test_the_optimizer_state_of_other_params_is_refused(make):
     state, batch = states_and_batch(adam)
     wider = adam.init(fcjax.init(jax.random.key(0), (3, 5)))
     text = refused(make(loss, adam), state._replace(opt_state=wider), batch)
-    assert text.endswith("got one of params of other shapes")
+    assert text.endswith("got the state for params of other shapes")
 
 
 @COMPILED

@@ -1,6 +1,6 @@
-"""Activations: the functions of `jax.nn` with hand-derived derivatives, and what is known of them.
+"""Activations: the functions of `jax.nn` with hand-derived derivatives, and facts about them.
 
-This is the one list of their names: `fcjax` re-exports all of it.
+Their names are listed only here: `fcjax` re-exports everything in this file.
 """
 
 from ._facts import Facts as Facts, Rule as Rule, facts_of as facts_of, rule_of as rule_of

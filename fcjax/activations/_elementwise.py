@@ -1,8 +1,8 @@
-"""How an elementwise function and its derivative become a rule: `dZ = dA ⊙ g'(Z)`.
+"""Make a rule from an elementwise function and its derivative: `dZ = dA ⊙ g'(Z)`.
 
-Every activation that acts on each number by itself has the same differential, `Ȧ = g'(Z) ⊙ Ż`,
-hence `⟨dA, Ȧ⟩ = ⟨dA ⊙ g'(Z), Ż⟩` and `dZ = dA ⊙ g'(Z)`. What differs is g', which is derived
-beside each function, and whether it can be read from the output `A`. Where it can, the rule keeps
+Every elementwise activation has the same differential, `Ȧ = g'(Z) ⊙ Ż`, hence
+`⟨dA, Ȧ⟩ = ⟨dA ⊙ g'(Z), Ż⟩` and `dZ = dA ⊙ g'(Z)`. Activations differ in g', which is derived
+beside each function, and in whether g' is a function of the output `A`. If it is, the residual is
 A, which the next layer keeps anyway as its input, and Z is never stored.
 """
 
@@ -30,9 +30,10 @@ def elementwise(
     kinks: Mapping[float, float] = NO_KINKS,
     oracle: str | None = None,
 ) -> Callable[[Function], Function]:
-    """Decorate `g(z)` with the rule whose backward half is `dA * derivative(kept)`.
+    """Decorate `g(z)` with the rule whose backward pass is `dA * derivative(kept)`.
 
-    The facts say the kinks, and the name of the oracle if that is not the one of g.
+    `keeps` selects the residual that `derivative` reads, A or Z. `kinks` and `oracle` become facts
+    of the activation; `oracle` defaults to the name of g.
     """
 
     def decorate(g: Function) -> Function:
@@ -49,7 +50,7 @@ def elementwise(
         def rule() -> Rule:
             return Rule(fwd, pull, keeps)
 
-        rule.__qualname__ = g.__name__  # what an error about an unknown option names
+        rule.__qualname__ = g.__name__  # the name that an error about an unknown option shows
         decorated = _rule(g, fwd, bwd)
 
         @with_facts(rule, kinks=kinks, oracle=oracle or g.__name__)
@@ -71,9 +72,9 @@ def parametric(
 ) -> Callable[[Function], Function]:
     """Decorate `g(z, p)`, whose derivative also depends on a parameter p.
 
-    A positive Python number p is a constant: A then tells on which side of the kink Z was, and is
-    all that is kept. An array p may have either sign and gets its own gradient,
-    `dp = Σ dA ⊙ ∂g/∂p`, from the kept Z.
+    If p is a positive Python number, it is a constant. A then determines on which side of the kink
+    Z was, so A is the only residual. Any other p is an array of either sign, with the
+    gradient `dp = Σ dA ⊙ ∂g/∂p`. The residuals are then Z and p.
     """
 
     def decorate(g: Function) -> Function:
@@ -137,7 +138,7 @@ def _sum_over_uses(p: Array, dp: Array) -> Array:
 
 
 def _rule(g: Function, fwd: Callable[..., Any], bwd: Callable[..., Any], **kwargs: Any) -> Any:
-    """Make the custom_vjp of `g`; a stack trace names the halves after the activation."""
+    """Make the custom_vjp of `g`, and name its two functions after g, for stack traces."""
     fwd.__name__, bwd.__name__ = f"{g.__name__}_fwd", f"{g.__name__}_bwd"
     rule = jax.custom_vjp(g, **kwargs)
     rule.defvjp(fwd, bwd)

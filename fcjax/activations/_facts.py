@@ -1,4 +1,4 @@
-"""What is known of an activation besides its value: the halves of its rule, kinks, its oracle."""
+"""Facts about an activation besides its value: its rule, its kinks, and its oracle."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -14,12 +14,12 @@ F = TypeVar("F", bound=Function)
 
 
 class Rule(NamedTuple):
-    """The two halves of the gradient of an activation `A = g(Z)`.
+    """The forward and backward functions of an activation `A = g(Z)`.
 
     Attributes:
-        fwd: `fwd(Z)` returns A and what the backward half needs.
+        fwd: `fwd(Z)` returns A and the residual `kept`.
         bwd: `bwd(kept, dA)` returns dZ.
-        keeps: what `kept` is: the "output" A, the "input" Z, or the "pullback" of `jax.vjp`.
+        keeps: the kind of residual: the "output" A, the "input" Z, or the "pullback" of `jax.vjp`.
     """
 
     fwd: Callable[[Array], tuple[Array, Any]]
@@ -29,14 +29,14 @@ class Rule(NamedTuple):
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of an activation.
+    """Facts about an activation.
 
     Attributes:
         function: the activation.
-        rule: called with the activation's options, it returns the hand-written rule, or None where
-            there is none with a fixed form (a learned slope has a gradient of its own).
+        rule: a function of the activation's options that returns the hand-written rule. It returns
+            None if a `Rule` cannot express it: it has no place for the gradient of a learned slope.
         kinks: g' at each kink, by the convention of `jax.nn`, for the default options.
-        oracle: the name of its formulas in `fcjax.verify.oracles`; None if it is not elementwise.
+        oracle: name of its formulas in `fcjax.verify.oracles`; None if it is not elementwise.
     """
 
     function: Function
@@ -51,7 +51,7 @@ def with_facts(
     kinks: Mapping[float, float] = MappingProxyType({}),
     oracle: str | None = None,
 ) -> Callable[[F], F]:
-    """Decorate an activation with what is known of it; the function stays what it is."""
+    """Attach facts to an activation, and return the same function."""
 
     def decorate(function: F) -> F:
         vars(function)["facts"] = Facts(function, rule, kinks, oracle)
@@ -61,23 +61,23 @@ def with_facts(
 
 
 def facts_of(function: Any) -> Facts | None:
-    """Return what is known of an activation of this package, None for any other function.
+    """Return the facts about an activation of this package; None for any other function.
 
     >>> import fcjax
     >>> facts_of(fcjax.relu).kinks
     {0.0: 0.0}
     """
     facts = getattr(function, "facts", None)
-    # functools.wraps copies attributes to functions that compute something else
+    # functools.wraps copies attributes, possibly to a function that computes something else.
     return facts if isinstance(facts, Facts) and facts.function is function else None
 
 
 def rule_of(function: Callable[[Array], Array]) -> Rule:
-    """Return the two halves of the gradient of an activation.
+    """Return the forward and backward functions of an activation.
 
-    Those of a function of this package are its hand-written rule, also with options that
-    `functools.partial` sets. Those of any other function are made by `jax.vjp`, which runs the
-    rules that the function contains.
+    For a function of this package, they are those of its hand-written rule. Options may be set with
+    `functools.partial`. For any other function, they are made by `jax.vjp`, which applies the rules
+    inside the function.
 
     >>> import jax.numpy as jnp
     >>> import fcjax

@@ -1,7 +1,7 @@
 """Activations that multiply the input by a gate: `a = z · gate(z)`.
 
-None of them is monotone, so two inputs can have the same output: g' cannot be read from the output
-and the input is kept.
+None of them is monotone, so two inputs can have the same output. g' is then no function of the
+output, and the residual is the input.
 """
 
 from functools import partial
@@ -17,7 +17,7 @@ from ._facts import Rule, rule_of, with_facts
 
 
 def _sigmoid_and_rest(z: Array) -> tuple[Array, Array]:
-    """Return s = sigmoid(z) and 1 − s, both with all their digits, from one exponential."""
+    """Return s = sigmoid(z) and 1 − s, both to full precision, from one exponential."""
     positive = z >= 0
     e = jnp.exp(jnp.where(positive, -z, z))
     larger = 1 / (1 + e)
@@ -34,7 +34,7 @@ def _silu_derivative(z: Array) -> Array:
 
 @elementwise(_silu_derivative, keeps="input")
 def silu(z: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
-    """Sigmoid-weighted unit, also named swish: `a = z s`, `s = sigmoid(z)`.
+    """Sigmoid-weighted unit, also called swish: `a = z s`, `s = sigmoid(z)`.
 
     `g'(z) = s (1 + z (1 − s))`.
 
@@ -65,10 +65,10 @@ def _hard_silu_derivative(z: Array) -> Array:
 
 @elementwise(_hard_silu_derivative, keeps="input", kinks={-3.0: 0.0, 3.0: 1.0})
 def hard_silu(z: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
-    """Piecewise quadratic swish, also named hard_swish: `a = z · hard_sigmoid(z)`.
+    """Piecewise quadratic swish, also called hard_swish: `a = z · hard_sigmoid(z)`.
 
-    `g'(z) = 0` for z ≤ −3, `z/3 + 1/2` for |z| < 3, `1` for z ≥ 3; the kinks take the outer side,
-    as in `jax.nn.hard_silu`.
+    `g'(z) = 0` for z ≤ −3, `z/3 + 1/2` for |z| < 3, `1` for z ≥ 3. At the kinks g' is that of the
+    outer side, as in `jax.nn.hard_silu`.
 
     Args:
         z: any shape and floating dtype; `a` has the same.
@@ -82,7 +82,7 @@ def hard_silu(z: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
     Array([-0.       ,  0.6666667,  4.       ], dtype=float32)
     """
     z = jnp.asarray(z)
-    # where rather than clip, so that plain autodiff also takes the outer side at the kinks
+    # jnp.where rather than jnp.clip: autodiff of this line then takes the outer side at the kinks.
     return z * jnp.where(z <= -3, 0, jnp.where(z >= 3, 1, (z + 3) / 6))
 
 
@@ -93,8 +93,8 @@ def _mish_derivative(z: Array) -> Array:
     # a = z t with t = tanh p, p = log(1 + eᶻ): dp = s dz with s = sigmoid(z), dt = (1 − t²) dp, so
     # da = (t + z (1 − t²) s) dz. With w = 1 + eᶻ and tanh(log w) = (w² − 1)/(w² + 1):
     #   t = (w² − 1)/d    (1 − t²) s = 4w (w − 1)/d²    d = w² + 1
-    # For z ≥ 0, e = e⁻ᶻ: numerator and denominator times e², so that nothing overflows. The
-    # forward pass is written in other terms: what both had in common, XLA would keep.
+    # For z ≥ 0, e = e⁻ᶻ: multiply numerator and denominator by e², so that nothing overflows.
+    # The forward pass is written differently, because XLA would store shared subexpressions.
     positive = z >= 0
     e = jnp.exp(jnp.where(positive, -z, z))
     d = jnp.where(positive, 1 + 2 * e + 2 * e * e, 2 + 2 * e + e * e)
@@ -127,7 +127,7 @@ _SQRT_2_OVER_PI = 0.7978845608028654
 _SQRT_HALF = 0.7071067811865476
 _SQRT_HALF_OVER_PI = 0.3989422804014327
 _CUBIC = 0.044715
-# Beyond ±30 the gate is 0 or 1 to the last bit of float64, and g' with it. Taking g' at the
+# Beyond ±30 the gate, and with it g', is 0 or 1 to the last bit of float64. Evaluating g' at the
 # clipped input keeps the cube of a large z from overflowing into 0 · ∞.
 _SATURATED = 30.0
 
@@ -135,7 +135,7 @@ _SATURATED = 30.0
 def _gelu_tanh_derivative(z: Array) -> Array:
     # a = z h, h = (1 + tanh u)/2 = sigmoid(2u), 2u = c(z + k z³) with c = 2√(2/π), k = 0.044715:
     # dh = h(1 − h) d(2u) and d(2u) = c(1 + 3k z²) dz, so da = h (1 + z (1 − h) c (1 + 3k z²)) dz.
-    # As a sigmoid, h keeps the digits that 1 + tanh u loses where tanh u is near −1.
+    # Written as a sigmoid, h keeps the digits that 1 + tanh u loses where tanh u is near −1.
     z = jnp.clip(z, -_SATURATED, _SATURATED)
     h, rest = _sigmoid_and_rest(2 * _SQRT_2_OVER_PI * (z + _CUBIC * z**3))
     du = 2 * _SQRT_2_OVER_PI * (1 + 3 * _CUBIC * jnp.square(z))
@@ -150,7 +150,7 @@ def _gelu_tanh(z: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
 
 def _gelu_erf_derivative(z: Array) -> Array:
     # a = z Φ, the normal distribution function, with dΦ = φ dz, φ = e^(−z²/2)/√(2π), so
-    # da = (Φ + z φ) dz. Φ is written with erfc, which keeps its digits in the lower tail.
+    # da = (Φ + z φ) dz. Φ is written with erfc, which stays accurate in the lower tail.
     z = jnp.clip(z, -_SATURATED, _SATURATED)
     phi = _SQRT_HALF_OVER_PI * jnp.exp(-0.5 * jnp.square(z))
     return 0.5 * lax.erfc(-z * _SQRT_HALF) + z * phi
@@ -171,8 +171,8 @@ def gelu(z: Float[ArrayLike, "..."], approximate: bool = True) -> Float[Array, "
     """Gaussian error linear unit, `a = z Φ(z)` with Φ the normal distribution function.
 
     Exactly, `g'(z) = Φ(z) + z φ(z)`. The approximation replaces Φ by `h = (1 + tanh u)/2`,
-    `u = √(2/π) (z + 0.044715 z³)`, and its own derivative is used:
-    `g'(z) = h + z h'(z)`, never the exact one.
+    `u = √(2/π) (z + 0.044715 z³)`. Its gradient is the derivative of the approximation,
+    `g'(z) = h + z h'(z)`, never that of the exact form.
 
     Args:
         z: any shape and floating dtype; `a` has the same.
@@ -227,17 +227,17 @@ def _glu_rule(axis: int = -1) -> Rule:
 
 @with_facts(_glu_rule)
 def glu(z: Float[ArrayLike, "..."], axis: int = -1) -> Float[Array, "..."]:
-    """Gated linear unit: halves `z = [u v]` along `axis` and returns `u · sigmoid(v)`.
+    """Gated linear unit: split `z = [u v]` in half along `axis` and return `u · sigmoid(v)`.
 
     `du = da · sigmoid(v)` and `dv = da · u · sigmoid(v) (1 − sigmoid(v))`.
 
     Args:
-        z: floating, of even size along `axis`; the result has half of it.
-        axis: the axis to halve.
+        z: floating-point, of even size along `axis`; the result has half that size.
+        axis: the axis to split.
 
     Raises:
         TypeError: `z` is not floating-point.
-        ValueError: `z` has no such axis, or an odd size along it.
+        ValueError: `z` has no such axis, or its size along it is odd.
 
     Source: Dauphin et al., Language modeling with gated convolutional networks, ICML 2017.
 

@@ -17,4 +17,4 @@ def _named() -> Iterator[tuple[str, Callable[..., Array]]]:
 
 
 ACTIVATIONS: Mapping[str, Callable[..., Array]] = MappingProxyType(dict(sorted(_named())))
-"""Every activation of this package, by the name that a network takes."""
+"""Every activation of this package, by the name under which networks accept it."""

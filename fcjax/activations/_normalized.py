@@ -1,4 +1,4 @@
-"""Activations that couple the numbers along an axis: softmax and its logarithm."""
+"""Activations that couple the elements along an axis: softmax and its logarithm."""
 
 from functools import partial
 from typing import Any
@@ -56,9 +56,9 @@ def softmax(
     The maximum is subtracted first, so that no input overflows.
 
     Args:
-        z: floating, with at least one dimension; `p` has its shape and dtype.
+        z: floating-point, with at least one dimension; `p` has its shape and dtype.
         axis: the axis, or axes, along which the result sums to 1.
-        where: mask that broadcasts against `z`; entries where it is False get p = 0.
+        where: boolean mask that broadcasts against `z`. Masked entries (False) have p = 0.
 
     Raises:
         TypeError: `z` is not floating-point, or `where` is not boolean.
@@ -89,7 +89,7 @@ def _log_softmax_fwd(
 def _log_softmax_pull(axis: _Axis, where: Array | None, A: Array, dA: Array) -> Array:
     # A = Z − log Σ eᶻ, and the differential of the last term is Σ P ⊙ Ż with P = eᴬ:
     # ⟨dA, Ȧ⟩ = ⟨dA, Ż⟩ − Σ dA ⟨P, Ż⟩ = ⟨dA − P Σ dA, Ż⟩.
-    # A masked entry is the constant −∞: it takes no part in the sums and has dZ = 0.
+    # A masked entry is the constant −∞. It is left out of the sums, and its dZ is 0.
     dA = dA if where is None else jnp.where(where, dA, 0)
     return dA - jnp.exp(A) * jnp.sum(dA, axis, keepdims=True)
 
@@ -123,9 +123,9 @@ def log_softmax(
     """Logarithm of `softmax`, `a = z − log Σ eᶻ` along `axis`, with `dz = da − eᵃ Σ da`.
 
     Args:
-        z: floating, with at least one dimension; `a` has its shape and dtype.
+        z: floating-point, with at least one dimension; `a` has its shape and dtype.
         axis: the axis, or axes, along which the exponential of the result sums to 1.
-        where: mask that broadcasts against `z`; entries where it is False get a = −∞.
+        where: boolean mask that broadcasts against `z`. Masked entries (False) have a = −∞.
 
     Raises:
         TypeError: `z` is not floating-point, or `where` is not boolean.

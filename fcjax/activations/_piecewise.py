@@ -1,7 +1,7 @@
-"""Activations made of straight (or quadratic) pieces.
+"""Piecewise linear and piecewise quadratic activations.
 
-At a kink the derivative is not defined; each rule states which value it takes, the one that
-`jax.nn` takes. A kink's values are written with `where` conditions that let NaN through.
+At a kink the derivative is not defined. Each docstring states the value that the rule uses, which
+is that of `jax.nn`. The conditions of `jnp.where` are written so that NaN propagates.
 """
 
 from typing import Any
@@ -46,8 +46,8 @@ def _relu_derivative(a: Array) -> Array:
 def relu(z: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
     """Rectified linear unit, `a = max(z, 0)`, with `g'(z) = 1` for z > 0 and 0 for z < 0.
 
-    At the kink `g'(0) = 0`, as in `jax.nn.relu`: with this choice a unit that is exactly at rest
-    stays at rest, and training is more robust than with 1 (Bertoin et al., 2021).
+    At the kink `g'(0) = 0`, as in `jax.nn.relu`: with this choice a unit whose input is
+    exactly 0 stays inactive, and training is more robust than with 1 (Bertoin et al., 2021).
 
     Args:
         z: any shape and floating dtype; `a` has the same.
@@ -114,15 +114,16 @@ def hard_sigmoid(z: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
     Array([0. , 0.5, 1. ], dtype=float32)
     """
     z = jnp.asarray(z)
-    # next to 3, where the quotient would round to 1, a is the number below: g' is read from it
+    # Just below 3 the quotient would round to 1. Use the number below 1 instead, because g' is read
+    # from a.
     below_one = 1 - jnp.finfo(z.dtype).epsneg
     between = jnp.minimum((z + 3) / 6, below_one)
     return jnp.where(z <= -3, 0, jnp.where(z >= 3, 1, between))
 
 
 def _hard_tanh_derivative(z: Array) -> Array:
-    # a = z for |z| ≤ 1, where da = dz; a = ±1 outside. The output cannot tell z = 1 from z > 1,
-    # hence the input is kept.
+    # a = z for |z| ≤ 1, where da = dz; a = ±1 outside. The output cannot distinguish z = 1 from
+    # z > 1, so the residual is the input.
     return jnp.where(jnp.abs(z) > 1, 0, 1).astype(z.dtype)
 
 
@@ -149,7 +150,7 @@ def hard_tanh(z: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
 
 def _sparse_plus_derivative(a: Array) -> Array:
     # Between −1 and 1, a = (z + 1)²/4 gives da = (z + 1)/2 dz = √a dz; above, da = dz.
-    # The inner where keeps the root's own derivative finite at a = 0.
+    # The inner where keeps the second derivative finite: that of the root is infinite at a = 0.
     outside = a <= 0
     return jnp.where(outside, 0, jnp.minimum(jnp.sqrt(jnp.where(outside, 1, a)), 1))
 
@@ -176,8 +177,9 @@ def sparse_plus(z: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
 
 
 def _sparse_sigmoid_derivative(z: Array) -> Array:
-    # a = (z + 1)/2 for |z| < 1, where da = dz/2; a is constant outside. At |z| = 1 the mean of
-    # both sides is taken, which the output cannot show: the input is kept.
+    # a = (z + 1)/2 for |z| < 1, where da = dz/2; a is constant outside. At |z| = 1, g' is
+    # the mean of both sides. The output cannot distinguish |z| = 1 from |z| > 1, so the residual is
+    # the input.
     distance = jnp.abs(z)
     return jnp.where(distance < 1, 0.5, jnp.where(distance == 1, 0.25, 0)).astype(z.dtype)
 
@@ -186,7 +188,7 @@ def _sparse_sigmoid_derivative(z: Array) -> Array:
 def sparse_sigmoid(z: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
     """The derivative of `sparse_plus`: `a = min(max((z + 1)/2, 0), 1)`, `g'(z) = 1/2` for |z| < 1.
 
-    At the kinks `g'(±1) = 1/4`, the mean of both sides, as in `jax.nn.sparse_sigmoid`.
+    At the kinks `g'(±1) = 1/4`, the mean of the two sides, as in `jax.nn.sparse_sigmoid`.
 
     Args:
         z: any shape and floating dtype; `a` has the same.
@@ -228,12 +230,12 @@ def leaky_relu(
 ) -> Float[Array, "..."]:
     """Leaky rectifier, `a = z` for z ≥ 0, else `negative_slope · z`.
 
-    `g'(z) = 1` for z ≥ 0, the kink included, else `negative_slope`, as in `jax.nn.leaky_relu`.
+    `g'(z) = 1` for z ≥ 0, including the kink, else `negative_slope`, as in `jax.nn.leaky_relu`.
 
     Args:
         z: any shape and floating dtype; `a` has the same.
-        negative_slope: a number, or an array that broadcasts against `z` and is learned:
-            `∂a/∂negative_slope = min(z, 0)`.
+        negative_slope: a number, or an array that broadcasts against `z`. An array has a gradient,
+            `∂a/∂negative_slope = min(z, 0)`, and can be learned.
 
     Raises:
         TypeError: `z` or an array `negative_slope` is not floating-point.
@@ -246,14 +248,15 @@ def leaky_relu(
     """
     z = jnp.asarray(z)
     below = negative_slope * z
-    if is_number(negative_slope):  # then positive, and a is kept
-        # where the product would underflow to zero, a keeps the sign of z
-        below = jnp.minimum(below, -_least(z.dtype))
+    if is_number(negative_slope):
+        # The number is positive, and g' is read from the sign of a: keep it nonzero if the product
+        # underflows.
+        below = jnp.minimum(below, -_smallest_positive(z.dtype))
     return jnp.where(z >= 0, z, below)
 
 
-def _least(dtype: Any) -> Any:
-    """Return the smallest positive number of a dtype that hardware does not take for zero."""
+def _smallest_positive(dtype: Any) -> Any:
+    """Return the smallest positive number of a dtype that hardware does not flush to zero."""
     info = jnp.finfo(dtype)
-    # float16 is widened to be computed with, and all its numbers are normal ones then
+    # Hardware computes float16 in float32, where even its subnormal numbers are normal.
     return info.smallest_subnormal if info.dtype == jnp.float16 else info.tiny

@@ -1,4 +1,7 @@
-"""Activations with an S or a soft bend, each monotone: g' can be read from the output."""
+"""Smooth monotone activations, such as sigmoids and soft rectifiers.
+
+Because each is monotone, g' is a function of the output, and the output is the residual.
+"""
 
 import jax.numpy as jnp
 from jax import Array, lax
@@ -55,7 +58,7 @@ def tanh(z: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
 
 
 def _softplus_derivative(a: Array) -> Array:
-    # eᵃ = 1 + eᶻ, so eᵃ da = eᶻ dz = (eᵃ − 1) dz and da = (1 − e⁻ᵃ) dz. expm1 keeps its digits
+    # eᵃ = 1 + eᶻ, so eᵃ da = eᶻ dz = (eᵃ − 1) dz and da = (1 − e⁻ᵃ) dz. expm1 is accurate
     # where a is small.
     return -jnp.expm1(-a)
 
@@ -100,7 +103,7 @@ def log_sigmoid(z: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
     Array([-1.0e+04, -6.9e-01], dtype=float32)
     """
     z = jnp.asarray(z)
-    # Not as -logaddexp(-z, 0): XLA keeps what is under the last minus sign beside the output.
+    # Not written as -logaddexp(-z, 0): XLA would store logaddexp(-z, 0) as well as the output.
     rest = jnp.log1p(jnp.exp(jnp.where(z >= 0, -z, z)))
     return jnp.where(z >= 0, -rest, z - rest)
 
@@ -144,7 +147,7 @@ def selu(z: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
     """Self-normalizing unit, `a = λ z` for z > 0, else `λα (eᶻ − 1)`; λ ≈ 1.0507, α ≈ 1.6733.
 
     `g'(z) = λ` for z > 0, else `a + λα`. At the kink `g'(0) = λα`, as in `jax.nn.selu`. Below 0,
-    `a + λα` has the rounding error of `a`, also where it is as small as that itself.
+    `a + λα` has the rounding error of `a`, even where `a + λα` is no larger than that error.
 
     Args:
         z: any shape and floating dtype; `a` has the same.
@@ -158,7 +161,7 @@ def selu(z: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
     Array([-1.76,  0.  ,  1.05], dtype=float32)
     """
     z = jnp.asarray(z)
-    # one product λα, so that at saturation a = −λα to the bit and the derivative is 0
+    # One constant λα, so that at saturation a = −λα exactly and the derivative is 0.
     negative = _SELU_SCALE_ALPHA * jnp.expm1(jnp.where(z > 0, 0, z))
     return jnp.where(z > 0, _SELU_SCALE * z, negative)
 
@@ -193,7 +196,7 @@ def elu(
 
     Args:
         z: any shape and floating dtype; `a` has the same.
-        alpha: α, a number, or an array that broadcasts against `z` and gets its gradient.
+        alpha: α, a number, or an array that broadcasts against `z` and has a gradient.
 
     Raises:
         TypeError: `z` or an array `alpha` is not floating-point.
@@ -234,11 +237,11 @@ def celu(
 ) -> Float[Array, "..."]:
     """Continuously differentiable ELU, `a = z` for z > 0, else `α (e^(z/α) − 1)`.
 
-    `g'(z) = 1` for z > 0, else `a/α + 1`, which is 1 at 0 for every α: there is no kink.
+    `g'(z) = 1` for z > 0, else `a/α + 1`, which is 1 at 0 for every α, so there is no kink.
 
     Args:
         z: any shape and floating dtype; `a` has the same.
-        alpha: α ≠ 0, a number, or an array that broadcasts against `z` and gets its gradient.
+        alpha: α ≠ 0, a number, or an array that broadcasts against `z` and has a gradient.
 
     Raises:
         TypeError: `z` or an array `alpha` is not floating-point.
@@ -287,7 +290,7 @@ def squareplus(
 
     Args:
         z: any shape and floating dtype; `a` has the same.
-        b: b ≥ 0, a number, or an array that broadcasts against `z` and gets its gradient
+        b: b ≥ 0, a number, or an array that broadcasts against `z` and has a gradient
             `∂a/∂b = 1/(4√(z² + b))`.
 
     Raises:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from fcjax_cli.options import Checking, Function, Library
 
-from .._arguments import one_of
+from .._arguments import check_one_of
 
 DTYPES = ("bfloat16", "float16", "float32", "float64")
 NEED_A_FUNCTION = ("shapes", "args", "reference", "expected_failures")
@@ -19,7 +19,7 @@ def refuse_contradictions(function: Function, library: Library, checking: Checki
     if function.shapes and function.args:
         raise ValueError("args: got --shapes as well; accepted: one of the two")
     for dtype in checking.dtypes:
-        one_of("dtypes", dtype, DTYPES)
+        check_one_of("dtypes", dtype, DTYPES)
     if not 0 <= checking.seed < 2**32:
         raise ValueError(f"seed: got {checking.seed}; accepted: an integer from 0 to 2³² - 1")
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from .. import datasets, plot
-from .._arguments import one_of
+from .._arguments import check_one_of
 from ..activations import ACTIVATIONS
 from ..losses import half_squared_error, softmax_cross_entropy
 from ..network import Params, init, mlp
@@ -37,7 +37,7 @@ def train(
 ) -> None:
     """Train a network on real data, compare its gradients with autodiff, and draw the result."""
     start = time.perf_counter()
-    one_of("activation", activation, ACTIVATIONS)
+    check_one_of("activation", activation, ACTIVATIONS)
     update = optimizer_named(optimizer, lr)
     check_count("batch_size", batch_size)
     if epochs is not None:

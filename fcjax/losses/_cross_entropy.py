@@ -1,4 +1,4 @@
-"""What both forms of softmax cross-entropy share: their options, the loss and its gradients."""
+"""Shared by both forms of softmax cross-entropy: the options, the loss and its gradients."""
 
 from typing import Any, NamedTuple
 
@@ -10,7 +10,7 @@ from .._arguments import as_array, describe, floating, is_number
 
 
 class Options(NamedTuple):
-    """ε, and the integer label that counts for nothing."""
+    """The smoothing ε, and the integer label that is ignored."""
 
     smoothing: float
     ignored: int | None
@@ -21,7 +21,10 @@ def is_integer(labels: Array) -> bool:
 
 
 def checked_labels(labels: Any, shape: tuple[int, ...], other: str) -> Array:
-    """Return the labels of logits of `shape`, or raise and name `other`, which they must match."""
+    """Return the labels as an array, or raise unless they match logits of `shape`.
+
+    The error names `other`, the arguments that determine that shape.
+    """
     labels = as_array("labels", labels, "integer classes or floating-point distributions")
     message = (
         f"labels must be integer classes of shape {list(shape[:-1])} or floating-point "
@@ -32,13 +35,13 @@ def checked_labels(labels: Any, shape: tuple[int, ...], other: str) -> Array:
     if labels.shape != (shape[:-1] if is_integer(labels) else shape):
         raise ValueError(message)
     if is_integer(labels):
-        # a narrow type could not hold every class, or ignore_index
+        # A narrower dtype could not represent every class, or ignore_index.
         labels = labels.astype(jnp.promote_types(labels.dtype, jnp.int32))
     return labels
 
 
 def label_options(labels: Array, smoothing: Any, ignored: Any) -> Options:
-    """Return label_smoothing and ignore_index, or raise unless they are in their range."""
+    """Return label_smoothing and ignore_index, or raise unless they are valid."""
     if not is_number(smoothing) or not 0 <= smoothing < 1:
         raise ValueError(
             f"label_smoothing must be a number with 0 <= label_smoothing < 1, "
@@ -47,7 +50,9 @@ def label_options(labels: Array, smoothing: Any, ignored: Any) -> Options:
     if ignored is not None and not isinstance(ignored, int):
         raise TypeError(f"ignore_index must be an integer or None, got {describe(ignored)}")
     if ignored is not None and not is_integer(labels):
-        raise ValueError("ignore_index needs integer labels, got distributions; use weights")
+        raise ValueError(
+            "ignore_index needs integer labels, got distributions; use weights instead"
+        )
     return Options(float(smoothing), ignored)
 
 
@@ -64,17 +69,17 @@ def checked_class_weights(class_weights: Any, classes: int) -> Array | None:
     return class_weights
 
 
-def count_equally(options: Options, labels: Array, class_weights: Array | None) -> bool:
-    """Whether each example counts 1 in a mean, but for its weight."""
+def counts_are_equal(options: Options, labels: Array, class_weights: Array | None) -> bool:
+    """Whether the mean counts every example as 1, apart from its weight."""
     return options.ignored is None and (class_weights is None or not is_integer(labels))
 
 
 class _Terms(NamedTuple):
-    """What loss and gradients are made of, for labels of either kind.
+    """The terms of the loss and of its gradients, for labels of either kind.
 
-    `onehot` is the label before smoothing and Q after it, c and `nll` = −log P have the shape of Z
-    too (or broadcast), and `counts` is 0 for ignored examples, NaN for labels outside the classes,
-    and otherwise 1.
+    `onehot` is the label before smoothing, and Q the label after smoothing. c and `nll` = −log P
+    have the shape of Z, or broadcast to it. `counts` is 0 for ignored examples, NaN for labels that
+    are not a class, and 1 otherwise.
     """
 
     onehot: Array
@@ -110,10 +115,10 @@ def _classes_and_counts(
 def losses_and_counts(
     options: Options, Z: Array, labels: Array, c: Array | None
 ) -> tuple[Array, Array]:
-    """The loss ℓ of each example, and how much it counts in a mean."""
+    """Return the loss ℓ of each example, and its count n in the mean."""
     onehot, Q, c, nll, counts = _terms(options, Z, labels, c)
     s = c * Q
-    # a class of mass 0 costs 0, also where its logit is −∞
+    # A class of probability 0 contributes 0, even if its logit is −∞.
     losses = jnp.sum(jnp.where(s == 0, 0, s * nll), -1)
     counted = jnp.sum(c * onehot, -1) if is_integer(labels) else 1
     return jnp.where(counts == 0, 0, counts * losses), jnp.where(counts == 0, 0, counts * counted)
@@ -122,13 +127,13 @@ def losses_and_counts(
 def loss_gradients(
     options: Options, Z: Array, labels: Array, c: Array | None, dl: Array
 ) -> tuple[Array, Array | None, Any]:
-    """Return dZ, dlabels and dc of `Σᵢ ℓᵢ dℓᵢ`, in float32 at least."""
+    """Return dZ, dlabels and dc of `Σᵢ ℓᵢ dℓᵢ`, in float32 or wider."""
     # Per example, with λ = log Σ eᶻ, nllₖ = λ − zₖ = −log pₖ and s = c ⊙ q:
     #   ℓ = Σₖ sₖ nllₖ,   λ̇ = Σ p ż,   so   ℓ̇ = Σ s (λ̇ − ż) + Σ ṡ nll
     #     = Σ ((Σs) p − s) ż + Σ c nll q̇ + Σ q nll ċ.
     # Read off dz, dq and dc; smoothing gives q̇ = (1 − ε) ẏ for the label y.
     _, Q, C, nll, counts = _terms(options, Z, labels, c)
-    # an ignored example may hold anything, NaN too: 0 takes the place of 0 · NaN
+    # An ignored example may hold anything, even NaN: use 0 instead of 0 · NaN.
     ignored = (counts == 0)[..., None]
     nll = jnp.where(ignored, 0, nll)
     dl = jnp.where(ignored, 0, (counts * dl)[..., None])

@@ -1,10 +1,10 @@
-"""How a loss that compares each prediction with its own target becomes a rule.
+"""Make a rule from a loss that compares each prediction with its own target.
 
-Such a loss is `ℓᵢ = Σⱼ f(pᵢⱼ, tᵢⱼ)` for example i, with the sum over its features j. Then
+Such a loss is `ℓᵢ = Σⱼ f(pᵢⱼ, tᵢⱼ)` for example i, summed over the features j. Then
 
     ℓ̇ᵢ = Σⱼ ∂f/∂p ṗᵢⱼ + ∂f/∂t ṫᵢⱼ        dpᵢⱼ = dℓᵢ ∂f/∂p        dtᵢⱼ = dℓᵢ ∂f/∂t
 
-so that each loss has to supply f and its two partial derivatives only.
+so each loss supplies only f and its two partial derivatives.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from .._arguments import as_array, describe, floating, not_empty, same_shape
+from .._arguments import as_array, check_not_empty, check_same_shape, describe, floating
 from .._cotangent import cotangent_of
 
 Elementwise = Callable[..., Array]
@@ -24,8 +24,8 @@ Partials = Callable[..., tuple[Array, Array]]
 def pairwise(f: Elementwise, partials: Partials) -> Callable[..., Array]:
     """Return the rule `(P, T, *options) -> ℓ`; f and partials take the same arguments.
 
-    P and T are computed with in float32 at least, and so is ℓ. A vector P holds one number per
-    example; otherwise its last axis holds the features.
+    All computations are in float32 or wider, and so is ℓ. A vector P holds one number per example;
+    otherwise its last axis holds the features.
     """
 
     def value(options: tuple, P: Array, T: Array) -> Array:
@@ -52,10 +52,10 @@ def pairwise(f: Elementwise, partials: Partials) -> Callable[..., Array]:
 def pair(
     pred: Any, target: Any, *, pred_name: str = "pred", labels: bool = False
 ) -> tuple[Array, Array]:
-    """Check predictions against targets: floating, of one shape, at least one example.
+    """Return predictions and targets as arrays, or raise unless they can be compared.
 
-    `labels` are targets that are counts or classes by nature: integers and booleans are taken for
-    the numbers that they are.
+    Both must be floating-point, of the same shape, and hold at least one example. With `labels`,
+    targets are counts or classes, and may be integers or booleans, which are converted.
     """
     P = floating(pred_name, pred)
     T = as_array("target", target, "a floating-point array" + (" or classes" if labels else ""))
@@ -64,8 +64,8 @@ def pair(
     T = floating("target", T)
     if P.ndim == 0:
         raise ValueError(f"{pred_name} must have shape (m,) or (..., features), got {describe(P)}")
-    same_shape("target", T, pred_name, P)
-    not_empty(pred_name, P)
+    check_same_shape("target", T, pred_name, P)
+    check_not_empty(pred_name, P)
     return P, T
 
 

@@ -1,4 +1,4 @@
-"""From one loss per example to one number: mean, sum or none, with weights."""
+"""Reduce the losses of the examples: mean, sum or none, with weights."""
 
 import math
 from typing import Any, Literal, get_args
@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from .._arguments import describe, floating, one_of
+from .._arguments import check_one_of, describe, floating
 from .._cotangent import cotangent_of
 
 Reduction = Literal["mean", "sum", "none"]
@@ -18,8 +18,8 @@ def reduce(
 ) -> Array:
     """Combine the losses ℓ (m,) of m examples.
 
-    With weights w: "none" returns `w ℓ`, "sum" `Σ w ℓ` and "mean" `Σ w ℓ / Σ w n`, where `counts`
-    n says how much each example counts in the mean (1 unless given). Without weights, w = 1.
+    With weights w: "none" returns `w ℓ`, "sum" `Σ w ℓ` and "mean" `Σ w ℓ / Σ w n`, where n,
+    the count of an example in the mean, is 1 unless `counts` is given. Without weights, w = 1.
     """
     weights = checked_weights(weights, reduction, losses.shape)
     if reduction == "none":
@@ -36,8 +36,8 @@ def reduce(
 
 
 def checked_weights(weights: Any, reduction: str, batch: tuple[int, ...]) -> Array | None:
-    """Return the weights as an array, or raise unless they and the reduction can be applied."""
-    one_of("reduction", reduction, get_args(Reduction))
+    """Return the weights as an array, or raise unless weights and reduction are valid."""
+    check_one_of("reduction", reduction, get_args(Reduction))
     if weights is None:
         return None
     weights = floating("weights", weights)
@@ -105,7 +105,7 @@ def _mean_fwd(losses: Array) -> tuple[Array, Array]:
 
 
 def _mean_bwd(losses: Array, dL: Array) -> tuple[Array]:
-    # L = Σ ℓ / m: L̇ = Σ ℓ̇ / m. Here, and only here, enters the 1/m of the textbooks.
+    # L = Σ ℓ / m: L̇ = Σ ℓ̇ / m. The 1/m of the textbooks enters here, and only here.
     m = math.prod(losses.shape)
     dlosses = jnp.broadcast_to(dL / m, losses.shape)
     return (cotangent_of(losses, dlosses),)
@@ -151,7 +151,7 @@ _weighted_mean.defvjp(_weighted_mean_fwd, _weighted_mean_bwd)
 
 
 def _quotient(S: Array, D: Array) -> Array:
-    """Return `S / D`, the mean of a sum that is known already."""
+    """Return `S / D`, the mean for a given sum."""
     return S / D
 
 

@@ -1,6 +1,6 @@
 """Losses for two classes: hinge and binary cross-entropy, of probabilities and of logits.
 
-`reduction` combines the examples as in the losses for numbers: "mean" divides by the number of
+`reduction` combines the examples as in the regression losses: "mean" divides by the number of
 examples, or by Σ weights where weights are given; "sum" adds; "none" returns one loss per example.
 """
 
@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import ArrayLike, Float, Num, Shaped
 
-from .._ranges import Range, tell
+from .._ranges import Range, report_range
 from ._pairwise import pair, pairwise
 from ._reduction import Reduction, reduce
 
@@ -19,7 +19,7 @@ def _hinge_value(p: Array, t: Array) -> Array:
 
 
 def _hinge_partials(p: Array, t: Array) -> tuple[Array, Array]:
-    # f = 1 − p t inside the margin p t < 1, so ḟ = −t ṗ − p ṫ; f = 0 from the margin on.
+    # f = 1 − p t inside the margin p t < 1, so ḟ = −t ṗ − p ṫ; f = 0 for p t ≥ 1.
     inside = p * t < 1
     return jnp.where(inside, -t, 0), jnp.where(inside, -p, 0)
 
@@ -36,7 +36,8 @@ def hinge(
 ) -> Float[Array, "..."]:
     """Hinge loss, `Σⱼ max(0, 1 − pⱼ tⱼ)` per example, for classes t = −1 and +1.
 
-    `dp = −t dℓ` and `dt = −p dℓ` inside the margin, p t < 1, and 0 from it on, the kink included.
+    `dp = −t dℓ` and `dt = −p dℓ` inside the margin, p t < 1. Both are 0 for p t ≥ 1, including the
+    kink.
 
     Args:
         pred: decision values p, shape `(..., n)` or `(m,)`.
@@ -57,7 +58,7 @@ def hinge(
 
 
 def _bernoulli_value(p: Array, t: Array) -> Array:
-    # 0 log 0 = 0: a certain and right prediction costs nothing.
+    # 0 log 0 = 0: a correct prediction with certainty has loss 0.
     return -jax.scipy.special.xlogy(t, p) - jax.scipy.special.xlog1py(1 - t, -p)
 
 
@@ -86,13 +87,13 @@ def binary_cross_entropy(
     """Cross-entropy of probabilities, `−Σⱼ (tⱼ log pⱼ + (1 − tⱼ) log(1 − pⱼ))` per example.
 
     `dp = (−t/p + (1 − t)/(1 − p)) dℓ` and `dt = (log(1 − p) − log p) dℓ`; `0 log 0` and `0/0` are
-    0. A prediction of exactly 0 or 1 that is wrong has infinite loss and gradient. On the logits,
-    `sigmoid_binary_cross_entropy` is finite everywhere.
+    0. A wrong prediction of exactly 0 or 1 has infinite loss and gradient.
+    `sigmoid_binary_cross_entropy`, which takes logits, is finite everywhere.
 
     Args:
         probs: predicted probabilities p in [0, 1], shape `(..., n)` or `(m,)`.
-        target: t in [0, 1]: classes 0 and 1 (boolean, integer or floating) or probabilities, the
-            shape of `probs`.
+        target: t in [0, 1]: classes 0 and 1 (boolean, integer or floating-point) or probabilities;
+            the shape of `probs`.
         weights: one weight per example.
         reduction: "mean", "sum" or "none".
 
@@ -105,8 +106,8 @@ def binary_cross_entropy(
     >>> binary_cross_entropy(jnp.array([[0.5], [1.0]]), jnp.array([[0], [1]])).round(4)
     Array(0.3466, dtype=float32)
     """
-    if weights is None and reduction != "none":  # or a target may be one that counts for nothing
-        tell(target, Range("binary_cross_entropy", 0, 1))
+    if weights is None and reduction != "none":  # otherwise a target may be masked
+        report_range(target, Range("binary_cross_entropy", 0, 1))
     P, T = pair(probs, target, pred_name="probs", labels=True)
     return reduce(_bernoulli(P, T), weights, reduction)
 
@@ -138,8 +139,8 @@ def sigmoid_binary_cross_entropy(
 
     Args:
         logits: z, shape `(..., n)` or `(m,)`.
-        target: t in [0, 1]: classes 0 and 1 (boolean, integer or floating) or probabilities, the
-            shape of `logits`.
+        target: t in [0, 1]: classes 0 and 1 (boolean, integer or floating-point) or probabilities;
+            the shape of `logits`.
         weights: one weight per example.
         reduction: "mean", "sum" or "none".
 
@@ -152,7 +153,7 @@ def sigmoid_binary_cross_entropy(
     >>> sigmoid_binary_cross_entropy(jnp.array([[1e4], [-1e4]]), jnp.array([[1], [1]]))
     Array(5000., dtype=float32)
     """
-    if weights is None and reduction != "none":  # or a target may be one that counts for nothing
-        tell(target, Range("sigmoid_binary_cross_entropy", 0, 1))
+    if weights is None and reduction != "none":  # otherwise a target may be masked
+        report_range(target, Range("sigmoid_binary_cross_entropy", 0, 1))
     P, T = pair(logits, target, pred_name="logits", labels=True)
     return reduce(_logit(P, T), weights, reduction)

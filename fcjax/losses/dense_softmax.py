@@ -1,4 +1,4 @@
-"""The last dense layer and softmax cross-entropy in one rule, whose logits never exist at once."""
+"""The last dense layer and softmax cross-entropy in one rule that never stores all logits."""
 
 import math
 import operator
@@ -9,17 +9,17 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import ArrayLike, Float, Shaped
 
-from .._arguments import describe, floating, matrix_product
+from .._arguments import check_matrix_product, describe, floating
 from .._cotangent import cotangent_of, placement
 from .._products import compute_dtype_of, product, weight_gradient
-from .._ranges import classes, tell
+from .._ranges import class_range, report_range
 from ._chunks import Batch, over_chunks
 from ._cross_entropy import (
     Options,
     checked_class_weights,
     checked_labels,
-    count_equally,
     count_gradient,
+    counts_are_equal,
     is_integer,
     label_options,
     loss_gradients,
@@ -27,9 +27,9 @@ from ._cross_entropy import (
 )
 from ._reduction import Reduction, checked_weights, quotient, total, weighted
 
-# The memory of one chunk's logits, unless chunk_size says otherwise, and how many examples it has
-# at least. Each chunk reads W twice and the running sum dW once, at the price of few products where
-# it is small; up to a quarter of the memory of W is therefore a chunk's in any case.
+# Defaults for chunk_size: the memory of one chunk's logits, and the smallest number of examples.
+# Each chunk reads W twice and the running sum dW once. In a small chunk, few products share that
+# cost, so the logits of a chunk may always take up to a quarter of the memory of W.
 CHUNK_BYTES = 2**25
 CHUNK_EXAMPLES = 32
 
@@ -48,35 +48,36 @@ def dense_softmax_cross_entropy(
     class_weights: Float[ArrayLike, " classes"] | None = None,
     compute_dtype: Any = None,
 ) -> Float[Array, "..."]:
-    """`softmax_cross_entropy(dense(x, w, b), labels)` in the memory of a few examples' logits.
+    """`softmax_cross_entropy(dense(x, w, b), labels)`, with the logits of a few examples in memory.
 
-    The batch is cut into chunks. Of each, the logits `Z = X W + b`, the losses ℓ of
-    `softmax_cross_entropy`, and the gradients of `S = Σᵢ aᵢ ℓᵢ` for weights a are computed, and
-    the logits forgotten; s and p are those of `softmax_cross_entropy`:
+    The batch is cut into chunks. For each chunk, this computes the logits `Z = X W + b`, the losses
+    ℓ of `softmax_cross_entropy`, and the gradients of `S = Σᵢ aᵢ ℓᵢ` for weights a, and then
+    discards the logits. With s and p as in `softmax_cross_entropy`:
 
         dZ = a ((Σs) p − s)      dX = dZ Wᵀ      dW = Σ Xᵀ dZ      db = Σ dZᵀ 1      da = ℓ
 
-    the sums being over chunks. "sum" is S and "mean" is S over a number that no logit enters, so
-    all gradients are computed in the forward pass, and the backward pass multiplies them by a
-    number: logits are computed once. Without differentiation, none of this is computed.
+    where the sums run over chunks. "sum" returns S, and "mean" returns S divided by a number that
+    does not depend on the logits. Both compute all gradients in the forward pass, and the backward
+    pass multiplies them by a number, so the logits are computed once. Without differentiation, no
+    gradient is computed.
 
-    With "none" the weight of an example is the gradient that arrives for its loss, known in the
-    backward pass only. The forward pass then computes losses alone, and the backward pass the
-    logits once more: four matrix products, not three.
+    With "none", the weight of an example is the cotangent of its loss, which is known only in the
+    backward pass. The forward pass then computes only the losses, and the backward pass recomputes
+    the logits: four matrix products instead of three.
 
-    Split over a mesh, a chunk takes its examples from all devices, as long as their number
-    divides by that of the devices (`chunk_size` may see to it; with explicit axes and a split
-    first axis it always does). Otherwise each device computes the whole batch. dW is summed over
-    devices once per chunk, and in `shard_map` once.
+    On a mesh, each chunk takes examples from all devices, provided that the number of examples in
+    the chunk is divisible by the number of devices. With explicit axes and a sharded first axis it
+    always is; otherwise choose `chunk_size` accordingly. If it is not, each device computes the
+    whole batch. dW is summed over devices once per chunk, or only once inside `shard_map`.
 
     Args:
         x: inputs X of the last layer, shape `(..., n_in)`, any number of batch dimensions.
         w: weights W, shape `(n_in, K)`.
         b: bias, shape `(K,)`, or None.
         labels: integer classes, shape `(...)`, or distributions, shape `(..., K)`.
-        chunk_size: number of examples in a chunk (per device, where the first axis is split with
-            explicit axes). By default their logits take 32 MiB, or a quarter of the memory of w
-            if that is more, but they are 32 at least. One chunk may be smaller.
+        chunk_size: number of examples in a chunk (per device, if the first axis is sharded with
+            explicit axes). By default the logits of a chunk take 32 MiB, or a quarter of the memory
+            of w if that is more, and a chunk has at least 32 examples. One chunk may be smaller.
         weights: one weight per example, shape `(...)`.
         reduction: "mean", "sum" or "none"; the divisors are those of `softmax_cross_entropy`.
         label_smoothing: as in `softmax_cross_entropy`.
@@ -85,8 +86,9 @@ def dense_softmax_cross_entropy(
         compute_dtype: dtype of the matrix products' operands, as in `dense`.
 
     Returns:
-        The loss, in float32 at least, as are the logits, which are never rounded to a narrower
-        type. Each gradient, of distributions and weights too, has the dtype of its argument.
+        The loss, in float32 or wider. The logits are also in float32 or wider, and are never
+        rounded to a narrower dtype. Each gradient, including that of distributions and of weights,
+        has the dtype of its argument.
 
     Raises:
         TypeError: an argument has the wrong kind of dtype.
@@ -104,11 +106,11 @@ def dense_softmax_cross_entropy(
     """
     X, W = floating("x", x), floating("w", w)
     b = None if b is None else floating("b", b)
-    matrix_product(X, W, b)
+    check_matrix_product(X, W, b)
     batch, K = X.shape[:-1], W.shape[1]
     if K == 0:
-        raise ValueError(f"w must have a column for at least one class, got {describe(W)}")
-    tell(labels, classes("dense_softmax_cross_entropy", K, ignore_index))
+        raise ValueError(f"w must have columns for at least one class, got {describe(W)}")
+    report_range(labels, class_range("dense_softmax_cross_entropy", K, ignore_index))
     labels = checked_labels(labels, (*batch, K), f"x {describe(X)} and w {describe(W)}")
     options = label_options(labels, label_smoothing, ignore_index)
     c = checked_class_weights(class_weights, K)
@@ -118,18 +120,18 @@ def dense_softmax_cross_entropy(
     chunk = _chunk_size(chunk_size, X.shape[-1], K * jnp.dtype(wide).itemsize)
     static, inputs = _Static(options, operand, wide, chunk), _Inputs(X, W, b, labels, c)
     if reduction == "none":
-        losses = _each(static, inputs)
+        losses = _per_example(static, inputs)
         return losses if a is None else weighted(losses, a)
     S, D = _total(static, inputs, a)
     if reduction == "sum":
         return S
-    if not count_equally(options, labels, c):
+    if not counts_are_equal(options, labels, c):
         return quotient(S, D)
     return S / math.prod(batch) if a is None else quotient(S, total(a, None))
 
 
 class _Static(NamedTuple):
-    """What is fixed when the rule is traced: options, dtypes of operands and logits, chunk size."""
+    """Static arguments: options, dtypes of operands (`operand`) and logits (`wide`), chunk size."""
 
     options: Options
     operand: Any
@@ -138,7 +140,7 @@ class _Static(NamedTuple):
 
 
 class _Inputs(NamedTuple):
-    """The differentiable arguments, and integer labels: a tree, as their cotangents are one."""
+    """The differentiable arguments, and integer labels; also the structure of their cotangents."""
 
     X: Array
     W: Array
@@ -171,7 +173,7 @@ def _logits(static: _Static, X: Array, W: Array, b: Array | None) -> Array:
 
 
 def _losses_and_counts(static: _Static, inputs: _Inputs) -> tuple[Array, Array]:
-    """The loss ℓ of each example, and how much it counts in a mean."""
+    """Return the loss ℓ of each example, and its count n in the mean."""
     X, W, b, labels, c = inputs
 
     def one_chunk(X: Array, labels: Array) -> tuple[None, tuple[Array, Array]]:
@@ -182,7 +184,10 @@ def _losses_and_counts(static: _Static, inputs: _Inputs) -> tuple[Array, Array]:
 
 
 class _Gradients(NamedTuple):
-    """Of `S = Σᵢ aᵢ ℓᵢ`, in float32 at least; `counts` is that of `D = Σᵢ aᵢ nᵢ` by c."""
+    """`inputs`: the gradients of `S = Σᵢ aᵢ ℓᵢ`; `counts`: the gradient of `D = Σᵢ aᵢ nᵢ` by c.
+
+    All are in float32 or wider.
+    """
 
     inputs: _Inputs
     counts: Array | None
@@ -191,12 +196,12 @@ class _Gradients(NamedTuple):
 def _gradients(
     static: _Static, inputs: _Inputs, a: Array
 ) -> tuple[tuple[Array, Array], _Gradients]:
-    """Return ℓ and n of each example, and the gradients for weights a."""
+    """Return ℓ and n of each example, and the gradients of S and D for weights a."""
     # Chunk by chunk, with ℓ̇ᵢ = ⟨dzᵢ, żᵢ⟩ + … of `softmax_cross_entropy`, scaled by aᵢ:
     #   S = Σᵢ aᵢ ℓᵢ,   Ż = Ẋ W + X Ẇ + 1 ḃᵀ,   so   Ṡ = ⟨dZ, Ż⟩ + …
     #     = ⟨dZ Wᵀ, Ẋ⟩ + ⟨Xᵀ dZ, Ẇ⟩ + ⟨dZᵀ 1, ḃ⟩ + ⟨dlabels, labels˙⟩ + ⟨dc, ċ⟩.
-    # An example belongs to one chunk, and so do its rows of dX and dlabels. W, b and c serve all
-    # chunks: their gradients are sums over chunks, of which only the running total is held.
+    # An example belongs to one chunk, and so do its rows of dX and dlabels. All chunks use W, b and
+    # c: their gradients are sums over chunks, of which only the running total is in memory.
     X, W, b, labels, c = inputs
 
     def one_chunk(X: Array, labels: Array, a: Array) -> tuple[tuple, tuple]:
@@ -216,8 +221,8 @@ def _gradients(
     return (losses, n), _Gradients(_Inputs(dX, dW, db, dlabels, dc), dcounts)
 
 
-def _leaving(inputs: tuple[Any, ...], gradients: tuple[Any, ...]) -> _Inputs:
-    """Return the gradients as cotangents; None for what is absent or not differentiable."""
+def _as_cotangents(inputs: tuple[Any, ...], gradients: tuple[Any, ...]) -> _Inputs:
+    """Return the gradients as cotangents, with None for absent or integer arguments."""
     pairs = zip(inputs, gradients, strict=True)
     leaving: list[Any] = [None if dV is None else cotangent_of(V, dV) for V, dV in pairs]
     return _Inputs(*leaving)
@@ -240,12 +245,13 @@ def _sums(losses: Array, n: Array, a: Array | None) -> tuple[Array, Array]:
 _total = jax.custom_vjp(_weighted_total, nondiff_argnums=(0,))
 
 
-class _Kept(NamedTuple):
-    """What the backward pass scales.
+class _Residuals(NamedTuple):
+    """The residuals of `_total`.
 
-    `inputs` and `a` for the types of their gradients only. `gradients` those of S: S is one number,
-    so its cotangent is a factor of each, and need not be known when they are computed. `losses` and
-    `n` for da.
+    - `inputs` and `a`, only for the types of their gradients.
+    - `gradients`, those of S for a cotangent of 1. S is one number, so its cotangent is a factor of
+      each gradient, and the backward pass applies it.
+    - `losses` and `n`, for da.
     """
 
     inputs: _Inputs
@@ -257,15 +263,15 @@ class _Kept(NamedTuple):
 
 def _total_fwd(
     static: _Static, inputs: _Inputs, a: Array | None
-) -> tuple[tuple[Array, Array], _Kept]:
+) -> tuple[tuple[Array, Array], _Residuals]:
     ones = jnp.ones_like(inputs.X[..., 0], dtype=static.wide)
     A = ones if a is None else a.astype(jnp.promote_types(a.dtype, jnp.float32))
     (losses, n), gradients = _gradients(static, inputs, A)
-    return _sums(losses, n, a), _Kept(inputs, a, gradients, losses, n)
+    return _sums(losses, n, a), _Residuals(inputs, a, gradients, losses, n)
 
 
 def _total_bwd(
-    static: _Static, kept: _Kept, cotangents: tuple[Array, Array]
+    static: _Static, kept: _Residuals, cotangents: tuple[Array, Array]
 ) -> tuple[_Inputs, Array | None]:
     # S and D = Σ aᵢ nᵢ: Ṡ dS + Ḋ dD has every gradient of S times dS, that of D times dD, and
     # Σᵢ (ℓᵢ dS + nᵢ dD) ȧᵢ.
@@ -276,32 +282,32 @@ def _total_bwd(
     if counts is not None:
         scaled = scaled._replace(c=scaled.c + counts * dD)
     da = None if a is None else cotangent_of(a, losses * dS + n * dD)
-    return _leaving(inputs, scaled), da
+    return _as_cotangents(inputs, scaled), da
 
 
 _total.defvjp(_total_fwd, _total_bwd)
 
 
-# --- "none": each loss has a cotangent of its own -----------------------------------------------
+# --- "none": each example has its own cotangent -------------------------------------------------
 
 
 def _losses(static: _Static, inputs: _Inputs) -> Array:
     return _losses_and_counts(static, inputs)[0]
 
 
-_each = jax.custom_vjp(_losses, nondiff_argnums=(0,))
+_per_example = jax.custom_vjp(_losses, nondiff_argnums=(0,))
 
 
-def _each_fwd(static: _Static, inputs: _Inputs) -> tuple[Array, _Inputs]:
-    # Only the arguments are kept: each example's losses have a cotangent of their own, which dW,
-    # a sum over examples, cannot be scaled by afterwards.
+def _per_example_fwd(static: _Static, inputs: _Inputs) -> tuple[Array, _Inputs]:
+    # The residuals are the arguments alone. Each loss has its own cotangent, and dW, a sum over
+    # examples, cannot be scaled by these cotangents after it is computed.
     return _losses(static, inputs), inputs
 
 
-def _each_bwd(static: _Static, inputs: _Inputs, dl: Array) -> tuple[_Inputs]:
+def _per_example_bwd(static: _Static, inputs: _Inputs, dl: Array) -> tuple[_Inputs]:
     # ⟨dℓ, ℓ̇⟩ = Σᵢ dℓᵢ ℓ̇ᵢ is Ṡ for the weights a = dℓ.
     _, of_S = _gradients(static, inputs, dl)
-    return (_leaving(inputs, of_S.inputs),)
+    return (_as_cotangents(inputs, of_S.inputs),)
 
 
-_each.defvjp(_each_fwd, _each_bwd)
+_per_example.defvjp(_per_example_fwd, _per_example_bwd)

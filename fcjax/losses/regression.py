@@ -1,14 +1,14 @@
 """Losses for numbers and counts: squared, absolute, Huber and Poisson.
 
-Each takes predictions and targets of one shape, `(..., n)`, or `(m,)` for one number per example.
-Per example it sums over the n features; `reduction` then combines the examples:
+Predictions and targets have the same shape, `(..., n)`, or `(m,)` for one number per example. Each
+loss sums over the n features of an example; `reduction` then combines the examples:
 
 - "mean": the sum divided by the number of examples, or by Σ weights where weights are given;
 - "sum": the sum over examples;
 - "none": one loss per example, shape `(...)`.
 
 `weights` (one number per example) and targets are differentiable arguments. Losses are computed
-and returned in float32 at least; gradients have the dtype of their argument.
+and returned in float32 or wider; gradients have the dtype of their argument.
 """
 
 import jax.numpy as jnp
@@ -70,7 +70,7 @@ def half_squared_error(
     weights: Float[ArrayLike, "..."] | None = None,
     reduction: Reduction = "mean",
 ) -> Float[Array, "..."]:
-    """Half the squared error, `½ Σⱼ (pⱼ − tⱼ)²` per example; its mean has the 1/(2m) of textbooks.
+    """Half the squared error, `½ Σⱼ (pⱼ − tⱼ)²` per example; the mean is the 1/(2m) Σ of textbooks.
 
     `dp = (p − t) dℓ` and `dt = −(p − t) dℓ`.
 
@@ -146,7 +146,7 @@ def absolute_error(
 ) -> Float[Array, "..."]:
     """Absolute error, `Σⱼ |pⱼ − tⱼ|` per example.
 
-    `dp = sign(p − t) dℓ` and `dt = −dp`; at the kink p = t both are 0, the middle of the
+    `dp = sign(p − t) dℓ` and `dt = −dp`; at the kink p = t both are 0, the midpoint of the
     subdifferential.
 
     Args:
@@ -169,7 +169,7 @@ def absolute_error(
 
 def _huber_value(p: Array, t: Array, delta: float) -> Array:
     distance = jnp.abs(p - t)
-    # where rather than minimum, whose derivative is halved at |e| = δ
+    # jnp.where rather than jnp.minimum, whose autodiff derivative is halved at |e| = δ.
     inside = jnp.where(distance <= delta, distance, delta)
     return jnp.where(distance <= delta, 0.5 * inside**2, delta * (distance - 0.5 * delta))
 

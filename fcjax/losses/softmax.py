@@ -4,15 +4,15 @@ import jax
 from jax import Array
 from jaxtyping import ArrayLike, Float, Shaped
 
-from .._arguments import describe, floating, not_empty
+from .._arguments import check_not_empty, describe, floating
 from .._cotangent import cotangent_of
-from .._ranges import classes, tell
+from .._ranges import class_range, report_range
 from ._cross_entropy import (
     Options,
     checked_class_weights,
     checked_labels,
-    count_equally,
     count_gradient,
+    counts_are_equal,
     is_integer,
     label_options,
     loss_gradients,
@@ -33,33 +33,33 @@ def softmax_cross_entropy(
 ) -> Float[Array, "..."]:
     """Cross-entropy of `p = softmax(z)`: `ℓ = −Σₖ cₖ qₖ log pₖ` per example.
 
-    q is the label: 1 at the class for an integer label, or the given distribution; smoothing with ε
-    makes it `(1 − ε) q + ε/K` for K classes. c are the class weights, 1 unless given. With
-    `s = c ⊙ q`, the gradients are
+    q is the label as a distribution: the one-hot vector of an integer label, or the given
+    distribution. Smoothing with ε replaces q by `(1 − ε) q + ε/K`, for K classes. c are the class
+    weights, 1 unless given. With `s = c ⊙ q`, the gradients are
 
         dz = (p Σs − s) dℓ        dq = −(1 − ε) c log p dℓ        dc = Σᵢ −q log p dℓ
 
-    which for an integer label without options is the well-known `dz = p − y`.
+    For an integer label without options, this is the well-known `dz = p − y`.
 
-    "mean" divides by the number of examples, as for every loss here. Where weights, class weights
-    or an ignored label make examples count differently, it divides by the sum of what they count:
-    the example's weight, times the class weight of an integer label, and 0 for an ignored one (as
-    PyTorch does). dc includes this divisor. If nothing counts, the mean is NaN.
+    "mean" divides by the number of examples, as every loss here does. With weights, class weights
+    or `ignore_index`, it divides by the sum of the examples' counts, as PyTorch does. The count of
+    an example is its weight, times the class weight of an integer label, or 0 if its label is
+    ignored. dc includes the derivative of this divisor. If all counts are 0, the mean is NaN.
 
     Args:
         logits: z, shape `(..., K)`.
         labels: integer classes from 0 to K − 1, shape `(...)`, or distributions, the shape of
-            `logits`, which are a differentiable argument. An integer outside the classes makes its
-            loss, and its row of dz, NaN; no class is put in its place.
-        label_smoothing: ε, a number from 0 up to but not including 1.
-        ignore_index: integer label whose examples count for nothing; it may lie outside the
-            classes.
+            `logits`. Distributions are a differentiable argument. For an integer that is not a
+            class, the loss of the example and its row of dz are NaN; it is never clipped.
+        label_smoothing: ε, a number with 0 ≤ ε < 1.
+        ignore_index: integer label whose examples are ignored: their loss and count are 0. It need
+            not be a class.
         class_weights: c, shape `(K,)`.
         weights: one weight per example, shape `(...)`.
         reduction: "mean", "sum" or "none".
 
     Returns:
-        The loss, in float32 at least; each gradient has the dtype of its argument.
+        The loss, in float32 or wider; each gradient has the dtype of its argument.
 
     Raises:
         TypeError: an argument has the wrong kind of dtype.
@@ -68,6 +68,7 @@ def softmax_cross_entropy(
     Source: Bishop, Pattern Recognition and Machine Learning (2006), eqs. 4.108 and 4.109; label
     smoothing: Szegedy et al., Rethinking the Inception architecture, CVPR 2016, section 7.
 
+    >>> import jax.numpy as jnp
     >>> logits = jnp.array([[2.0, 0.0], [0.0, 0.0], [1e4, 0.0]])
     >>> softmax_cross_entropy(logits, jnp.array([0, 1, 0]), reduction="none").round(4)
     Array([0.1269, 0.6931, 0.    ], dtype=float32)
@@ -75,13 +76,13 @@ def softmax_cross_entropy(
     Z = floating("logits", logits)
     if Z.ndim == 0:
         raise ValueError(f"logits must have shape (..., classes), got {describe(Z)}")
-    not_empty("logits", Z)
-    tell(labels, classes("softmax_cross_entropy", Z.shape[-1], ignore_index))
+    check_not_empty("logits", Z)
+    report_range(labels, class_range("softmax_cross_entropy", Z.shape[-1], ignore_index))
     labels = checked_labels(labels, Z.shape, f"logits {describe(Z)}")
     options = label_options(labels, label_smoothing, ignore_index)
     class_weights = checked_class_weights(class_weights, Z.shape[-1])
     losses, counts = _cross_entropy(options, Z, labels, class_weights)
-    equal = count_equally(options, labels, class_weights)
+    equal = counts_are_equal(options, labels, class_weights)
     return reduce(losses, weights, reduction, counts=None if equal else counts)
 
 
@@ -91,8 +92,8 @@ _cross_entropy = jax.custom_vjp(losses_and_counts, nondiff_argnums=(0,))
 def _cross_entropy_fwd(
     options: Options, Z: Array, labels: Array, c: Array | None
 ) -> tuple[tuple[Array, Array], tuple[Array, Array, Array | None]]:
-    # Z, labels and c are all there is to keep: −log P and Q are computed from them again, at the
-    # price of one more pass, instead of stored at the size of Z.
+    # The residuals are Z, labels and c. The backward pass recomputes −log P and Q from them, which
+    # costs one more pass over Z, but saves storing arrays of its size.
     return losses_and_counts(options, Z, labels, c), (Z, labels, c)
 
 

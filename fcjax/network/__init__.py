@@ -1,4 +1,4 @@
-"""Fully connected networks: parameters, the composed rules, and the textbook passes."""
+"""Fully connected networks: parameters, the network as one function, and the textbook passes."""
 
 from .layers import Layer as Layer, Params as Params, init as init
 from .mlp import mlp as mlp

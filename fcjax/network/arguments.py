@@ -1,11 +1,11 @@
-"""What a network is applied to: checked at the call, and named in the error."""
+"""Checks of the arguments of networks."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from jax import Array
 
-from .._arguments import describe, floating, matrix_product, not_empty, one_of
+from .._arguments import check_matrix_product, check_not_empty, check_one_of, describe, floating
 from ..activations import ACTIVATIONS
 from .layers import Layer, Params, depth, is_stacked
 
@@ -13,7 +13,7 @@ Activation = str | Callable[[Array], Array]
 
 
 def check_layers(params: Any) -> None:
-    """Raise unless `params` is a tuple of layers, single or stacked, each of a right shape."""
+    """Raise unless `params` is a tuple of layers, single or stacked, with valid shapes."""
     if not params or not all(isinstance(layer, Layer) for layer in params):
         raise TypeError(
             f"params must be a tuple of one or more Layers, as from init, got {describe(params)}"
@@ -23,8 +23,8 @@ def check_layers(params: Any) -> None:
             _check_stacked(f"params[{i}]", layer)
     if is_stacked(params[-1]):
         raise ValueError(
-            "params must end with one layer, the output layer, got stacked layers "
-            f"{describe(params[-1].w)}; stack(params) never stacks it"
+            "params must end with a single layer, the output layer, got stacked layers "
+            f"{describe(params[-1].w)}; stack(params) leaves the output layer unstacked"
         )
 
 
@@ -45,14 +45,14 @@ def _check_stacked(name: str, stacked: Layer) -> None:
 def prepare(
     params: Params, x: Any, activations: Any, output_activation: Any
 ) -> tuple[Array, tuple[Callable[[Array], Array], ...]]:
-    """Check what a network is applied to; return x, and one function per entry of params."""
+    """Check the arguments of a network; return x, and one activation per entry of params."""
     x = floating("x", x)
     check_layers(params)
     n_in = x.shape[-1:]
     for i, layer in enumerate(params):
         if i and layer.w.shape[-2:-1] != n_in:
             raise ValueError(
-                f"params[{i}].w must have {n_in[0]} rows, the units of the layer before, "
+                f"params[{i}].w must have {n_in[0]} rows, the units of the previous layer, "
                 f"got {describe(layer.w)}"
             )
         n_in = layer.w.shape[-1:]
@@ -62,7 +62,7 @@ def prepare(
 
 
 def check_remat(remat_every: Any, params: Params) -> None:
-    """Raise unless `remat_every` is None, or positive, with stacked layers in `params`."""
+    """Raise unless `remat_every` is None, or a positive integer and `params` has stacked layers."""
     if remat_every is None:
         return
     if not hasattr(remat_every, "__index__") or isinstance(remat_every, bool):
@@ -71,27 +71,27 @@ def check_remat(remat_every: Any, params: Params) -> None:
         raise ValueError(f"remat_every must be positive, got {remat_every}")
     if not any(is_stacked(layer) for layer in params):
         raise ValueError(
-            f"remat_every={remat_every} needs stacked layers in params, as from "
-            "stack(params), got none"
+            f"remat_every={remat_every} needs stacked layers in params, as from stack(params), "
+            "got none"
         )
 
 
 def _check_input(x: Array, first: Layer) -> None:
     if not is_stacked(first):
-        matrix_product(x, first.w, first.b)
+        check_matrix_product(x, first.w, first.b)
         return
     n = first.w.shape[-1]
     if x.shape[-1:] != (n,):
         raise ValueError(
             f"x must have shape (..., {n}) to match w {describe(first.w)}, got {describe(x)}"
         )
-    not_empty("x", x)
+    check_not_empty("x", x)
 
 
 def _by_entry(
     hidden: Params, functions: Sequence[Callable[[Array], Array]]
 ) -> Iterator[Callable[[Array], Array]]:
-    """Yield the function of each entry: the one that all its layers share."""
+    """Yield the activation of each entry, which all its layers must share."""
     start = 0
     for i, layer in enumerate(hidden):
         of_layer = functions[start : start + depth(layer)]
@@ -101,7 +101,7 @@ def _by_entry(
                 f"activations must be the same for the {len(of_layer)} stacked layers "
                 f"params[{i}], which are activations[{start}] to "
                 f"activations[{start + len(of_layer) - 1}], got {names}; "
-                "apply unstack(params), or stack the layers of each activation apart"
+                "call unstack(params), or stack the layers of each activation separately"
             )
         yield of_layer[0]
         start += len(of_layer)
@@ -117,7 +117,7 @@ def _hidden(activations: Any, layers: int) -> tuple[Callable[[Array], Array], ..
         )
     if len(activations) != layers:
         raise ValueError(
-            f"activations must name one for each of the {layers} hidden layers, "
+            f"activations must have one entry for each of the {layers} hidden layers, "
             f"got {len(activations)}: {activations!r}"
         )
     return tuple(_function(f"activations[{i}]", a) for i, a in enumerate(activations))
@@ -128,9 +128,9 @@ def _output(activation: Any) -> Callable[[Array], Array]:
 
 
 def _function(argument: str, activation: Any) -> Callable[[Array], Array]:
-    """Return the activation that a caller named or passed; `argument` is named in the error."""
+    """Return the activation that was passed by name or as a function; errors name `argument`."""
     if isinstance(activation, str):
-        one_of(argument, activation, ACTIVATIONS)
+        check_one_of(argument, activation, ACTIVATIONS)
         return ACTIVATIONS[activation]
     if callable(activation):
         return _hashable(activation)
@@ -140,7 +140,7 @@ def _function(argument: str, activation: Any) -> Callable[[Array], Array]:
 
 
 def _hashable(g: Callable[..., Any]) -> Callable[[Array], Array]:
-    """Return `g`, or a function that calls it if it is an object that cannot be a static value."""
+    """Return `g` if it is hashable, as static arguments must be, else a function that calls it."""
     try:
         hash(g)
     except TypeError:

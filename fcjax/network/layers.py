@@ -1,4 +1,4 @@
-"""Parameters: a tuple of layers, and how they are drawn."""
+"""Parameters: a tuple of layers, and their initialization."""
 
 import itertools
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ _HE_NORMAL = jax.nn.initializers.he_normal()
 class Layer(NamedTuple):
     """Parameters of one dense layer: weights `w (n_in, n_out)` and bias `b (n_out,)` or None.
 
-    With a leading layer axis, those of stacked layers, as from `stack`.
+    Stacked layers, as from `stack`, are one `Layer` whose arrays have a leading layer axis.
 
     >>> Layer(jnp.ones((2, 3)), None).w.shape
     (2, 3)
@@ -35,7 +35,7 @@ def is_stacked(layer: Layer) -> bool:
 
 
 def depth(layer: Layer) -> int:
-    """Return how many layers a Layer stands for."""
+    """Return the number of layers that a Layer holds."""
     return layer.w.shape[0] if is_stacked(layer) else 1
 
 
@@ -52,10 +52,10 @@ def init(
 
     Args:
         key: PRNG key; equal keys draw equal parameters.
-        sizes: numbers of units `(n_0, n_1, …, n_L)`, the inputs first, at least two.
-        bias: False leaves out the biases.
+        sizes: numbers of units `(n_0, n_1, …, n_L)`, starting with the inputs; at least two.
+        bias: whether the layers have biases.
         w_init: an initializer of `jax.nn.initializers`, called as `(key, (n_in, n_out), dtype)`.
-        b_init: likewise for `(n_out,)`.
+        b_init: an initializer of the biases, called as `(key, (n_out,), dtype)`.
         dtype: floating dtype of the parameters.
 
     Returns:
@@ -96,6 +96,6 @@ def _checked_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
             raise ValueError(f"sizes must be positive, got {size} in {sizes}")
     if len(sizes) < 2:
         raise ValueError(
-            f"sizes must name the inputs and at least one layer, e.g. (4, 8, 3), got {sizes}"
+            f"sizes must have the inputs and at least one layer, e.g. (4, 8, 3), got {sizes}"
         )
     return sizes

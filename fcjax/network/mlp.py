@@ -1,4 +1,4 @@
-"""The network as a composition of the rules."""
+"""The network as a composition of rules."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -22,30 +22,33 @@ def mlp(
     compute_dtype: Any = None,
     remat_every: int | None = None,
 ) -> Float[Array, "*batch n_out"]:
-    """Apply the network: `A_0 = x`, `Z_l = A_{l−1} W_l + b_l`, `A_l = g_l(Z_l)`; returns `A_L`.
+    """Apply the network: `A_0 = x`, `Z_l = A_{l−1} W_l + b_l`, `A_l = g_l(Z_l)`; return `A_L`.
 
-    A composition of `dense` and the activations, so that `jax.grad`, `jax.hessian`, `jax.vmap` and
-    `jax.jit` run the hand-written rules of both. Stacked layers, as from `stack`, have one rule for
-    all of them, which saves one array per layer.
+    This is a composition of `dense` and the activations, so `jax.grad`, `jax.hessian`, `jax.vmap`
+    and `jax.jit` apply the hand-written rules of both. Stacked layers, as from `stack`, share one
+    rule, which saves one array per layer.
 
     Args:
         params: the layers, as from `init` or `stack`.
         x: inputs, shape `(..., n_in)`, any number of leading batch dimensions.
-        activations: of the hidden layers: a name, a function, or one of these per hidden layer,
-            counted before stacking; stacked layers must have the same one.
-        output_activation: of the last layer.
-        compute_dtype: dtype of the matrix products' operands, as in `dense`. The hidden layers'
-            values are rounded to it where it is narrower, and take less memory; the output is not.
-        remat_every: k saves the input of every k-th stacked layer only, and computes the k − 1
-            between again in the backward pass: L/k + k arrays instead of L, least for k = √L, at
-            the price of a second forward pass. None saves every layer's.
+        activations: activation of the hidden layers: a name, a function, or a sequence of these
+            with one entry per hidden layer. The sequence counts layers before stacking. Stacked
+            layers must have the same activation.
+        output_activation: activation of the last layer.
+        compute_dtype: dtype of the matrix products' operands, as in `dense`. If it is narrower, the
+            values of hidden layers are rounded to it, which saves memory; the output is not.
+        remat_every: k saves the input of every k-th stacked layer only, and recomputes the k − 1
+            inputs between in the backward pass. This stores L/k + k arrays instead of L, fewest for
+            k = √L, and costs a second forward pass. None saves the input of every layer.
 
     Raises:
         TypeError: `x` or a parameter is not floating-point, an activation is neither a name nor a
-            function or narrows the dtype of stacked layers, or `remat_every` is not an integer.
-        ValueError: shapes do not match, the batch is empty, an activation's name is unknown, their
-            number is not that of the hidden layers, they differ among stacked layers, or
-            `remat_every` is not positive or no layers are stacked.
+            function, the activation of stacked layers narrows the dtype, or `remat_every` is not
+            an integer.
+        ValueError: shapes do not match, the batch is empty, the name of an activation is unknown,
+            the number of activations is not that of the hidden layers, stacked layers have
+            different activations, `remat_every` is not positive, or it is given without stacked
+            layers.
 
     Source: Goodfellow, Bengio & Courville, Deep Learning (2016), algorithm 6.3.
 

@@ -1,4 +1,4 @@
-"""The textbook passes, explicit: forward with a cache, backward, and the deltas."""
+"""The explicit textbook passes: forward with a cache, backward, and the deltas."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ from jaxtyping import ArrayLike, Float
 from .._arguments import describe, floating
 from .._products import compute_dtype_of, narrowed
 from ..activations import rule_of
-from ..dense import dense_bwd, dense_fwd, dense_kept
+from ..dense import dense_bwd, dense_fwd, dense_residuals
 from .arguments import Activation, prepare
 from .layers import Layer, Params, is_stacked
-from .stacked import as_output
+from .stacked import as_layer_output
 
 
 @partial(
@@ -25,11 +25,11 @@ from .stacked import as_output
 )
 @dataclass(frozen=True, repr=False)
 class LayerCache:
-    """What the forward pass leaves of one layer; a pytree, so that `jax.jit` can return it.
+    """The intermediate values of one layer; a pytree, so that `jax.jit` can return it.
 
-    `X` is the layer's input, `Z = X W + b` and `A = g(Z)`. `kept` is what the rule of `activation`
-    needs: A where g' is a function of it, else Z, or JAX's pullback for a function without a
-    hand-written rule. The arrays of stacked layers have a leading layer axis.
+    `X` is the layer's input, `Z = X W + b` and `A = g(Z)`. `kept` is the residual of `activation`:
+    A if g' is a function of A, else Z, or JAX's pullback if the activation has no hand-written
+    rule. The arrays of stacked layers have a leading layer axis.
     """
 
     X: Array
@@ -40,7 +40,7 @@ class LayerCache:
 
     @property
     def A(self) -> Array:
-        """The layer's output `A = g(Z)`: the array that is kept, or g once more."""
+        """The layer's output `A = g(Z)`: the residual if that is A, else recomputed."""
         rule = rule_of(self.activation)
         return self.kept if rule.keeps == "output" else rule.fwd(self.Z)[0]
 
@@ -60,7 +60,7 @@ def forward(
     output_activation: Activation = "identity",
     compute_dtype: Any = None,
 ) -> tuple[Float[Array, "*batch n_out"], Cache]:
-    """Run the textbook forward pass: like `mlp`, and return what `backward` needs.
+    """Compute the textbook forward pass: like `mlp`, but also return the cache for `backward`.
 
     Args:
         params: the layers, as from `init` or `stack`.
@@ -70,7 +70,7 @@ def forward(
         compute_dtype: as in `mlp`.
 
     Returns:
-        `(A_L, cache)`, the cache with one entry for each of `params`, from first to last.
+        `(A_L, cache)`, where the cache has one entry per entry of `params`, in the same order.
 
     Raises:
         TypeError, ValueError: as `mlp`.
@@ -92,7 +92,7 @@ def forward(
     for layer, g in hidden:
         step = partial(_layer_forward, g=g, compute_dtype=compute_dtype, is_hidden=True)
         if is_stacked(layer):
-            A, of_layer = lax.scan(step, as_output(layer, A, g, compute_dtype), layer)
+            A, of_layer = lax.scan(step, as_layer_output(layer, A, g, compute_dtype), layer)
         else:
             A, of_layer = step(A, layer)
         cache.append(of_layer)
@@ -111,19 +111,19 @@ def _layer_forward(
 
 
 def backward(params: Params, cache: Cache, dA: Array) -> tuple[Params, Array]:
-    """Run the textbook backward pass: the four formulas, from the last layer to the first.
+    """Compute the textbook backward pass: four formulas, from the last layer to the first.
 
         dZ_l = dA_l ⊙ g_l'(Z_l)        dW_l = A_{l−1}ᵀ dZ_l
         db_l = Σᵢ (dZ_l)ᵢ              dA_{l−1} = dZ_l W_lᵀ
 
     The recursion starts with `dA_L`, the gradient of the loss with respect to the network's output.
-    These are the backward halves of the same rules that `jax.grad` runs through `mlp`, called one
-    by one; the results agree with it to the last bit.
+    The formulas are the backward functions of the rules that `jax.grad` applies to `mlp`, called
+    one by one. The results are equal bit for bit.
 
     Args:
         params: the layers that `forward` was called with.
         cache: what `forward` returned.
-        dA: dA_L, the shape of `forward`'s output.
+        dA: dA_L, with the shape of `forward`'s output.
 
     Returns:
         `(dparams, dX)`: the gradients `(dW_l, db_l)` as a tuple of layers, and that of the input.
@@ -149,9 +149,9 @@ def backward(params: Params, cache: Cache, dA: Array) -> tuple[Params, Array]:
 def deltas(params: Params, cache: Cache, dA: Array) -> tuple[Array, ...]:
     """Return δ_l = dZ_l of every layer, from the first to the last.
 
-    The textbooks' recursion `δ_l = (δ_{l+1} W_{l+1}ᵀ) ⊙ g_l'(Z_l)`, started by
-    `δ_L = dA_L ⊙ g_L'(Z_L)`. The arguments and errors are those of `backward`. Those of
-    stacked layers are one array with a leading layer axis.
+    The recursion of the textbooks is `δ_l = (δ_{l+1} W_{l+1}ᵀ) ⊙ g_l'(Z_l)`, starting with
+    `δ_L = dA_L ⊙ g_L'(Z_L)`. Arguments and errors are those of `backward`. The deltas of stacked
+    layers are one array with a leading layer axis.
 
     Source: Nielsen, Neural Networks and Deep Learning (2015), chapter 2, eqs. BP1 and BP2.
 
@@ -168,7 +168,7 @@ def _backward_steps(
     params: Params, cache: Cache, dA: Array
 ) -> Iterator[tuple[Array, Layer, Array]]:
     """Yield (dZ_l, (dW_l, db_l), dA_{l−1}) from the last layer to the first."""
-    dA = _checked_start(params, cache, dA)
+    dA = _checked_output_gradient(params, cache, dA)
     for layer, kept in zip(reversed(params), reversed(cache), strict=True):
         if is_stacked(layer):
             dA, (dZ, dlayer) = lax.scan(_layer_backward, dA, (layer, kept), reverse=True)
@@ -180,16 +180,16 @@ def _backward_steps(
 def _layer_backward(dA: Array, at: tuple[Layer, LayerCache]) -> tuple[Array, tuple[Array, Layer]]:
     layer, cache = at
     dZ = rule_of(cache.activation).bwd(cache.kept, dA)
-    of_layer = dense_kept(cache.compute_dtype, cache.X, layer.w, layer.b)
+    of_layer = dense_residuals(cache.compute_dtype, cache.X, layer.w, layer.b)
     dA, dW, db = dense_bwd(cache.compute_dtype, of_layer, dZ)
     return dA, (dZ, Layer(dW, db))
 
 
-def _checked_start(params: Params, cache: Cache, dA: Any) -> Array:
-    """Check what the backward pass starts from; return dA_L."""
+def _checked_output_gradient(params: Params, cache: Cache, dA: Any) -> Array:
+    """Return dA_L as an array, or raise unless it and the cache match the network."""
     dA = floating("dA", dA)
     if not isinstance(cache, tuple) or not all(isinstance(kept, LayerCache) for kept in cache):
-        raise TypeError(f"cache must be what forward returned, got {describe(cache)}")
+        raise TypeError(f"cache must be the cache returned by forward, got {describe(cache)}")
     if len(params) != len(cache):
         raise ValueError(
             f"cache must have one entry per layer of params, {len(params)}, got {len(cache)}"
@@ -198,8 +198,8 @@ def _checked_start(params: Params, cache: Cache, dA: Any) -> Array:
         stacked = layer.w.shape[:-2] + cache[-1].Z.shape[:-1]
         if (*stacked, layer.w.shape[-1]) != kept.Z.shape or kept.X.shape[-1] != layer.w.shape[-2]:
             raise ValueError(
-                f"cache[{i}] must be of params[{i}].w {describe(layer.w)}, got a layer from "
-                f"{kept.X.shape[-1]} to {kept.Z.shape[-1]} units"
+                f"cache[{i}] must match params[{i}].w {describe(layer.w)}, got the cache of "
+                f"a layer from {kept.X.shape[-1]} to {kept.Z.shape[-1]} units"
             )
     output = jax.eval_shape(cache[-1].activation, cache[-1].Z)
     if dA.shape != output.shape:

@@ -1,4 +1,4 @@
-"""Equal hidden layers, held as one Layer with a leading layer axis."""
+"""Stack equal hidden layers into one Layer with a leading layer axis."""
 
 import itertools
 
@@ -10,16 +10,16 @@ from .layers import Layer, Params, is_stacked
 
 
 def stack(params: Params) -> Params:
-    """Stack equal hidden layers that follow each other into one Layer with a leading layer axis.
+    """Stack consecutive equal hidden layers into one Layer with a leading layer axis.
 
-    Layers are equal if they have square weights of one shape, one dtype, and a bias or none. L of
-    them become `Layer(w (L, n, n), b (L, n))`, to which `mlp`, `forward` and `backward` apply one
-    rule under `lax.scan`: compiling takes the same time for any L, and one array per layer is
-    saved. Other layers are not changed: usually the first one, and always the output layer. Nor
-    are layers that are stacked already.
+    Layers are equal if their weights are square, of the same shape and dtype, and if either all or
+    none have a bias, of the same dtype. L of them become `Layer(w (L, n, n), b (L, n))`, to which
+    `mlp`, `forward` and `backward` apply one rule under `lax.scan`: compiling takes the same time
+    for any L, and one array per layer is saved. All other layers are unchanged: usually the first
+    layer, always the output layer, and layers that are already stacked.
 
-    Gradients and the states of optimizers have the structure of the parameters that they belong
-    to; stack before `init_state`.
+    Gradients and optimizer states have the structure of their parameters, so call `stack` before
+    `init_state`.
 
     Args:
         params: the layers, as from `init`.
@@ -29,9 +29,9 @@ def stack(params: Params) -> Params:
 
     Raises:
         TypeError: `params` is not a tuple of Layers.
-        ValueError: a layer's `w` or `b` has no shape that a layer can have.
+        ValueError: the `w` or `b` of stacked layers has an invalid shape.
 
-    Source: Goodfellow, Bengio & Courville, Deep Learning (2016), algorithm 6.3, its loop rolled up.
+    Source: Goodfellow, Bengio & Courville, Deep Learning (2016), algorithm 6.3, as a loop.
 
     >>> from fcjax import init
     >>> params = init(jax.random.key(0), (4, 8, 8, 8, 8, 3))
@@ -51,7 +51,7 @@ def stack(params: Params) -> Params:
 
 
 def _kind(numbered: tuple[int, Layer]) -> object:
-    """Equal for layers that can be stacked; the layer's number for one that cannot."""
+    """Return a key that is equal for layers that can be stacked, and unique for other layers."""
     number, (w, b) = numbered
     if w.ndim != 2 or w.shape[0] != w.shape[1]:
         return number
@@ -59,9 +59,9 @@ def _kind(numbered: tuple[int, Layer]) -> object:
 
 
 def unstack(params: Params) -> Params:
-    """Take stacked layers apart: the inverse of `stack`.
+    """Split stacked layers into single layers: the inverse of `stack`.
 
-    Also for what has the structure of stacked parameters, such as their gradient.
+    This also applies to anything with the structure of stacked parameters, such as their gradient.
 
     Args:
         params: layers, single or stacked.

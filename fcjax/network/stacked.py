@@ -12,13 +12,14 @@ down to 1, where `A_0 = X`, the sum unrolls to
 
     ⟨dA_L, Ȧ_L⟩ = ⟨dA_0, Ẋ⟩ + Σ_l ⟨A_{l−1}ᵀ dZ_l, Ẇ_l⟩ + Σ_l ⟨dZ_lᵀ 1, ḃ_l⟩
 
-and the factors of Ẋ, Ẇ_l and ḃ_l are dX, dW_l and db_l. Where g uses learned values θ from around
-it, `Ȧ_l` has one more term, linear in θ̇, and dθ is the sum of what the layers send back.
+and the factors of Ẋ, Ẇ_l and ḃ_l are dX, dW_l and db_l. If g is a closure over
+learned values θ, `Ȧ_l` has one more term, linear in θ̇, and dθ is the sum of the layers' terms.
 
-What is saved. One array for each layer, `S_l`: the output `A_l` where g' is a function of it, else
-`Z_l`. Layer l reads g' from `S_l`, and its input `A_{l−1}` from `S_{l−1}`, at the price of g once
-more where that is Z; no product is computed twice. With `remat_every=k` the S of at most k layers
-exist at a time: of each k layers only the input is kept, and S is computed from it again.
+The residuals. One array is saved for each layer, `S_l`: the output `A_l` if g' is a function of it,
+else `Z_l`. Layer l reads g' from `S_l`, and its input `A_{l−1}` from `S_{l−1}`. If that is Z, g is
+evaluated once more, but no matrix product is computed twice. With `remat_every=k`, the layers form
+blocks of k. Only the input of a block is saved, and its S are recomputed, so the S of at most k
+layers exist at a time.
 """
 
 from collections.abc import Callable
@@ -49,24 +50,24 @@ def apply_stacked(
     """Apply stacked layers with `w (L, n, n)` and `b (L, n)` to `x (..., n)`."""
     layers = Layer(floating("w", layers.w), None if layers.b is None else floating("b", layers.b))
     compute_dtype = compute_dtype_of(compute_dtype)
-    x = as_output(layers, x, g, compute_dtype)
-    g, theta = _hoisted(g, x)
+    x = as_layer_output(layers, x, g, compute_dtype)
+    g, theta = _hoist_closure(g, x)
     return _stacked(_Static(g, compute_dtype, remat_every or layers.w.shape[0]), layers, theta, x)
 
 
 class _Static(NamedTuple):
-    """What is fixed when the rule is traced: g, and how many layers make a block."""
+    """Static arguments: g, the dtype of the products, and the number of layers in a block."""
 
     g: Callable[..., Array]
     compute_dtype: Any
     block: int
 
 
-class _Kept(NamedTuple):
-    """What the backward pass needs, besides the parameters, which take no memory of their own.
+class _Residuals(NamedTuple):
+    """The residuals: the parameters, which take no extra memory, and saved values.
 
-    The layers form blocks. Of the last one `S` is saved, and its input `x`; of the others only
-    their inputs, `starts (blocks − 1, ...)`.
+    The layers form blocks. For the last block, `S` and its input `x` are saved. For the other
+    blocks, only their inputs are saved, `starts (blocks − 1, ...)`.
     """
 
     layers: Layer
@@ -81,40 +82,42 @@ def _stacked(static: _Static, layers: Layer, theta: tuple[Array, ...], x: Array)
     return _value(static, layers, theta, x)
 
 
-# Compiled, so that outside of jit too one program serves every call.
+# Compiled, so that calls outside of jit also share one program.
 @partial(jax.jit, static_argnums=0)
 def _value(static: _Static, layers: Layer, theta: tuple[Array, ...], x: Array) -> Array:
-    return _ascend(static, layers, theta, x, jnp.arange(layers.w.shape[0]))[0]
+    return _scan_forward(static, layers, theta, x, jnp.arange(layers.w.shape[0]))[0]
 
 
 @partial(jax.jit, static_argnums=0)
 def _stacked_fwd(
     static: _Static, layers: Layer, theta: tuple[Array, ...], x: Array
-) -> tuple[Array, _Kept]:
+) -> tuple[Array, _Residuals]:
     starts, first, last = None, *_blocks(static, layers)
     if len(first):
 
         def block(A: Array, l: Array) -> tuple[Array, Array]:
-            return _ascend(static, layers, theta, A, l + jnp.arange(static.block))[0], A
+            return _scan_forward(static, layers, theta, A, l + jnp.arange(static.block))[0], A
 
         x, starts = lax.scan(block, x, first)
-    A, S = _ascend(static, layers, theta, x, last)
-    return A, _Kept(layers, theta, starts, x, S)
+    A, S = _scan_forward(static, layers, theta, x, last)
+    return A, _Residuals(layers, theta, starts, x, S)
 
 
 @partial(jax.jit, static_argnums=0)
-def _stacked_bwd(static: _Static, kept: _Kept, dA: Array) -> tuple[Layer, tuple[Array, ...], Array]:
+def _stacked_bwd(
+    static: _Static, kept: _Residuals, dA: Array
+) -> tuple[Layer, tuple[Array, ...], Array]:
     layers, theta, starts, x, S = kept
     first, last = _blocks(static, layers)
     carry = dA, *jax.tree.map(jnp.zeros_like, (layers, theta))
-    carry = _descend(static, layers, theta, x, S, carry, last)
+    carry = _scan_backward(static, layers, theta, x, S, carry, last)
     if starts is not None:
 
         def block(carry: _Gradients, at: tuple[Array, Array]) -> tuple[_Gradients, None]:
             l, x = at
             numbers = l + jnp.arange(static.block)
-            _, S = _ascend(static, layers, theta, x, numbers)
-            return _descend(static, layers, theta, x, S, carry, numbers), None
+            _, S = _scan_forward(static, layers, theta, x, numbers)
+            return _scan_backward(static, layers, theta, x, S, carry, numbers), None
 
         carry, _ = lax.scan(block, carry, (first, starts), reverse=True)
     dX, dlayers, dtheta = carry
@@ -125,16 +128,16 @@ _stacked.defvjp(_stacked_fwd, _stacked_bwd)
 
 
 def _blocks(static: _Static, layers: Layer) -> tuple[Array, Array]:
-    """Return the first layer of every block but the last, and all layers of the last block."""
+    """Return the first layer of each block except the last, and all layers of the last block."""
     depth = layers.w.shape[0]
     last = (depth - 1) // static.block * static.block
     return jnp.arange(0, last, static.block), jnp.arange(last, depth)
 
 
-def _ascend(
+def _scan_forward(
     static: _Static, layers: Layer, theta: tuple[Array, ...], x: Array, numbers: Array
 ) -> tuple[Array, Array]:
-    """Apply the layers of the given numbers; return the last A, and S of each."""
+    """Apply the layers with the given numbers; return the last A, and S of each layer."""
 
     def step(A: Array, l: Array) -> tuple[Array, Array]:
         Z, _ = dense_fwd(static.compute_dtype, A, *_at(layers, l))
@@ -148,7 +151,7 @@ def _ascend(
 _Gradients = tuple[Array, Layer, tuple[Array, ...]]
 
 
-def _descend(
+def _scan_backward(
     static: _Static,
     layers: Layer,
     theta: tuple[Array, ...],
@@ -157,19 +160,19 @@ def _descend(
     gradients: _Gradients,
     numbers: Array,
 ) -> _Gradients:
-    """Go back through the same layers, from dA of the last to that of x; fill in dW_l and db_l."""
+    """Go back through the same layers, from the last dA to dx, and fill in dW_l and db_l."""
 
     def step(carry: _Gradients, at: tuple[Array, Array, Array]) -> tuple[_Gradients, None]:
         (dA, dlayers, dtheta), (i, l, S_l) = carry, at
         dZ, dtheta_l = _pull(static, theta, S_l, dA)
-        # The input of layer l is A of the layer before. Layer 1 has no predecessor: g is evaluated
-        # at S_1 and the result discarded. g is evaluated there anyway, so no new NaN appears.
+        # The input of layer l is A of the previous layer. Layer 1 has no predecessor: evaluate g at
+        # S_1 and discard the result. g is evaluated there anyway, so no new NaN appears.
         before = _output(static, theta, _at(S, jnp.maximum(i - 1, 0)))
         X = jnp.where(i == 0, x, before)
-        # Only what it keeps is used; the product is compiled away.
+        # Only the residuals are used; XLA removes the product.
         _, of_layer = dense_fwd(static.compute_dtype, X, *_at(layers, l))
         dA, dW, db = dense_bwd(static.compute_dtype, of_layer, dZ)
-        dlayers = jax.tree.map(partial(_written, l), dlayers, Layer(dW, db))
+        dlayers = jax.tree.map(partial(_set_layer, l), dlayers, Layer(dW, db))
         return (dA, dlayers, jax.tree.map(jnp.add, dtheta, dtheta_l)), None
 
     at = jnp.arange(len(numbers)), numbers, S
@@ -177,21 +180,21 @@ def _descend(
 
 
 def _at(V: Any, l: Array) -> Any:
-    """Return the slice of layer `l` of each array."""
+    """Return the slice of each array that belongs to layer `l`."""
     return jax.tree.map(lambda leaf: lax.dynamic_index_in_dim(leaf, l, keepdims=False), V)
 
 
-def _written(l: Array, dV: Array, dV_l: Array) -> Array:
+def _set_layer(l: Array, dV: Array, dV_l: Array) -> Array:
     return lax.dynamic_update_index_in_dim(dV, dV_l, l, 0)
 
 
 def _activation(static: _Static, theta: tuple[Array, ...], Z: Array) -> tuple[Array, Any]:
-    """Return A, and what the backward half needs."""
+    """Return A, and the residual of the activation or its pullback."""
     return jax.vjp(static.g, Z, *theta) if theta else rule_of(static.g).fwd(Z)
 
 
 def _keeps_output(static: _Static, theta: tuple[Array, ...]) -> bool:
-    """Whether g' is a function of A, so that A is all that is saved of a layer."""
+    """Whether g' is a function of A, so that A is the only array saved for a layer."""
     return not theta and rule_of(static.g).keeps == "output"
 
 
@@ -202,7 +205,7 @@ def _output(static: _Static, theta: tuple[Array, ...], S: Array) -> Array:
 def _pull(
     static: _Static, theta: tuple[Array, ...], S: Array, dA: Array
 ) -> tuple[Array, tuple[Array, ...]]:
-    """Return `dZ = dA ⊙ g'(Z)` and the layer's part of dθ."""
+    """Return `dZ = dA ⊙ g'(Z)`, and the layer's term of dθ."""
     if theta:
         dZ, *dtheta = _activation(static, theta, S)[1](dA)
         return dZ, tuple(map(cotangent_of, theta, dtheta))
@@ -211,17 +214,19 @@ def _pull(
     return bwd(kept, dA), ()
 
 
-def _hoisted(g: Callable[[Array], Array], Z: Any) -> tuple[Callable[..., Array], tuple]:
-    """Return `g(Z, *θ)` and θ, the traced values around `g` that may be differentiated."""
+def _hoist_closure(g: Callable[[Array], Array], Z: Any) -> tuple[Callable[..., Array], tuple]:
+    """Return `g(Z, *θ)` and θ, the differentiable values that `g` closes over."""
     converted, theta = jax.closure_convert(g, Z)
     return (converted, tuple(theta)) if theta else (g, ())
 
 
-def as_output(layers: Layer, x: Array, g: Callable[[Array], Array], compute_dtype: Any) -> Array:
-    """Return `x` with the type of the layers' outputs, so that the loop can carry it.
+def as_layer_output(
+    layers: Layer, x: Array, g: Callable[[Array], Array], compute_dtype: Any
+) -> Array:
+    """Return `x` with the type of the layers' outputs, so that `lax.scan` can carry it.
 
-    Outputs may be of a wider dtype than the input, lie on a mesh on which the input does not, or
-    differ between the devices of a `shard_map` while the input does not.
+    Compared with the input, the outputs may have a wider dtype, or be sharded, or vary between the
+    devices of a `shard_map`.
     """
 
     def one_layer(x: Array) -> Array:
@@ -238,7 +243,7 @@ def as_output(layers: Layer, x: Array, g: Callable[[Array], Array], compute_dtyp
     if jnp.promote_types(x.dtype, A.dtype) != A.dtype:
         raise TypeError(
             "activations of stacked layers must not narrow the dtype of their argument, got "
-            f"{describe(A)} from {describe(x)}; unstack(params) has layers of any dtypes"
+            f"{describe(A)} from {describe(x)}; use unstack(params) for layers of different dtypes"
         )
     x = x.astype(A.dtype)
     new_axes = varying_axes(A) - varying_axes(x)

@@ -1,4 +1,4 @@
-"""What `fit` is told, checked before anything is computed."""
+"""Checks of the arguments of `fit`, made before anything is computed."""
 
 import operator
 from collections.abc import Callable, Iterable, Mapping
@@ -10,7 +10,7 @@ from .._arguments import describe, is_number
 
 Metrics = Mapping[str, Callable[[Any, Any], Any]]
 
-_OF_THE_HISTORY = ("loss", "val_loss")
+_RESERVED = ("loss", "val_loss")
 
 
 def check_count(name: str, count: Any) -> None:
@@ -22,7 +22,7 @@ def check_count(name: str, count: Any) -> None:
 
 
 def check_seed(seed: Any) -> None:
-    """Raise unless `seed` is an integer, of Python or of NumPy."""
+    """Raise unless `seed` is a Python or NumPy integer."""
     try:
         operator.index(seed)
     except TypeError:
@@ -30,7 +30,7 @@ def check_seed(seed: Any) -> None:
 
 
 def checked_metrics(metrics: Any) -> Metrics:
-    """Return the metrics by name, or raise unless they are functions with names of their own."""
+    """Return the metrics by name, or raise unless they are functions with unreserved names."""
     if metrics is None:
         return {}
     if not isinstance(metrics, Mapping) or not all(map(_is_metric, metrics.items())):
@@ -38,11 +38,11 @@ def checked_metrics(metrics: Any) -> Metrics:
             "metrics must map names to functions (params, batch) -> number, "
             f'e.g. {{"accuracy": accuracy}}, got {describe(metrics)}'
         )
-    for name in _OF_THE_HISTORY:
+    for name in _RESERVED:
         if name in metrics:
             raise ValueError(
-                f"metrics must have other names than {' and '.join(map(repr, _OF_THE_HISTORY))}, "
-                f"which the history has already, got {name!r}"
+                f"metrics must have other names than {' and '.join(map(repr, _RESERVED))}, "
+                f"which are reserved, got {name!r}"
             )
     return metrics
 
@@ -51,8 +51,8 @@ def _is_metric(item: tuple[Any, Any]) -> bool:
     return isinstance(item[0], str) and callable(item[1])
 
 
-def one_number(name: str, value: Any) -> Any:
-    """Return what a metric returned, or raise TypeError unless it is one number."""
+def check_one_number(name: str, value: Any) -> Any:
+    """Return the value of a metric, or raise TypeError unless it is one number."""
     if is_number(value) or getattr(value, "shape", None) == ():
         return value
     raise TypeError(
@@ -61,18 +61,19 @@ def one_number(name: str, value: Any) -> Any:
 
 
 def check_numbers(metrics: Metrics, params: Any, batch: Any) -> None:
-    """Raise TypeError unless each metric returns one number; nothing is computed."""
+    """Raise TypeError unless each metric returns one number; only shapes are computed."""
     for name, metric in metrics.items():
-        jax.eval_shape(lambda p, b, n=name, f=metric: one_number(n, f(p, b)), params, batch)
+        jax.eval_shape(lambda p, b, n=name, f=metric: check_one_number(n, f(p, b)), params, batch)
 
 
 def checked_callbacks(callbacks: Any) -> tuple[Callable[..., Any], ...]:
-    """Return the callbacks, of which there may be one, or raise TypeError."""
+    """Return one callback or several as a tuple, or raise TypeError."""
     if callable(callbacks):
         return (callbacks,)
     functions = tuple(callbacks) if isinstance(callbacks, Iterable) else (callbacks,)
     if not all(map(callable, functions)):
         raise TypeError(
-            f"callbacks must be functions of an EpochEnd, or one of them, got {describe(callbacks)}"
+            "callbacks must be functions of an EpochEnd, or one such function, "
+            f"got {describe(callbacks)}"
         )
     return functions

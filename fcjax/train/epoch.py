@@ -13,7 +13,7 @@ from .arguments import check_count
 from .compiled import Compiled
 from .shuffle import random_order
 from .state import StepInfo, TrainState
-from .step import LossFn, step_function, stream, takes_key
+from .step import LossFn, key_for, step_function, takes_key
 
 
 def make_train_epoch(
@@ -27,27 +27,27 @@ def make_train_epoch(
 ) -> Compiled:
     """Return `train_epoch(state, data) -> (state, StepInfo)`: every batch in one compiled call.
 
-    No example is dropped: where `batch_size` does not divide the number of examples, the last batch
-    is smaller. Between the steps nothing returns to Python, which makes small networks several
-    times faster than a loop over `train_step`.
+    No example is dropped: if `batch_size` does not divide the number of examples, the last batch is
+    smaller. The steps do not return to Python, so small networks train several times faster than in
+    a loop over `train_step`.
 
     Args:
         loss_fn: as in `make_train_step`.
         optimizer: as in `make_train_step`.
         batch_size: examples per step.
         shuffle: whether to visit the examples in a new random order, drawn from `state.key` and
-            `state.step`; this takes a second copy of the data while the epoch runs.
+            `state.step`. This needs a second copy of the data during the epoch.
         has_aux: as in `make_train_step`.
         grad_norm: as in `make_train_step`.
 
     Returns:
         A function of the state, which it overwrites, and of `data`, a pytree of arrays with equal
-        first dimensions. Its `StepInfo` holds one entry per step, in order.
+        first dimensions. The arrays of its `StepInfo` have one entry per step, in order.
 
     Raises:
-        TypeError: as `make_train_step`; `batch_size` is not an integer.
-        ValueError: `batch_size` is not positive; when called, `data` has no examples or arrays of
-            different lengths, or the state is one that a step refuses.
+        TypeError: as in `make_train_step`, or `batch_size` is not an integer.
+        ValueError: `batch_size` is not positive. When called: `data` has no examples or arrays of
+            different lengths, or the state is invalid, as in `make_train_step`.
 
     Source: Bottou, Curtis & Nocedal, Optimization methods for large-scale machine learning, SIAM
     Review 60 (2018), section 3.3.
@@ -65,7 +65,7 @@ def make_train_epoch(
     step = step_function(loss_fn, optimizer, has_aux=has_aux, grad_norm=grad_norm)
 
     def train_epoch(state: TrainState, data: Any) -> tuple[TrainState, StepInfo]:
-        full, rest = _split(in_order(state, data, shuffle), batch_size)
+        full, rest = _split(in_epoch_order(state, data, shuffle), batch_size)
         state, infos = lax.scan(step, state, full)
         if rest is not None:
             state, info = step(state, rest)
@@ -83,14 +83,14 @@ def count_examples(data: Any, name: str = "data") -> int:
     }
     if len(set(lengths.values())) != 1 or 0 in lengths.values():
         raise ValueError(
-            f"{name} must be arrays with one first dimension, the number of examples, at least 1; "
-            f"got first dimensions {_differing(lengths)}"
+            f"{name} must be arrays with equal first dimensions (the number of examples), at least "
+            f"1; got first dimensions {_first_difference(lengths)}"
         )
     return next(iter(lengths.values()))
 
 
-def _differing(lengths: dict[str, int]) -> dict[str, int]:
-    """Return the first entry, and the first one that differs from it."""
+def _first_difference(lengths: dict[str, int]) -> dict[str, int]:
+    """Return the first entry, and the first entry that differs from it."""
     first = next(iter(lengths.items()), ("", 0))
     others = [item for item in lengths.items() if item[1] != first[1]]
     return dict([*lengths.items()][:1] + others[:1])
@@ -101,32 +101,37 @@ def _first_dimension(name: str, path: tuple[Any, ...], leaf: Any) -> int:
     if shape:
         return shape[0]
     place, around = (name + jax.tree_util.keystr(p) for p in (path, path[:1]))
-    hint = "" if place == around else f"; a list is no array, convert it: np.asarray({around})"
+    hint = (
+        "" if place == around else f"; a list is not an array, convert it with np.asarray({around})"
+    )
     raise ValueError(
         f"{place} must be an array whose first dimension counts the examples, "
         f"got {describe(leaf)}{hint}"
     )
 
 
-def in_order(state: TrainState, data: Any, shuffle: bool) -> Any:
-    """Return the examples in the order in which the epoch that starts at `state` visits them."""
+def in_epoch_order(state: TrainState, data: Any, shuffle: bool) -> Any:
+    """Return the examples in the order in which the epoch that starts at `state` visits them.
+
+    The order depends on `state.key` and `state.step`.
+    """
     examples = count_examples(data)
     if not shuffle:
         return data
-    rows = random_order(stream(state, "shuffle"), examples)
-    # all at once: many small gathers cost a small network a tenth of its time
+    rows = random_order(key_for(state, "shuffle"), examples)
+    # One gather for the whole epoch: one per batch costs a small network a tenth of its time.
     return jax.tree.map(lambda array: jnp.take(array, rows, axis=0, mode="clip"), data)
 
 
 def batches_of(data: Any, batch_size: int) -> Iterator[Any]:
-    """Yield the batches of an epoch, the last possibly smaller."""
+    """Yield the batches of an epoch; the last one may be smaller."""
     for start in range(0, count_examples(data), batch_size):
         rows = slice(start, start + batch_size)
         yield jax.tree.map(lambda array, rows=rows: array[rows], data)
 
 
 def _split(data: Any, batch_size: int) -> tuple[Any, Any]:
-    """Return the full batches, along a new first dimension, and the rest or None."""
+    """Return the full batches along a new first dimension, and the remaining examples or None."""
     steps, rest = divmod(count_examples(data), batch_size)
     full = steps * batch_size
     batches = jax.tree.map(lambda a: a[:full].reshape(steps, batch_size, *a.shape[1:]), data)

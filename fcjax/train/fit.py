@@ -1,4 +1,4 @@
-"""The training loop that most users need, around the compiled epoch."""
+"""`fit`, a training loop around the compiled epoch that suits most users."""
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -19,23 +19,23 @@ from .arguments import (
     checked_metrics,
 )
 from .compiled import Compiled
+from .data_check import check_dtypes, check_values
 from .epoch import count_examples, make_train_epoch
-from .look import look_at, refuse_other_than_numbers
 from .loop import ArrayEpochs, BatchEpochs, EpochEnd, evaluate
 from .progress import History, Progress, Store
 from .settings import Settings, constants_of
 from .state import TrainState, init_state
-from .step import LossFn, step_function, takes_key, uncompiled, with_key
+from .step import LossFn, step_function, takes_key, with_key, without_jit
 
 Callback = Callable[[EpochEnd], Any]
 
 
 class FitResult(NamedTuple):
-    """The parameters to use, the state to go on from, and one figure per epoch.
+    """The trained parameters, the final state, and the figures of each epoch.
 
-    `params` are those after the last epoch, or, with `patience`, those of the best one. `history`
-    maps "loss" (the mean over the epoch, while the parameters changed), "val_loss" and the metrics
-    to lists.
+    `params` are the parameters after the last epoch, or, with `patience`, after the best one.
+    `history` maps "loss", "val_loss" and the names of the metrics to lists with one number per
+    epoch. "loss" is the mean over the epoch, during which the parameters change.
     """
 
     params: Any
@@ -64,51 +64,57 @@ def fit(
 ) -> FitResult:
     """Train for a number of epochs.
 
-    Equal arguments give equal results, bit for bit, on one machine; so does a run that was stopped
-    and resumed from its checkpoints.
+    On one machine, equal arguments give equal results, bit for bit. A run that was stopped and
+    resumed from its checkpoints gives the same results as an uninterrupted one.
 
-    Before it starts, `fit` looks once at arrays and at lists of batches; other iterables are left
-    alone. Strings are refused. Integer labels and binary targets must lie in the range of the loss
-    of fcjax that `loss` hands them to, if it hands on an array of the batch as it is, outside of
-    `jit` and `vmap`; of a loss of your own nothing is known. NaN and infinity are refused if
-    `loss` or its gradient is not finite on a batch with the first of them, and would be with 0 in
-    its place: a loss may mask them.
+    Before training, `fit` checks data in memory once: arrays and lists of batches, but no other
+    iterables. It raises
+
+    - TypeError for strings;
+    - ValueError for integer labels or binary targets outside the range of a loss. This applies if
+      `loss` passes an array of the batch, unchanged and outside of `jit` and `vmap`, to a loss of
+      fcjax. Losses of your own are not checked;
+    - ValueError for NaN and infinity, unless `loss` masks them: `loss` and its gradient are
+      evaluated on a batch with the first such number. The number is an error if they are not
+      finite, but become finite once 0 replaces it.
 
     Args:
-        params: where to start, a pytree of floating-point arrays; it is not changed.
-        data: a tuple (or dict) of arrays with one first dimension, such as `(X, Y)`: each epoch is
-            then one compiled call. Or any other iterable of batches, gone through once per epoch.
-        loss: `loss(params, batch)` or `loss(params, batch, key)`, the mean over the batch. For
-            validation the key is None: draw nothing then.
+        params: initial parameters, a pytree of floating-point arrays. It is not modified.
+        data: a tuple or dict of arrays with equal first dimensions, such as `(X, Y)`, for which
+            each epoch is one compiled call; or any other iterable of batches, which is iterated
+            once per epoch.
+        loss: `loss(params, batch)` or `loss(params, batch, key)`, the mean over the batch. In
+            validation the key is None, and the loss must not draw random numbers.
         optimizer: any Optax optimizer.
-        epochs: number of passes over the data, in all: a resumed run counts those done before.
+        epochs: total number of passes over the data, including those before a resumption.
         batch_size: examples per step, for arrays; the last batch of an epoch may be smaller.
-        validation_data: arrays, or a re-iterable of batches, on which loss and metrics are
-            evaluated after each epoch.
-        metrics: functions `(params, batch) -> number`, by name, evaluated on the validation data,
-            or on the training data without one. Means over the batch, as the loss. The names
-            "loss" and "val_loss" are taken.
-        seed: of the shuffling and of the loss's key.
-        shuffle: whether arrays are visited in a new random order in each epoch.
+        validation_data: arrays, or an iterable of batches that can be iterated repeatedly, on which
+            loss and metrics are evaluated after each epoch.
+        metrics: dict of functions `(params, batch) -> number`. Each returns a mean over the batch,
+            as the loss does. They are evaluated on the validation data, or on the training data if
+            there is none. The names "loss" and "val_loss" are reserved.
+        seed: seed of the shuffling and of the loss's key.
+        shuffle: whether to visit the examples of arrays in a new random order in each epoch.
         patience: stop when the validation loss (the training loss without validation data) has not
             improved for this many epochs, and return the best parameters.
         accumulate: average the gradients of this many batches before each update. Over arrays, an
             epoch's last update averages what is left, so that no gradient is dropped.
-        callbacks: a function or several, called with an `EpochEnd` after each epoch; one that
-            returns True stops training.
-        checkpoint_dir: folder to save to after each `checkpoint_every` epochs, and to resume from
-            if it holds a checkpoint. A run that resumes with another batch size, learning rate or
-            other number of the optimizer, seed, shuffling, or number of examples goes on, with a
-            warning that says what differs. Refused are other metrics, validation where there was
-            none or the reverse, and another number of batches to accumulate over. Other functions
-            and numbers in arrays cannot be compared. Needs the extra `fcjax[checkpoint]`.
-        checkpoint_every: epochs between checkpoints; the last epoch is saved in any case.
+        callbacks: one function or several, called with an `EpochEnd` after each epoch. Training
+            stops if one of them returns True.
+        checkpoint_dir: folder in which to save a checkpoint every `checkpoint_every` epochs. If it
+            holds a checkpoint, the run resumes from the newest. If `batch_size`, `seed`,
+            `shuffle`, the number of examples or a number of the optimizer (such as the learning
+            rate) differs from the checkpoint's, a warning says so. ValueError is raised if the
+            metrics or `accumulate` differ, if `validation_data` was added or removed, or, with
+            accumulation, if `batch_size` or the number of examples differs. Changes of functions,
+            or of numbers in arrays, cannot be detected. Needs the extra `fcjax[checkpoint]`.
+        checkpoint_every: number of epochs between checkpoints. The last epoch is always saved.
         progress: True or False; None shows a progress bar on a terminal and nothing otherwise.
 
     Raises:
-        TypeError, ValueError: an argument is of the wrong kind or out of its range; of data, the
-            message names the row and the column.
-        NonFiniteLossError: a loss was infinite or NaN; the exception holds the step and the last
+        TypeError, ValueError: an argument is of the wrong type or out of range. For invalid data,
+            the message names the row and the column.
+        NonFiniteLossError: a loss was infinite or NaN. The exception holds the step and the last
             good state.
 
     Source: Goodfellow, Bengio & Courville, Deep Learning (2016), algorithms 7.1 (early stopping)
@@ -124,63 +130,86 @@ def fit(
     >>> result.params[0].w.round(2), result.params[0].b.round(2)
     (Array([[3.]], dtype=float32), Array([1.], dtype=float32))
     """
-    check_count("epochs", epochs)
-    check_count("accumulate", accumulate)
-    check_count("checkpoint_every", checkpoint_every)
-    if patience is not None:
-        check_count("patience", patience)
+    counts = {"epochs": epochs, "accumulate": accumulate, "checkpoint_every": checkpoint_every}
+    for name, count in (counts if patience is None else counts | {"patience": patience}).items():
+        check_count(name, count)
     check_seed(seed)
     metrics, callbacks = checked_metrics(metrics), checked_callbacks(callbacks)
-    plain, optimizer = optimizer, _accumulating(optimizer, accumulate, data, batch_size)
-    run = Progress(init_state(params, optimizer, key=jax.random.key(seed)), params, {})
-    held = {"data": _in_memory(data), "validation_data": _in_memory(validation_data)}
-    for name, arrays in held.items():
-        refuse_other_than_numbers(name, arrays)
-    train = _epochs(loss, optimizer, data, batch_size, shuffle)
-    for name, arrays in held.items():
-        key = run.state.key if name == "data" else None
-        look_at(name, arrays, with_key(uncompiled(loss), False), params, rows=batch_size, key=key)
-    score = _scoring(loss, metrics, params, data, validation_data)
-    settings: Settings = {}
-    if checkpoint_dir is not None:
-        numbers = {"batch_size": batch_size, "accumulate": accumulate, "shuffle": shuffle}
-        settings = numbers | {
-            "seed": int(seed),
-            "examples": count_examples(data) if _is_arrays(data) else None,
-            "optimizer": constants_of(plain, params),
-            "figures": _names(metrics, validation_data),
-        }
+    accumulating = _with_accumulation(optimizer, accumulate, data, batch_size)
+    start = Progress(init_state(params, accumulating, key=jax.random.key(seed)), params, {})
+    in_memory = {"data": _in_memory(data), "validation_data": _in_memory(validation_data)}
+    for name, arrays in in_memory.items():
+        check_dtypes(name, arrays)
+    train = _epochs(loss, accumulating, data, batch_size, shuffle)
+    for name, arrays in in_memory.items():
+        key = start.state.key if name == "data" else None
+        plain_loss = with_key(without_jit(loss), False)
+        check_values(name, arrays, plain_loss, params, rows=batch_size, key=key)
+    score = _make_score(loss, metrics, params, data, validation_data)
+    settings: Settings = {
+        "batch_size": batch_size,
+        "accumulate": accumulate,
+        "shuffle": shuffle,
+        "seed": int(seed),
+        "examples": count_examples(data) if _is_arrays(data) else None,
+        "optimizer": constants_of(optimizer, params) if checkpoint_dir is not None else None,
+        "figures": _figure_names(metrics, validation_data),
+    }
     store = Store(checkpoint_dir, settings)
-    run = store.restore(run)
-    with tqdm(total=epochs, initial=run.epochs, unit="epoch", disable=_hidden(progress)) as bar:
-        while run.epochs < epochs and not run.out_of_patience(patience):
-            state, mean_loss = train.run(run.state)
-            run = run.after_epoch(state, {"loss": mean_loss} | score(state.params))
-            bar.set_postfix(run.last_figures())
-            bar.update()
-            stop = [call(EpochEnd(run.epochs, state, run.last_figures())) for call in callbacks]
-            last = run.epochs == epochs or run.out_of_patience(patience) or True in stop
-            if last or run.epochs % checkpoint_every == 0:
-                store.save(run)
-            if True in stop:
-                break
+    limits = _Limits(epochs, patience, checkpoint_every)
+    run = _train(store.restore(start), train, score, store, callbacks, limits, progress)
     return FitResult(run.best if patience else run.state.params, run.state, run.history)
 
 
-def _names(metrics: Metrics, validation_data: Any) -> list[str]:
-    """Return the names of an epoch's figures."""
+class _Limits(NamedTuple):
+    """When training ends, and how often it is saved."""
+
+    epochs: int
+    patience: int | None
+    checkpoint_every: int
+
+
+def _train(
+    run: Progress,
+    train: ArrayEpochs | BatchEpochs,
+    score: Callable[[Any], dict[str, float]],
+    store: Store,
+    callbacks: Sequence[Callback],
+    limits: _Limits,
+    progress: bool | None,
+) -> Progress:
+    """Train until the limits or a callback end it."""
+    options = {"unit": "epoch", "disable": _tqdm_disable(progress)}
+    with tqdm(total=limits.epochs, initial=run.epochs, **options) as bar:
+        while run.epochs < limits.epochs and not run.out_of_patience(limits.patience):
+            state, mean_loss = train.one_epoch(run.state)
+            run = run.after_epoch(state, {"loss": mean_loss} | score(state.params))
+            bar.set_postfix(run.last_figures())
+            bar.update()
+            end = EpochEnd(run.epochs, state, run.last_figures())
+            stop = True in [call(end) for call in callbacks]
+            last = stop or run.epochs == limits.epochs or run.out_of_patience(limits.patience)
+            if last or run.epochs % limits.checkpoint_every == 0:
+                store.save(run)
+            if stop:
+                break
+    return run
+
+
+def _figure_names(metrics: Metrics, validation_data: Any) -> list[str]:
+    """Return the names of the figures of an epoch."""
     if validation_data is None:
         return ["loss", *metrics]
     return ["loss", *(f"val_{name}" for name in ("loss", *metrics))]
 
 
-def _hidden(progress: bool | None) -> bool | None:
-    """Return tqdm's `disable`, for which None means: unless on a terminal."""
+def _tqdm_disable(progress: bool | None) -> bool | None:
+    """Return tqdm's `disable`, where None means: disable unless on a terminal."""
     return None if progress is None else not progress
 
 
 def _is_arrays(data: Any) -> bool:
-    """Whether `data` is arrays rather than an iterable of batches (a list, a loader)."""
+    """Whether `data` is arrays, rather than an iterable of batches such as a list or a loader."""
     return isinstance(data, tuple | dict) or hasattr(data, "shape")
 
 
@@ -201,12 +230,13 @@ def _epochs(
             )
         if batch_size is not None:
             raise ValueError(
-                f"batch_size is for arrays; data yields its own batches, got {batch_size}"
+                f"batch_size must be None if data is an iterable of batches, got {batch_size}; "
+                "pass data as a tuple of arrays to set it"
             )
         return BatchEpochs(step, data)
     if batch_size is None:
         raise ValueError(
-            "batch_size must be given for arrays; to pass batches, use a list or a loader"
+            "batch_size must be given for arrays, got None; to pass batches, use a list or a loader"
         )
     check_count("batch_size", batch_size)
     count_examples(data)
@@ -214,10 +244,10 @@ def _epochs(
     return ArrayEpochs(train_epoch, step, jax.tree.map(jnp.asarray, data), batch_size, shuffle)
 
 
-def _accumulating(
+def _with_accumulation(
     optimizer: optax.GradientTransformation, every: int, data: Any, batch_size: int | None
 ) -> optax.GradientTransformation:
-    """Let `optimizer` update once per `every` batches, and at the end of an epoch over arrays."""
+    """Let `optimizer` update once per `every` batches; for arrays, also at the end of an epoch."""
     if every == 1:
         return optimizer
     if not _is_arrays(data) or batch_size is None:
@@ -232,10 +262,10 @@ def _accumulating(
     return optax.MultiSteps(optimizer, batches_in).gradient_transformation()
 
 
-def _scoring(
+def _make_score(
     loss: LossFn, metrics: Metrics, params: Any, data: Any, validation_data: Any
 ) -> Callable[[Any], dict[str, float]]:
-    """Return the figures of an epoch's end as a function of the parameters."""
+    """Return a function from the parameters to the figures at the end of an epoch."""
     score = evaluate(with_key(loss, has_aux=False), metrics)
     if validation_data is None and not metrics:
         return lambda params: {}
@@ -243,7 +273,7 @@ def _scoring(
         ("data", data) if validation_data is None else ("validation_data", validation_data)
     )
     batches = _as_batches(name, given)
-    if isinstance(batches, list) and batches:  # going through anything else may cost or use it up
+    if isinstance(batches, list) and batches:  # iterating anything else may be slow, or consume it
         check_numbers(metrics, params, batches[0])
     if validation_data is None:
         return lambda params: {n: v for n, v in score(params, batches).items() if n != "loss"}
@@ -251,7 +281,7 @@ def _scoring(
 
 
 def _in_memory(data: Any) -> Any:
-    """Return arrays and lists of batches; None for what may cost, or be gone through only once."""
+    """Return arrays and lists of batches; None for iterables that may be slow or single-use."""
     return data if _is_arrays(data) or isinstance(data, list) else None
 
 

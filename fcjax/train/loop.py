@@ -1,4 +1,7 @@
-"""One epoch of `fit`: one call on arrays, batch by batch on anything else; a bad loss stops it."""
+"""One epoch of `fit`: one compiled call for arrays, step by step for iterables of batches.
+
+A loss that is not finite raises `NonFiniteLossError`.
+"""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
@@ -8,14 +11,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from .arguments import Metrics, one_number
-from .compiled import Run
-from .epoch import batches_of, count_examples, in_order
+from .arguments import Metrics, check_one_number
+from .compiled import StateFunction
+from .epoch import batches_of, count_examples, in_epoch_order
 from .state import StepInfo, TrainState, copy_arrays
 
 
 class EpochEnd(NamedTuple):
-    """What a callback sees after each epoch: its number from 1 on, the state, and the figures."""
+    """The argument of callbacks: the number of the epoch, from 1, the state and the figures."""
 
     epoch: int
     state: TrainState
@@ -23,15 +26,15 @@ class EpochEnd(NamedTuple):
 
 
 class NonFiniteLossError(FloatingPointError):
-    """The loss became infinite or NaN. Nothing is lost: `state` is the last good one.
+    """The loss became infinite or NaN. `state` is the last good state, so no training is lost.
 
-    `step` is the number of steps done before the loss of the next one was `loss`. `state` is the
-    newest state with finite parameters that gives a finite loss on the batch before; usually the
-    one after `step` steps, and the one before that if the last update was already too large.
+    `loss` is that loss, and `step` the number of steps completed before it. `state` is the newest
+    state with finite parameters and a finite loss on the preceding batch: usually the state after
+    `step` steps, or the previous one if the last update was already too large.
     """
 
     def __init__(self, step: int, loss: float, state: TrainState):
-        """Keep the three; the message names the step and offers the usual remedies."""
+        """Store the arguments, and make a message with the step and the usual causes."""
         self.step, self.loss, self.state = step, loss, state
         super().__init__(
             f"the loss of step {step} is {loss}; the last good state, after {int(state.step)} "
@@ -41,21 +44,21 @@ class NonFiniteLossError(FloatingPointError):
 
 
 class ArrayEpochs(NamedTuple):
-    """Epochs over arrays: one compiled call each; gone through again step by step if it fails."""
+    """Epochs over arrays: one compiled call each, repeated step by step if a loss is not finite."""
 
-    train_epoch: Run
-    step: Run
+    train_epoch: StateFunction
+    step: StateFunction
     data: Any
     batch_size: int
     shuffle: bool
 
-    def run(self, state: TrainState) -> tuple[TrainState, float]:
+    def one_epoch(self, state: TrainState) -> tuple[TrainState, float]:
         """Return the state after one epoch, and the mean loss over its examples."""
         end, infos = self.train_epoch(copy_arrays(state), self.data)
         losses = np.asarray(infos.loss)
         if not np.isfinite(losses).all():
-            data = in_order(state, self.data, self.shuffle)
-            run_steps(self.step, state, batches_of(data, self.batch_size))
+            data = in_epoch_order(state, self.data, self.shuffle)
+            take_steps(self.step, state, batches_of(data, self.batch_size))
             raise NonFiniteLossError(int(state.step), float(losses[~np.isfinite(losses)][0]), state)
         sizes = np.full(len(losses), self.batch_size)
         sizes[-1] = count_examples(self.data) - sizes[:-1].sum()
@@ -65,28 +68,29 @@ class ArrayEpochs(NamedTuple):
 class BatchEpochs(NamedTuple):
     """Epochs over any iterable of batches."""
 
-    step: Run
+    step: StateFunction
     batches: Iterable[Any]
 
-    def run(self, state: TrainState) -> tuple[TrainState, float]:
+    def one_epoch(self, state: TrainState) -> tuple[TrainState, float]:
         """Return the state after one epoch, and the mean loss over its examples."""
-        end, losses, sizes = run_steps(self.step, state, self.batches)
+        end, losses, sizes = take_steps(self.step, state, self.batches)
         if not losses:
             raise ValueError(
-                "data gave no batch in this epoch; a generator can be gone through only once: "
-                "pass something that starts anew each time, or epochs=1"
+                "data yielded no batch in this epoch; a generator can be iterated only once: pass "
+                "an iterable that can be iterated repeatedly, such as a list, or epochs=1"
             )
         return end, float(np.average(losses, weights=sizes))
 
 
-def run_steps(
-    step: Run, state: TrainState, batches: Iterable[Any]
+def take_steps(
+    step: StateFunction, state: TrainState, batches: Iterable[Any]
 ) -> tuple[TrainState, list[float], list[int]]:
-    """Step through the batches; return the state, the losses and the batch sizes.
+    """Take one step per batch; return the state, the losses and the batch sizes.
 
-    `step` must leave its state intact. The loss of a step is looked at while the next one runs.
+    `step` must not overwrite its input state. The loss of a step is read while the next step is
+    being computed.
     """
-    history = _History(step)
+    history = _RecentSteps(step)
     sizes = []
     for batch in batches:
         sizes.append(count_examples(batch, "batch"))
@@ -98,10 +102,10 @@ def run_steps(
     return state, history.losses, sizes
 
 
-class _History:
-    """The last two steps, in case that the last one has to be undone."""
+class _RecentSteps:
+    """The inputs and results of the last two steps, from which the last good state is found."""
 
-    def __init__(self, step: Run):
+    def __init__(self, step: StateFunction):
         self._step = step
         self._steps: list[tuple[TrainState, Any, StepInfo]] = []
         self.losses: list[float] = []
@@ -136,7 +140,9 @@ def evaluate(
     @jax.jit
     def figures(params: Any, batch: Any) -> dict[str, Array]:
         value = {"loss": loss(params, batch, None)[0]}
-        return value | {n: one_number(n, metric(params, batch)) for n, metric in metrics.items()}
+        return value | {
+            n: check_one_number(n, metric(params, batch)) for n, metric in metrics.items()
+        }
 
     def evaluate_batches(params: Any, batches: Iterable[Any]) -> dict[str, float]:
         rows, sizes = [], []
@@ -144,7 +150,9 @@ def evaluate(
             rows.append(figures(params, batch))
             sizes.append(count_examples(batch, "batch"))
         if not rows:
-            raise ValueError("validation_data gave no batch; pass something that starts anew")
+            raise ValueError(
+                "validation_data yielded no batch; pass an iterable that can be iterated repeatedly"
+            )
         return {name: float(np.average([r[name] for r in rows], weights=sizes)) for name in rows[0]}
 
     return evaluate_batches

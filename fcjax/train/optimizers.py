@@ -9,17 +9,17 @@ from typing import Any
 import optax
 import optax.contrib
 
-from .._arguments import describe, is_number, one_of
+from .._arguments import check_one_of, describe, is_number
 
 _DEFAULT_LEARNING_RATE = 1e-3
 
 
 @cache
 def optimizers() -> Mapping[str, Callable[..., optax.GradientTransformation]]:
-    """Return every optimizer that Optax exports, contrib included, that needs no more than a rate.
+    """Return the optimizers of Optax, including contrib, that need only a learning rate.
 
-    An optimizer is a public function that returns a gradient transformation and takes a learning
-    rate, required or not, while all its other arguments have defaults.
+    These are the public functions of Optax that return a gradient transformation and take a
+    learning rate, required or optional, and whose other arguments all have defaults.
 
     >>> {"adam", "sgd", "lbfgs", "muon", "prodigy"} <= set(optimizers())
     True
@@ -40,32 +40,32 @@ def _is_optimizer(name: str, function: Callable[..., Any]) -> bool:
 
 
 def _rate(function: Callable[..., Any]) -> inspect.Parameter | None:
-    """The parameter that is the learning rate, by its name."""
+    """Return the parameter that is the learning rate, found by its name, or None."""
     parameters = inspect.signature(function).parameters.values()
     return next((p for p in parameters if p.name.endswith("learning_rate")), None)
 
 
 def optimizer_named(name: str, lr: float | None = None) -> optax.GradientTransformation:
-    """Return the optimizer of that name.
+    """Return the optimizer with the given name.
 
     Args:
-        name: an optimizer of `optax` or `optax.contrib`.
-        lr: learning rate; None takes the optimizer's own default, or 0.001 where it has none.
+        name: name of an optimizer in `optax` or `optax.contrib`.
+        lr: learning rate; None uses the optimizer's default, or 0.001 if it has none.
 
     Raises:
-        ValueError: the name is unknown (the nearest are offered), or `lr` is not positive.
+        ValueError: the name is unknown (the error suggests similar ones), or `lr` is not positive.
 
     >>> isinstance(optimizer_named("adam", 0.01), optax.GradientTransformation)
     True
     """
-    one_of("optimizer", name, optimizers())
+    check_one_of("optimizer", name, optimizers())
     if lr is not None and not (is_number(lr) and lr > 0):
         raise ValueError(f"lr must be a positive number, got {describe(lr)}")
     make = optimizers()[name]
     rate = _rate(make)
     assert rate is not None
-    # Without a rate Optax leaves out the last step, and with it the sign of the update; only a
-    # line search finds its own.
+    # Without a learning rate, Optax omits the final scaling, and with it the sign of the update.
+    # Only optimizers with a line search determine the rate themselves.
     has_default = rate.default is not rate.empty and rate.default is not None
     if lr is None and (has_default or "linesearch" in inspect.signature(make).parameters):
         return make()

@@ -1,4 +1,4 @@
-"""How far `fit` has come, and its checkpoints."""
+"""The progress of `fit`, and its checkpoints."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import checkpoint
-from .settings import Settings, compare
+from .settings import Settings, check_settings
 from .state import TrainState
 
 History = dict[str, list[float]]
@@ -21,7 +21,7 @@ class Progress(NamedTuple):
 
     @property
     def epochs(self) -> int:
-        """Epochs done."""
+        """Number of completed epochs."""
         return len(self.history.get("loss", ()))
 
     def last_figures(self) -> dict[str, float]:
@@ -35,12 +35,12 @@ class Progress(NamedTuple):
         return Progress(state, state.params if improved else self.best, history)
 
     def out_of_patience(self, patience: int | None) -> bool:
-        """Whether the monitored loss has not improved for so many epochs."""
+        """Whether the monitored loss has not improved for `patience` epochs."""
         return patience is not None and self.epochs > 0 and _since_best(self.history) >= patience
 
 
 def _since_best(history: History) -> int:
-    """Epochs since the monitored loss was last lower than ever before; NaN never is."""
+    """Return the number of epochs since the lowest monitored loss; NaN is never the lowest."""
     losses = history.get("val_loss", history["loss"])
     if np.isnan(losses).all():
         return len(losses)
@@ -48,10 +48,10 @@ def _since_best(history: History) -> int:
 
 
 class Store:
-    """The checkpoints of a run, or nothing if no folder was given."""
+    """The checkpoints of a run. Does nothing if no folder was given."""
 
     def __init__(self, directory: str | Path | None, settings: Settings):
-        """Keep `settings` in each checkpoint, to compare a resumed run's with."""
+        """Save `settings` in each checkpoint, and compare them when a run resumes."""
         self._directory, self._settings = directory, settings
 
     def save(self, progress: Progress) -> None:
@@ -63,15 +63,18 @@ class Store:
         checkpoint.save(self._directory, tree, step=int(progress.state.step), metadata=metadata)
 
     def restore(self, start: Progress) -> Progress:
-        """Return the newest checkpoint, or `start`; say what the run changes."""
+        """Return the progress of the newest checkpoint, or `start` if there is none.
+
+        Warn if the settings of the run differ from those of the checkpoint.
+        """
         step = None if self._directory is None else checkpoint.latest(self._directory)
         if self._directory is None or step is None:
             return start
         metadata = checkpoint.metadata(self._directory, step=step)
         history = metadata["history"]
-        there = metadata.get("settings", {"figures": list(history)})  # older ones have none
+        saved = metadata.get("settings", {"figures": list(history)})  # absent in older checkpoints
         where = f"the checkpoint of step {step} in {str(self._directory)!r}"
-        compare(there, self._settings, where)
+        check_settings(saved, self._settings, where)
         like = {"state": start.state, "best": start.best}
         tree = checkpoint.restore(self._directory, like, step=step)
         return Progress(tree["state"], tree["best"], history)

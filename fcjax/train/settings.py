@@ -1,4 +1,4 @@
-"""What a checkpoint remembers of the arguments of `fit`, and what is said where they change."""
+"""The arguments of `fit` that a checkpoint records, and their comparison when a run resumes."""
 
 import re
 import warnings
@@ -8,20 +8,20 @@ from typing import Any
 import jax
 import optax
 
-from .step import extras
+from .step import extra_arguments
 
-# A floating-point constant in the text of a program.
+# A floating-point constant in the text of a jaxpr.
 _CONSTANT = re.compile(r"(?<![\w.])-?\d[\d.]*(?:e[-+]?\d+)?(?=:b?f\d)")
-_MOST = 3
+_MAX_SHOWN = 3
 
 Settings = Mapping[str, Any]
 
 
 def constants_of(optimizer: optax.GradientTransformation, params: Any) -> list[float]:
-    """Return the numbers that the update computes with, in order: learning rate, decays and so on.
+    """Return the constants of the optimizer's update, such as learning rate and decay rates.
 
-    A transformation is nothing but functions, which cannot be compared; their programs can. Numbers
-    that it takes from arrays, or keeps in its state, are not among them.
+    An Optax optimizer consists of functions, which cannot be compared, but their jaxprs can.
+    Numbers in arrays or in the optimizer's state are not included.
     """
 
     def value_and_aux(params: Any) -> tuple[Any, None]:
@@ -30,57 +30,59 @@ def constants_of(optimizer: optax.GradientTransformation, params: Any) -> list[f
     def update(grads: Any, opt_state: Any, params: Any) -> Any:
         value = value_and_aux(params)[0]
         return optimizer.update(
-            grads, opt_state, params, **extras(optimizer, value_and_aux, value, grads)
+            grads, opt_state, params, **extra_arguments(optimizer, value_and_aux, value, grads)
         )
 
     types = jax.eval_shape(lambda params: params, params)
     program = jax.make_jaxpr(update)(types, jax.eval_shape(optimizer.init, types), types)
-    # to the digits that float32 holds: 0.01 is 0.00999999977 there
+    # Round to the digits of float32, in which 0.01 is 0.00999999977.
     return [float(f"{float(number):.6g}") for number in _CONSTANT.findall(str(program))]
 
 
-def compare(there: Settings, here: Settings, where: str) -> None:
-    """Warn of what a run changes; raise ValueError where its result would be wrong.
+def check_settings(saved: Settings, current: Settings, where: str) -> None:
+    """Warn if settings changed; raise ValueError if the result would be wrong.
 
-    Figures that some epochs lack would be taken for those of other epochs, and gradients are
-    accumulated by a count of the batches that goes on from the checkpoint's.
+    Two kinds of change make it wrong. A figure that some epochs lack would be assigned to the wrong
+    epochs of the history. And accumulation counts batches, continuing from the checkpoint's count.
 
     Args:
-        there: what the checkpoint holds.
-        here: what `fit` was called with.
-        where: what the checkpoint is called.
+        saved: settings in the checkpoint.
+        current: settings of this call of `fit`.
+        where: name of the checkpoint in messages.
     """
-    if sorted(there["figures"]) != sorted(here["figures"]):
+    if sorted(saved["figures"]) != sorted(current["figures"]):
         raise ValueError(
-            f"metrics and validation_data must give the figures in the history of {where}, "
-            f"{there['figures']}, got {here['figures']}"
+            f"metrics and validation_data must give the same figures as the history of {where}, "
+            f"{saved['figures']}, got {current['figures']}"
         )
     changed = [
-        name for name in here if name != "figures" and there.get(name, here[name]) != here[name]
+        name
+        for name in current
+        if name != "figures" and saved.get(name, current[name]) != current[name]
     ]
-    accumulates = max(there.get("accumulate", 1), here["accumulate"]) > 1
+    accumulates = max(saved.get("accumulate", 1), current["accumulate"]) > 1
     for name in changed:
         if name == "accumulate" or (accumulates and name in ("batch_size", "examples")):
             raise ValueError(
-                f"{name} must stay {there[name]}, as in {where}, because gradients are "
-                f"accumulated, got {here[name]}"
+                f"{name} must stay {saved[name]}, as in {where}, because gradients are "
+                f"accumulated, got {current[name]}"
             )
     if changed:
-        words = "; ".join(_words(name, there[name], here[name]) for name in changed)
+        words = "; ".join(_describe_change(name, saved[name], current[name]) for name in changed)
         warnings.warn(f"{where} was made with other arguments: {words}", stacklevel=4)
 
 
-def _words(name: str, there: Any, here: Any) -> str:
+def _describe_change(name: str, saved: Any, current: Any) -> str:
     if name == "optimizer":
-        return f"optimizer, {_of_constants(there, here)}"
+        return f"optimizer {_describe_optimizer_change(saved, current)}"
     if name == "seed":
-        return f"seed {there}, got {here}, which has no effect: the key is the checkpoint's"
+        return f"seed was {saved}, now {current}, which has no effect: the key is the checkpoint's"
     what = f"{name} of data" if name == "examples" else name
-    return f"{what} {there}, got {here}"
+    return f"{what} was {saved}, now {current}"
 
 
-def _of_constants(there: list[float], here: list[float]) -> str:
-    pairs = dict.fromkeys((a, b) for a, b in zip(there, here, strict=False) if a != b)
-    if len(there) != len(here) or len(pairs) > _MOST:
-        return "another one"
-    return "which computed with " + ", ".join(f"{a:g} and now with {b:g}" for a, b in pairs)
+def _describe_optimizer_change(saved: list[float], current: list[float]) -> str:
+    pairs = dict.fromkeys((a, b) for a, b in zip(saved, current, strict=False) if a != b)
+    if len(saved) != len(current) or len(pairs) > _MAX_SHOWN:
+        return "was another one"
+    return "computed with " + ", ".join(f"{a:g}, now {b:g}" for a, b in pairs)

@@ -12,17 +12,17 @@ from .._arguments import describe
 def random_order(key: Array, examples: int) -> Array:
     """Return the numbers 0 … examples − 1 in a random order.
 
-    Examples are sorted by random bits, as `jax.random.permutation` does it, in a fifth of its time:
-    XLA sorts pairs through a comparison that it calls, and single integers natively. So bits and
-    place share a word: with b = ⌈log₂ n⌉ bits for the place, 32 − b are random. The place breaks
-    ties, so that each sort is stable, and sorting by some bits, then by fresh ones, and so on is
-    the same as sorting once by all of them. The rounds go on until there are 3 log₂ n random bits.
-    Two examples then share all of theirs, and keep their order, with probability n⁻³; of the n²/2
-    pairs any does so with probability below 1/n.
+    This sorts the examples by random bits, as `jax.random.permutation` does, in a fifth of its
+    time. XLA sorts pairs with a comparison function, but single integers natively, so the random
+    bits and the position of an example share a word: b = ⌈log₂ n⌉ bits for the position, and 32 − b
+    random bits. The position breaks ties, so each sort is stable, and several sorts by a few bits
+    each are equivalent to one sort by all bits. The sorts are repeated until 3 log₂ n random bits
+    are used. Two examples have equal bits, and hence keep their order, with probability n⁻³. The
+    probability that this happens to any of the n²/2 pairs is below 1/n.
 
     Args:
-        key: of `jax.random`.
-        examples: how many, below 2³¹.
+        key: a PRNG key of `jax.random`.
+        examples: number of examples, below 2³¹.
 
     Returns:
         uint32 (examples,).

@@ -1,4 +1,4 @@
-"""What training carries from step to step."""
+"""The training state, and the information that a step returns."""
 
 from typing import Any, NamedTuple
 
@@ -11,10 +11,10 @@ from .._arguments import describe, is_key
 
 
 class TrainState(NamedTuple):
-    """Everything that one step reads and writes.
+    """Everything that a step reads and writes.
 
-    `step` counts the steps done, `params` is any pytree, `opt_state` belongs to the optimizer, and
-    `key` is the root of all randomness: shuffling and the loss draw from it and from `step`.
+    `step` is the number of completed steps, `params` is any pytree, and `opt_state` belongs to the
+    optimizer. The random numbers of shuffling and of the loss derive from `key` and `step`.
     """
 
     step: Array
@@ -24,9 +24,10 @@ class TrainState(NamedTuple):
 
 
 class StepInfo(NamedTuple):
-    """What one step reports: the loss before the update, the global gradient norm, and aux.
+    """The information that a step returns: the loss before the update, `grad_norm` and `aux`.
 
-    `grad_norm` is None unless asked for, `aux` is None unless the loss returns one.
+    `grad_norm`, the global norm of the gradient, is None unless requested. `aux` is None unless the
+    loss returns it.
     """
 
     loss: Array
@@ -39,8 +40,8 @@ def init_state(
 ) -> TrainState:
     """Return the state before the first step.
 
-    A training step overwrites the arrays of the state that it is given. Hence every array here is a
-    copy: `params` stays the caller's own, and no array stands twice in the state.
+    A training step overwrites the arrays of its input state. Every array of the returned state is
+    therefore a copy: no step overwrites the caller's `params`, and no two leaves share memory.
 
     Args:
         params: a pytree of floating-point arrays, for example from `fcjax.init`.
@@ -48,7 +49,7 @@ def init_state(
         key: PRNG key, `jax.random.key(0)` by default.
 
     Raises:
-        TypeError: `params` holds anything but floating-point arrays, `optimizer` is no Optax
+        TypeError: `params` holds anything but floating-point arrays, `optimizer` is not an Optax
             optimizer, or `key` is not a PRNG key.
 
     >>> state = init_state({"w": jnp.ones((2, 3))}, optax.sgd(0.1))
@@ -75,20 +76,20 @@ def check_optimizer(optimizer: Any) -> None:
 
 
 def check_opt_state(state: TrainState, optimizer: optax.GradientTransformation) -> None:
-    """Raise ValueError unless `state.opt_state` has the form that the optimizer gives to its own.
+    """Raise ValueError unless `state.opt_state` has the structure and shapes of this optimizer's.
 
-    Only forms are looked at, so that a step does this while it is traced and never again.
+    Only structure and shapes are compared, so a step does this once, while it is traced.
     """
     own = jax.eval_shape(optimizer.init, state.params)
     if _parts(own) != _parts(state.opt_state):
         raise ValueError(
-            "state.opt_state must be that of this optimizer, from init_state(params, optimizer): "
+            "state.opt_state must belong to this optimizer, as from init_state(params, optimizer): "
             f"{_parts(own)}, got {_parts(state.opt_state)}"
         )
     if _shapes(own) != _shapes(state.opt_state):
         raise ValueError(
-            "state.opt_state must be that of an optimizer of these params, from "
-            "init_state(params, optimizer), got one of params of other shapes"
+            "state.opt_state must belong to these params, as from init_state(params, optimizer), "
+            "got the state for params of other shapes"
         )
 
 
@@ -106,8 +107,8 @@ def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
 def copy_arrays(tree: Any) -> Any:
     """Copy every array, so that no two leaves share memory and none is shared with the caller.
 
-    The copies are of definite dtype: a Python number's weak one would become definite in the first
-    step, and the second step would be compiled anew.
+    The copies have strong dtypes. The weak dtype of a Python number would become strong in the
+    first step, and the second step would be recompiled.
     """
 
     def copy(leaf: Any) -> Array:

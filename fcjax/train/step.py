@@ -1,4 +1,4 @@
-"""One training step: loss, gradients, update; compiled, with the state overwritten in place."""
+"""One compiled training step: loss, gradients, and an update that overwrites the state."""
 
 import inspect
 from collections.abc import Callable
@@ -11,7 +11,7 @@ import optax
 from jax import Array
 
 from .._arguments import describe
-from .compiled import Compiled, Run
+from .compiled import Compiled, StateFunction
 from .state import StepInfo, TrainState, check_opt_state, check_optimizer
 
 LossFn = Callable[..., Any]
@@ -26,24 +26,25 @@ def make_train_step(
 ) -> Compiled:
     """Return `train_step(state, batch) -> (state, StepInfo)`, compiled as one program.
 
-    The step overwrites the arrays of the state it is given, all but the key: go on with the one it
-    returns.
+    The step overwrites all arrays of its input state except the key. Use the state that it returns
+    instead.
 
     Args:
         loss_fn: `loss_fn(params, batch)`, or `loss_fn(params, batch, key)` for a loss that draws
-            random numbers, with a fresh key at each step. Returns a scalar, or `(scalar, aux)`.
-        optimizer: any Optax optimizer. One with extra arguments gets what it asks for: the loss
-            (`value`), the gradient (`grad`), the loss and its gradient as functions of the
-            parameters (`value_fn` and `obj_fn`, `grad_fn`).
-        has_aux: whether `loss_fn` returns `(scalar, aux)`; aux is returned in `StepInfo.aux`.
-        grad_norm: whether to return the gradient's global 2-norm. It keeps XLA from updating the
-            parameters while the gradients are still being computed.
+            random numbers; the key is new in each step. Returns a scalar, or `(scalar, aux)`.
+        optimizer: any Optax optimizer. Its `update` receives the extra arguments that it accepts:
+            the loss (`value`), the gradient (`grad`), the loss as a function of the parameters
+            (`value_fn`, `obj_fn`), and the gradient as such a function (`grad_fn`).
+        has_aux: whether `loss_fn` returns `(scalar, aux)`; `StepInfo.aux` is then aux.
+        grad_norm: whether to return the gradient's global 2-norm. Computing it keeps XLA from
+            updating parameters before all gradients are computed.
 
     Raises:
-        TypeError: `loss_fn` or `optimizer` is of the wrong kind; at the first step, the loss is not
-            a floating-point scalar or aux is missing; at any step, the state is no `TrainState`.
-        ValueError: at a step, the state was given to an earlier one, which has overwritten it, or
-            its `opt_state` is that of another optimizer.
+        TypeError: `loss_fn` or `optimizer` is of the wrong type. In the first step: the loss is not
+            a floating-point scalar, or aux is missing. In any step: the state is not a
+            `TrainState`.
+        ValueError: in any step, an earlier step has overwritten the state, or its `opt_state`
+            belongs to another optimizer.
 
     Source: Bottou, Curtis & Nocedal, Optimization methods for large-scale machine learning, SIAM
     Review 60 (2018), algorithm 4.1.
@@ -67,7 +68,7 @@ def step_function(
     *,
     has_aux: bool,
     grad_norm: bool,
-) -> Run:
+) -> StateFunction:
     """Return the step as a plain function, for `jax.jit` and `lax.scan`."""
     check_optimizer(optimizer)
     scalar_loss = with_key(loss_fn, has_aux)
@@ -75,11 +76,14 @@ def step_function(
 
     def step(state: TrainState, batch: Any) -> tuple[TrainState, StepInfo]:
         check_opt_state(state, optimizer)
-        key = stream(state, "loss") if uses_key else None
+        key = key_for(state, "loss") if uses_key else None
         value_and_aux = partial(scalar_loss, batch=batch, key=key)
         (loss, aux), grads = jax.value_and_grad(value_and_aux, has_aux=True)(state.params)
         updates, opt_state = optimizer.update(
-            grads, state.opt_state, state.params, **extras(optimizer, value_and_aux, loss, grads)
+            grads,
+            state.opt_state,
+            state.params,
+            **extra_arguments(optimizer, value_and_aux, loss, grads),
         )
         params = optax.apply_updates(state.params, updates)
         norm = optax.tree.norm(grads) if grad_norm else None
@@ -88,14 +92,14 @@ def step_function(
     return step
 
 
-def stream(state: TrainState, purpose: str) -> Array:
-    """Return the key of this step for one purpose; the streams of different purposes differ."""
+def key_for(state: TrainState, purpose: str) -> Array:
+    """Return the key of this step for a purpose, "loss" or "shuffle"; the two are independent."""
     root = jax.random.fold_in(state.key, {"loss": 0, "shuffle": 1}[purpose])
     return jax.random.fold_in(root, state.step)
 
 
 def with_key(loss_fn: LossFn, has_aux: bool) -> Callable[..., tuple[Array, Any]]:
-    """Return `f(params, batch, key) -> (loss, aux)` whatever form the caller's loss has."""
+    """Return `loss_fn` as `f(params, batch, key) -> (loss, aux)`, whichever form it has."""
     if not callable(loss_fn):
         raise TypeError(f"loss_fn must be a function, got {describe(loss_fn)}")
     has_key = takes_key(loss_fn)
@@ -109,15 +113,15 @@ def with_key(loss_fn: LossFn, has_aux: bool) -> Callable[..., tuple[Array, Any]]
         if value.ndim or not jnp.issubdtype(value.dtype, jnp.floating):
             raise TypeError(
                 f"loss_fn must return one floating-point number, got {describe(value)}; "
-                'a loss with reduction="none" has to be averaged'
+                'a loss with reduction="none" must be averaged'
             )
         return value, aux
 
     return loss
 
 
-def uncompiled(loss_fn: LossFn) -> LossFn:
-    """Return the function inside of `jax.jit`, which is called with the caller's very arrays."""
+def without_jit(loss_fn: LossFn) -> LossFn:
+    """Return the function inside `jax.jit`, so that it is traced with the caller's own arrays."""
     return getattr(loss_fn, "__wrapped__", loss_fn) if hasattr(loss_fn, "lower") else loss_fn
 
 
@@ -130,7 +134,7 @@ def _split(result: Any) -> tuple[Any, Any]:
 
 
 def takes_key(loss_fn: LossFn) -> bool:
-    """Whether the loss has a third required argument, or one named key."""
+    """Whether the third argument of the loss is required, or named key."""
     parameters = list(inspect.signature(loss_fn).parameters.values())
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     required = [p for p in positional if p.default is p.empty]
@@ -144,7 +148,7 @@ def takes_key(loss_fn: LossFn) -> bool:
     return has_key
 
 
-def extras(
+def extra_arguments(
     optimizer: optax.GradientTransformation,
     value_and_aux: Callable[[Any], tuple[Array, Any]],
     loss: Array,
@@ -152,7 +156,7 @@ def extras(
 ) -> dict[str, Any]:
     """Return the extra arguments that the optimizer's `update` accepts."""
 
-    # Optax's line searches hand the other extra arguments on to value_fn, which has to take them.
+    # Optax's line searches pass the other extra arguments to value_fn, which must accept them.
     def value_fn(params: Any, obj_fn: Any = None, grad_fn: Any = None) -> Array:
         del obj_fn, grad_fn
         return value_and_aux(params)[0]

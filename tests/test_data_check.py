@@ -1,4 +1,4 @@
-"""What `fit` says of data that it cannot train on, and what it lets pass."""
+"""The errors of `fit` for data that it cannot train on, and data that it accepts."""
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +35,7 @@ def refused(*args, kind=ValueError, **kwargs):
     seen = []
     with pytest.raises(kind) as caught:
         fit(*args, callbacks=seen.append, **kwargs)
-    assert type(caught.value) is kind, "refused, not found out by the training"
+    assert type(caught.value) is kind, "raised before training, not by it"
     assert not seen
     return str(caught.value)
 
@@ -70,7 +70,7 @@ def test_a_label_outside_the_classes_is_named_by_its_row(loss, name, label, of):
     assert refused(loss, data) == want
 
 
-def test_held_out_data_and_lists_of_batches_are_looked_at_too():
+def test_held_out_data_and_lists_of_batches_are_checked_too():
     bad = (X, changed(LABELS, 31, 9))
     want = "must hold classes from 0 to 3 for softmax_cross_entropy, got 9 in row"
     assert f"validation_data[1] {want} 31" in refused(entropy, (X, LABELS), validation_data=bad)
@@ -206,7 +206,7 @@ def test_strings_are_refused(where, words):
     assert text.startswith(f"{where}[1] must hold numbers, got {words.dtype}[40], such as str")
 
 
-def test_what_can_be_gone_through_only_once_is_not_looked_at():
+def test_a_generator_is_not_checked():
     def batches():
         yield X, changed(LABELS, 0, 9)
 
