@@ -11,7 +11,7 @@ CHECKS = (
     "exact", "partial_use", "zero_cotangent", "linearity", "second_order", "finite", "kinks",
     "integers", "vmap", "jit", "scan", "determinism", "sharding",
 )  # fmt: skip
-CHECKS_TO_RUN = f"which checks to make; by default all of {', '.join(CHECKS)}."
+CHECKS_TO_RUN = f"which checks to perform; by default all of {', '.join(CHECKS)}."
 
 
 def _as(metavar: str, text: str | None = None) -> Any:
@@ -78,7 +78,7 @@ class Checking:
     Attributes:
         dtypes: one or more of bfloat16, float16, float32 and float64. The rule is checked once with
             its arrays in each. The default, float32, also compares in float64 and in 16 bits.
-        checks: names of the checks to make; by default all.
+        checks: names of the checks to perform; by default all.
         rtol: relative accuracy of the function itself, such as 1e-6 for an iteration that stops
             there. It is added to the tolerance of every comparison.
         atol: absolute accuracy of the function itself.
