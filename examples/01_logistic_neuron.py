@@ -2,19 +2,19 @@
 
     Z = X W + b        A = σ(Z)        J = −(1/m) Σᵢ (yᵢ log aᵢ + (1 − yᵢ) log(1 − aᵢ))
 
-Each row of X is a photograph's patch of 64×64×3 numbers. Differentiate the loss of one sample by
-its z: σ'(z) = a (1 − a) cancels the denominators that the logarithms bring in, and what is left is
+Each row of X is a 64×64×3 patch of a photograph. Differentiate the loss of one sample with respect
+to its z: σ'(z) = a (1 − a) cancels the denominators from the logarithms, which leaves
 
     dZ = A − Y         dW = Xᵀ dZ / m         db = Σᵢ dZᵢ / m
 
-The first table has these gradients five ways, at random weights: a loop over the samples that adds
-up dW and db, the three formulas above, fcjax with sigmoid and loss in one rule, fcjax with one rule
-for each, and JAX's automatic differentiation of the plain formula. They agree to the rounding of
-float64. (The textbook's dZ belongs to the sum of the losses and is divided by m afterwards; in
-fcjax the loss's mean has the 1/m, and dZ contains it already.)
+The first table shows these gradients at random weights, computed in five ways: a loop over the
+samples that adds up dW and db, the three formulas above, fcjax with sigmoid and loss in one rule,
+fcjax with one rule for each, and JAX's automatic differentiation of the plain formula. They agree
+to the rounding of float64. (The textbook's dZ belongs to the sum of the losses, and is divided by m
+afterwards. In fcjax the mean of the loss contributes the 1/m, so dZ already contains it.)
 
 Then gradient descent, W := W − α dW, learns whether a patch comes from the photograph of a temple
-(0) or of a flower (1). It learns from the left halves and is tested on the right ones.
+(0) or of a flower (1). It trains on the left halves, and is tested on the right halves.
 """
 
 import jax
@@ -48,7 +48,7 @@ def sigmoid(Z):
 
 
 def loop_over_samples(W, b, X, Y):
-    """J, dW and db as the textbook has them first: one sample at a time."""
+    """J, dW and db in the first form of the textbook: one sample at a time."""
     J, dW, db = 0.0, np.zeros_like(W), np.zeros_like(b)
     for x, y in zip(X, Y, strict=True):
         a = sigmoid(x @ W + b)
@@ -80,7 +80,7 @@ def loss_fn_in_two_rules(params, batch):
 
 
 def plain_loss(params, batch):
-    """No rule of fcjax: an independent answer for JAX to differentiate."""
+    """The loss without rules of fcjax, as an independent function for JAX to differentiate."""
     ((W, b),), (X, Y) = params, batch
     A = 1 / (1 + jnp.exp(-(X @ W + b)))
     return -jnp.mean(Y * jnp.log(A) + (1 - Y) * jnp.log(1 - A))
@@ -125,7 +125,7 @@ def train(params, data, test_data, *, alpha=0.003, steps=100):
 
 
 def main() -> None:
-    jax.config.update("jax_enable_x64", True)  # a difference then means a mistake, not rounding
+    jax.config.update("jax_enable_x64", True)  # so that a difference means a mistake, not rounding
     data = tuple(map(jnp.asarray, photographs(LEFT)))
     test_data = tuple(map(jnp.asarray, photographs(RIGHT)))
     small = jax.nn.initializers.normal(0.01)

@@ -8,10 +8,10 @@ Going back from the loss, with σ' = σ (1 − σ) written in terms of the outpu
     dZ₂ = dY ⊙ Y ⊙ (1 − Y)            dW₂ = A₁ᵀ dZ₂       db₂ = Σᵢ (dZ₂)ᵢ
     dZ₁ = dZ₂ W₂ᵀ ⊙ A₁ ⊙ (1 − A₁)     dW₁ = Xᵀ dZ₁        db₁ = Σᵢ (dZ₁)ᵢ
 
-The first table has all 17 gradients by name, for one sample and for a batch of five: on the left as
-fcjax computes them going back layer by layer, on the right as JAX's automatic differentiation of
-the plain formula has them. Then gradient descent solves XOR, which no network without a hidden
-layer can: the output must be on the right side of ½ for each of the four points.
+The first table lists all 17 gradients by name, for one sample and for a batch of five: on the left
+from the backward pass of fcjax, layer by layer, on the right from JAX's automatic differentiation
+of the plain formula. Then gradient descent solves XOR, which no network without a hidden layer can
+solve: the output must be on the correct side of ½ for each of the four points.
 """
 
 import jax
@@ -41,7 +41,7 @@ def loss_fn(params, batch):
 
 
 def plain_loss(params, batch):
-    """No rule of fcjax: an independent answer for JAX to differentiate."""
+    """The loss without rules of fcjax, as an independent function for JAX to differentiate."""
     ((W1, b1), (W2, b2)), (X, T) = params, batch
     A = 1 / (1 + jnp.exp(-(X @ W1 + b1)))
     Y = 1 / (1 + jnp.exp(-(A @ W2 + b2)))
@@ -87,7 +87,7 @@ def print_gradients(params, X, T):
 
 
 def main() -> None:
-    jax.config.update("jax_enable_x64", True)  # a difference then means a mistake, not rounding
+    jax.config.update("jax_enable_x64", True)  # so that a difference means a mistake, not rounding
     normal = jax.nn.initializers.normal(1.0)
     params = fcjax.init(
         jax.random.key(0), (2, 4, 1), w_init=normal, b_init=normal, dtype=jnp.float64

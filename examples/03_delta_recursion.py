@@ -2,18 +2,19 @@
 
     Z_l = A_{l−1} W_l + b_l    A_l = tanh(Z_l)    Ŷ = Z_L    L = 1/(2m) Σᵢ (yᵢ − ŷᵢ)²
 
-δ_l is the gradient of the loss by Z_l. It starts at the output and goes back, and each layer's
-gradients and its step are read off it:
+δ_l is the gradient of the loss with respect to Z_l. The recursion starts at the output and goes
+back. δ_l determines the gradients and the update of layer l:
 
     δ_L = (Ŷ − Y) / m          δ_l = (δ_{l+1} W_{l+1}ᵀ) ⊙ (1 − A_l²)
     dW_l = A_{l−1}ᵀ δ_l        db_l = Σᵢ (δ_l)ᵢ
     W_l := W_l − α dW_l        b_l := b_l − α db_l
 
-The data: 442 diabetes patients, ten measurements each, and how far the disease went in a year, all
-with mean 0 and variance 1. A network of one layer is linear regression, whose optimum numpy's
-`lstsq` finds directly: gradient descent has to arrive at the same loss and coefficients. Then δ of
-each layer of a 10-8-4-1 network before training, with its distance from JAX's automatic
-differentiation of the plain formula; and where the deeper network gets to by the same descent.
+The data are ten measurements of each of 442 diabetes patients, and the progression of the disease
+in a year, standardized to mean 0 and variance 1. A network of one layer is linear regression, whose
+optimum `numpy.linalg.lstsq` finds directly, so gradient descent must reach the same loss and
+coefficients. The script then prints δ of each layer of an untrained 10-8-4-1 network, and its
+difference from JAX's automatic differentiation of the plain formula; and finally the loss of that
+network after the same descent.
 """
 
 import jax
@@ -53,7 +54,7 @@ def descend(params, X, Y, *, alpha, steps):
 
 
 def plain_loss(offsets, params, X, Y):
-    """No rule of fcjax. What is added to Z_l, here 0, has the gradient δ_l."""
+    """The loss without rules of fcjax. The gradient of the offset of Z_l, here 0, is δ_l."""
     A = X
     for (W, b), offset in zip(params, offsets, strict=True):
         Z = A @ W + b + offset
@@ -68,7 +69,7 @@ def plain_deltas(params, X, Y):
 
 
 def least_squares(X, Y):
-    """The optimal loss, and (w, b) that has it."""
+    """The optimal loss, and the optimal w and b."""
     ones = np.ones((len(X), 1))
     coefficients, *_ = np.linalg.lstsq(np.hstack([X, ones]), Y, rcond=None)
     w, b = coefficients[:-1], coefficients[-1]
@@ -76,7 +77,7 @@ def least_squares(X, Y):
 
 
 def main() -> None:
-    jax.config.update("jax_enable_x64", True)  # a difference then means a mistake, not rounding
+    jax.config.update("jax_enable_x64", True)  # so that a difference means a mistake, not rounding
     X, Y = map(jnp.asarray, diabetes())
 
     zeros = (fcjax.Layer(jnp.zeros((10, 1)), jnp.zeros(1)),)

@@ -7,10 +7,10 @@ The differential is df = Σ 2 (S − Y) ⊙ (dS − dY): S enters with a plus, Y
     ∂f/∂S = 2 (S − Y)         ∂f/∂Y = −2 (S − Y)         ∂f/∂Z = ∂f/∂S ⊙ [Z > 0]
     ∂f/∂W = Xᵀ ∂f/∂Z          ∂f/∂X = ∂f/∂Z Wᵀ
 
-Two mistakes stand in tutorials: ∂f/∂Y = 2 (S − Y), and ∂f/∂S = 2 (Y − S), which turns the sign of
-∂f/∂W and ∂f/∂X as well. Each table has a gradient entry by entry: by fcjax, by JAX's automatic
-differentiation of the plain formula, by finite differences (f (θ+h) − f (θ−h)) / 2h, and as the
-mistake has it. Finite differences know no calculus: they decide.
+Tutorials contain two mistakes: ∂f/∂Y = 2 (S − Y), and ∂f/∂S = 2 (Y − S), which also reverses the
+signs of ∂f/∂W and ∂f/∂X. Each table shows a gradient entry by entry: from fcjax, from JAX's
+automatic differentiation of the plain formula, from finite differences (f (θ+h) − f (θ−h)) / 2h,
+and with the mistake. Finite differences use no calculus, so they decide which is correct.
 """
 
 import jax
@@ -34,7 +34,7 @@ def f_of_S(S, Y):
 
 
 def plain_f(W, X, Y):
-    """No rule of fcjax: an independent answer for JAX to differentiate."""
+    """The loss without rules of fcjax, as an independent function for JAX to differentiate."""
     return jnp.sum((jnp.maximum(X @ W, 0) - Y) ** 2)
 
 
@@ -43,7 +43,7 @@ def plain_f_of_S(S, Y):
 
 
 def finite_differences(function, args, argument, h=1e-4):
-    """The gradient by one argument, entry by entry. f is quadratic, so that h need not be tiny."""
+    """The gradient with respect to one argument. f is quadratic, so h need not be tiny."""
     gradient = np.zeros(args[argument].shape)
     for index in np.ndindex(gradient.shape):
         step = np.zeros(gradient.shape)
@@ -56,7 +56,7 @@ def finite_differences(function, args, argument, h=1e-4):
 
 
 def mistaken(W, X, Y):
-    """What follows from ∂f/∂S = 2 (Y − S) for S, W and X, and the wrong sign of ∂f/∂Y itself."""
+    """The gradients by S, W and X that follow from ∂f/∂S = 2 (Y − S), and ∂f/∂Y = 2 (S − Y)."""
     Z = X @ W
     S = np.maximum(Z, 0)
     dS = 2 * (Y - S)
@@ -65,7 +65,7 @@ def mistaken(W, X, Y):
 
 
 def gradients(W, X, Y):
-    """By name, each gradient in three right ways and one wrong one."""
+    """By name, each gradient computed in three correct ways and one wrong way."""
     S = np.maximum(X @ W, 0)
     wrong = mistaken(W, X, Y)
     right = {}
@@ -81,7 +81,7 @@ def gradients(W, X, Y):
 
 
 def main() -> None:
-    jax.config.update("jax_enable_x64", True)  # finite differences need the digits
+    jax.config.update("jax_enable_x64", True)  # finite differences need the precision
     for name, ways in gradients(W, X, Y).items():
         print(f"{'∂f/∂' + name:10}{'fcjax':>12}{'autodiff':>12}{'differences':>13}{'mistake':>12}")
         for index in np.ndindex(ways[0].shape):

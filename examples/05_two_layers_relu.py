@@ -2,9 +2,9 @@
 
     Z₁ = X W₁      A₁ = max(Z₁, 0)      A₂ = A₁ W₂      loss = ‖A₂ − Y‖²_F
 
-X, Y, W₁ and W₂ are drawn from the normal distribution. Plain gradient descent, rate 1e-6: each of
-the 501 iterations takes W − 1e-6 dW for both weights. Printed: the loss before every 50th update,
-and what one iteration costs.
+X, Y, W₁ and W₂ are drawn from the normal distribution. Plain gradient descent at rate 1e-6
+replaces both weights by W − 1e-6 dW in each of 501 iterations. The script prints the loss before
+every 50th update, and the time per iteration.
 """
 
 import time
@@ -37,13 +37,13 @@ def loss_fn(params, batch):
 def train(params, X, Y, iterations=ITERATIONS):
     """Return the trained weights, the loss before each update, and the seconds per iteration."""
     train_step = fcjax.make_train_step(loss_fn, OPTIMIZER)
-    train_step(fcjax.init_state(params, OPTIMIZER), (X, Y))  # compiles; its result is not used
+    train_step(fcjax.init_state(params, OPTIMIZER), (X, Y))  # compile; discard the result
     state, losses = fcjax.init_state(params, OPTIMIZER), []
     start = time.perf_counter()
     for _ in range(iterations):
         state, info = train_step(state, (X, Y))
         losses.append(info.loss)
-    losses = np.array(jax.device_get(losses))  # waits for the last one
+    losses = np.array(jax.device_get(losses))  # waits for the last step
     return state.params, losses, (time.perf_counter() - start) / iterations
 
 

@@ -3,13 +3,14 @@
     Z₁ = x W₁ + b₁      A₁ = 1/(1 + exp(−Z₁))      ŷ = A₁ W₂ + b₂      loss = (1/m) Σᵢ (ŷᵢ − yᵢ)²
 
 The loss is the mean over all entries, which is what PyTorch calls `nn.MSELoss`. Gradient descent at
-rate 0.2, 201 steps, each on all 100 points. Printed every 20 steps: the loss of the fit that is
-redrawn there. `out/07_curve_fit.gif` plays the fits, `out/07_curve_fit.png` shows all of them and
-the loss of every step. The noise has variance 0.2²/12 = 0.0033, about the lowest loss there is.
+rate 0.2 takes 201 steps, each on all 100 points. Every 20 steps the script prints the loss and
+redraws the fit. `out/07_curve_fit.gif` animates the fits, and `out/07_curve_fit.png` shows all of
+them and the loss of every step. The noise has variance 0.2²/12 = 0.0033, which is about the lowest
+possible loss.
 
 The rate is high: at the start the loss has curvature 15 along its steepest direction, more than
 2/0.2 = 10, so the first steps overshoot. They drive most hidden units towards A₁ = 0, which lowers
-the curvature to 3; from there the loss only falls.
+the curvature to 3; from then on the loss decreases steadily.
 """
 
 from pathlib import Path
@@ -48,14 +49,14 @@ def start(dtype=jnp.float32):
 
 
 def loss_fn(params, batch):
-    """The loss, and the prediction that it belongs to."""
+    """The loss and the prediction."""
     x, y = batch
     prediction = fcjax.mlp(params, x, activations="sigmoid")
     return fcjax.mean_squared_error(prediction, y), prediction
 
 
 def train(params, x, y, steps=STEPS):
-    """Return the trained parameters, and loss and prediction of each step, before its update."""
+    """Return the trained parameters, and the loss and prediction before each update."""
     optimizer = optax.sgd(LEARNING_RATE)
     train_step = fcjax.make_train_step(loss_fn, optimizer, has_aux=True)
     state, losses, fits = fcjax.init_state(params, optimizer), [], []
@@ -80,7 +81,7 @@ def title(losses, step):
 
 
 def save_gif(path, x, y, losses, fits):
-    """One frame per redrawn fit; two in a second, the last for two and a half."""
+    """One frame per redrawn fit, two per second. The last is shown for two and a half seconds."""
     figure = Figure(figsize=(6, 4.5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = data_axes(figure, 111, x, y)
@@ -98,7 +99,7 @@ def save_gif(path, x, y, losses, fits):
 
 
 def save_png(path, x, y, losses, fits):
-    """All redrawn fits, later ones darker, beside the loss of every step."""
+    """All redrawn fits, later ones darker, next to the loss of every step."""
     figure = Figure(figsize=(11, 4.5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = data_axes(figure, 121, x, y)

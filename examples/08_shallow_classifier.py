@@ -10,10 +10,10 @@ Many textbooks write one sample per column, with W of shape (n_out, n_in) and b 
     dZ₁ = W₂ᵀ dZ₂ ⊙ (1 − A₁²)     dW₁ = dZ₁ Xᵀ / m
     db = np.sum(dZ, axis=1, keepdims=True) / m    for either layer
 
-In fcjax a sample is a row. Everything is then the transpose, the gradients too: the table has the
-shapes of both layouts and the largest difference between one and the transpose of the other, before
-and after training. Gradient descent then learns a flower of eight petals, four of each class,
-and the picture shows where the network puts the boundary, A₂ = ½.
+In fcjax a sample is a row, so all arrays, including gradients, are transposed. The table shows the
+shapes in both layouts, and the largest difference between a gradient and the transpose of its
+counterpart, before and after training. Gradient descent learns a flower of eight petals, four of
+each class, and the plot shows the boundary that the network learned, A₂ = ½.
 """
 
 from pathlib import Path
@@ -83,7 +83,7 @@ def textbook_gradients(params, X, Y):
 
 
 def both_layouts(params, X, Y):
-    """By name, each gradient of fcjax and that of the textbook."""
+    """By name, each gradient from fcjax and from the textbook formulas."""
     dparams = jax.jit(jax.grad(loss_fn))(params, (X, Y))
     names = [f"d{name}{layer}" for layer in (1, 2) for name in "Wb"]
     as_columns = [(np.asarray(W).T, np.asarray(b)[:, None]) for W, b in params]
@@ -128,7 +128,7 @@ def main(out: Path = Path("out")) -> None:
     Args:
         out: the folder for the picture.
     """
-    jax.config.update("jax_enable_x64", True)  # a difference then means a mistake, not rounding
+    jax.config.update("jax_enable_x64", True)  # so that a difference means a mistake, not rounding
     X, Y = map(jnp.asarray, flower(np.random.default_rng(0)))
     unseen = flower(np.random.default_rng(1))
     glorot = jax.nn.initializers.glorot_normal()

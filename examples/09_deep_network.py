@@ -1,16 +1,17 @@
 """Deep network: L layers of sigmoid, tanh, ReLU and leaky ReLU (0.01), by the textbook passes.
 
 Forward, from A₀ = X:     Z = A W + b                A ← g(Z)
-Backward, from dA_L:      dZ = dA ⊙ g'(Z)            dW = Aᵀ dZ, with the A that entered the layer
+Backward, from dA_L:      dZ = dA ⊙ g'(Z)            dW = Aᵀ dZ, with A the input of the layer
                           db = Σᵢ dZᵢ                dA ← dZ Wᵀ, the layer before
 
-The output is a sigmoid with binary cross-entropy, so that the recursion starts with
+The output is a sigmoid with binary cross-entropy, so the recursion starts with
 dA_L = (1/m) (−Y/A_L + (1 − Y)/(1 − A_L)). (With the opposite sign, which some texts print, every
 gradient is reversed.) The hidden layers cycle through all four activations.
 
-Printed, in float64: for L = 1 to 10 the largest difference of any gradient from JAX's autodiff of
-the same network in plain formulas; for L = 6 every layer, with the norms of its gradients; and the
-conventions at the kinks, ReLU'(0) = 0 and 1 for leaky ReLU, on a unit whose Z is exactly 0.
+The script prints, in float64: for L = 1 to 10, the largest difference of any gradient from JAX's
+autodiff of the same network in plain formulas; for L = 6, the norms of the gradients of every
+layer; and, for a unit whose Z is exactly 0, the conventions at the kinks, ReLU'(0) = 0 and 1 for
+leaky ReLU.
 """
 
 import jax
@@ -30,12 +31,12 @@ CYCLE = ("tanh", "relu", "sigmoid", "leaky_relu")
 
 
 def activations_of(L):
-    """The names of L activations: hidden layers in turn, then the output's sigmoid."""
+    """The names of L activations: the hidden layers cycle through four, the output is sigmoid."""
     return (*(CYCLE[i % 4] for i in range(L - 1)), "sigmoid")
 
 
 def problem(L, dtype):
-    """Parameters with biases, 12 samples of 7 features, and 3 classes 0 or 1 for each."""
+    """Parameters with biases, 12 samples of 7 features, and 3 binary labels for each."""
     keys = jax.random.split(jax.random.key(L), 3)
     sizes = (7, *[8] * (L - 1), 3)
     params = fcjax.init(keys[0], sizes, b_init=jax.nn.initializers.constant(0.1), dtype=dtype)
@@ -70,7 +71,7 @@ def difference(L, dtype=jnp.float64):
 
 
 def at_kink(activation, dtype=jnp.float64):
-    """Z, dA and dZ of a hidden unit whose weights and bias are 0, hence Z = 0 exactly."""
+    """Z, dA and dZ of a hidden unit whose weights and bias are 0, so that Z = 0 exactly."""
     (first, last), X, Y = problem(2, dtype)
     params = (fcjax.Layer(first.w.at[:, 0].set(0), first.b.at[0].set(0)), last)
     _, (dZ, dZ_last), _, _ = passes(params, X, Y, (activation, "sigmoid"))
@@ -79,7 +80,7 @@ def at_kink(activation, dtype=jnp.float64):
 
 
 def main() -> None:
-    jax.config.update("jax_enable_x64", True)  # a difference then means a mistake, not rounding
+    jax.config.update("jax_enable_x64", True)  # so that a difference means a mistake, not rounding
     print(" L  largest difference from autodiff")
     for L in range(1, 11):
         print(f"{L:2d}  {difference(L):.1e}")

@@ -1,8 +1,9 @@
-"""Five mistakes of published derivations, each found and named by the checker.
+"""Five mistakes in published derivations, each found and named by the checker.
 
-Each is from a public tutorial on backpropagation. Two are wrong signs, one forgets the sum over
-examples, one the derivative of the activation. A hand-written rule that follows the text is given
-to `fcjax.check_rule`, which says which gradient is wrong, by how much, and the likely cause.
+Each is from a public tutorial on backpropagation. Three are wrong signs, one omits the sum over
+examples, and one the derivative of the activation. For each, `fcjax.check_rule` checks a
+hand-written rule that follows the text, and reports which gradient is wrong, by how much, and the
+likely cause.
 """
 
 import jax
@@ -22,7 +23,7 @@ def draw(*shape: int, seed: int, positive: bool = False) -> jax.Array:
 
 @jax.custom_vjp
 def cross_entropy(a, y):
-    """−(y log a + (1−y) log(1−a)), one example to a row."""
+    """−(y log a + (1−y) log(1−a)), one example per row."""
     return -(y * jnp.log(a) + (1 - y) * jnp.log(1 - a))
 
 
@@ -32,14 +33,14 @@ def cross_entropy_fwd(a, y):
 
 def cross_entropy_bwd(kept, dL):
     a, y = kept
-    da = y / a - (1 - y) / (1 - a)  # as printed; the loss has a minus in front
+    da = y / a - (1 - y) / (1 - a)  # as printed; the loss has a leading minus
     return dL * da, dL * jnp.log((1 - a) / a)
 
 
 cross_entropy.defvjp(cross_entropy_fwd, cross_entropy_bwd)
 
 
-# --- 2. the sign of the Frobenius loss by its target ----------------------------------------------
+# --- 2. the sign of the Frobenius loss's gradient by its target -----------------------------------
 
 
 @jax.custom_vjp

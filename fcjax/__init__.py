@@ -1,7 +1,7 @@
-"""Fully connected networks in JAX, with every gradient derived by hand and proved right."""
+"""Fully connected networks in JAX, with every gradient derived by hand and verified."""
 
 from . import activations as activations, losses as losses
-from .activations import *  # noqa: F403 - its list of names is the only one
+from .activations import *  # noqa: F403 - activations/__init__.py has the only list of names
 from .dense import dense as dense
 from .dropout import dropout as dropout
 from .forward_mode import (

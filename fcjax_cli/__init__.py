@@ -1,3 +1,3 @@
-"""The command `fcjax`: its options and its help, outside of fcjax, so that JAX is not loaded."""
+"""The command `fcjax`: its options and its help, separate from fcjax so that JAX is not loaded."""
 
 from .main import main as main

@@ -1,4 +1,4 @@
-"""The commands, as their help shows them. What they do is in `fcjax.cli`, loaded to do it."""
+"""The commands as their help shows them. `fcjax.cli` implements them, and is loaded on call."""
 
 from pathlib import Path
 
@@ -23,13 +23,13 @@ def train(
     Args:
         dataset: digits, breast-cancer, diabetes (regression), iris, wine or mnist5k.
         hidden: units of each hidden layer; by default 256 128 for images and 16 for tables.
-        activation: activation of the hidden layers, by name.
-        optimizer: any optimizer of Optax, by name.
-        lr: learning rate; by default the optimizer's own, or 0.001 where it has none.
+        activation: name of the activation of the hidden layers.
+        optimizer: name of any Optax optimizer.
+        lr: learning rate; by default that of the optimizer, or 0.001 if it has none.
         epochs: passes over the training data; by default 30 for images and 200 for tables.
         batch_size: examples per step.
-        seed: of the split, the starting weights and the shuffling.
-        out: folder that the picture is written to.
+        seed: seed of the split, the initial weights and the shuffling.
+        out: folder for the plot.
     """
     from fcjax.cli.train import train
 
@@ -52,12 +52,12 @@ def verify(
     checking: OmitArgPrefixes[Checking],
     out: Path = Path("out/verify.json"),
 ) -> None:
-    """Check hand-written gradients on the present backend: fcjax's own, or a function of yours.
+    """Check hand-written gradients on the default backend: fcjax's rules, or your own function.
 
     The exit status is
       0  if every gradient is right,
-      1  if one is wrong, or the command itself cannot be carried out,
-      2  if none is wrong, but one could be compared with nothing; its report says why.
+      1  if a gradient is wrong, or if the command fails,
+      2  if no gradient is wrong, but one was not compared with anything; its report says why.
 
     For example,
       fcjax verify
@@ -73,10 +73,10 @@ def verify(
       fcjax verify my_ops:affine --shapes 5x3 3x2 2 --checks vjp linearity
 
     Args:
-        function: A function of yours, and the point that its gradient is checked at.
-        library: Which of fcjax's own rules are checked.
-        checking: How they are checked.
-        out: JSON file that the reports are written to, each with its verdict.
+        function: Your own function, and the arguments at which its gradient is checked.
+        library: Which of fcjax's rules to check.
+        checking: How to check.
+        out: JSON file for the reports, each with its verdict.
     """
     from fcjax.cli.verify import verify
 

@@ -1,12 +1,12 @@
-"""The command `fcjax`: what it offers, and how it ends."""
+"""The entry point of the command `fcjax`."""
 
 import sys
 
 
 def main() -> None:
-    """Run the command; a wrong argument is explained in one line."""
+    """Call the command; on invalid arguments, exit with a message of one line."""
     try:
-        import rich  # noqa: F401 - what is printed needs it
+        import rich  # noqa: F401 - the commands print with it
         import tyro
 
         from .commands import train, verify
@@ -15,4 +15,4 @@ def main() -> None:
     try:
         tyro.extras.subcommand_cli_from_dict({"train": train, "verify": verify}, prog="fcjax")
     except (TypeError, ValueError, ImportError, OSError, FloatingPointError) as error:
-        sys.exit(f"fcjax: {error}")  # a loss that is not finite is a FloatingPointError
+        sys.exit(f"fcjax: {error}")  # NonFiniteLossError is a FloatingPointError

@@ -1,52 +1,52 @@
-"""The options of `fcjax verify`, and what its help says about them."""
+"""The options of `fcjax verify`, and their help."""
 
 import dataclasses
 from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
-# The names in `fcjax.verify.CHECKS`, written out: loading these would load JAX.
+# The names in `fcjax.verify.CHECKS`, repeated here because importing them would load JAX.
 CHECKS = (
     "structure", "dtype", "primal", "vjp", "finite_differences", "dot_product", "precision",
     "exact", "partial_use", "zero_cotangent", "linearity", "second_order", "finite", "kinks",
     "integers", "vmap", "jit", "scan", "determinism", "sharding",
 )  # fmt: skip
-CHECKS_TO_RUN = f"which checks to run; by default all of {', '.join(CHECKS)}."
+CHECKS_TO_RUN = f"which checks to perform; by default all of {', '.join(CHECKS)}."
 
 
 def _as(metavar: str, text: str | None = None) -> Any:
-    """Return how the help shows an option: without its default, which is to leave it out."""
+    """Return the help settings of an option, without its default, which means that it is unset."""
     return arg(metavar=metavar, help=text, help_behavior_hint="")
 
 
 @dataclasses.dataclass(frozen=True)
 class Function:
-    """A function of yours, and the point that its gradient is checked at.
+    """Your own function, and the arguments at which its gradient is checked.
 
     Attributes:
-        target: package.module:function, installed or in this folder. Without it, every rule of
-            fcjax is checked.
-        shapes: one description for each argument of the function; arrays are drawn at random.
-            - 5x3 is an array of normal numbers
-            - 5x3@0.1:2 lies between 0.1 and 2, and 5@-2:-1 between -2 and -1
+        target: package.module:function, installed or in the current folder. Without a target,
+            every rule of fcjax is checked.
+        shapes: one description for each argument of the function. Arrays are drawn at random.
+            - 5x3 is an array of standard normal numbers
+            - 5x3@0.1:2 is uniform between 0.1 and 2, and 5@-2:-1 between -2 and -1
             - 5:4 is five integers from 0 to 3, and 5:-2:4 from -2 to 3
-            - scalar, scalar@0:1 and scalar:4 are one such number, an array without axes
+            - scalar, scalar@0:1 and scalar:4 are arrays without axes
             - 0.5 is a Python number
-            - =3, =True, =None, =(1,2) or =name is that Python value; what is no literal is a string
+            - =3, =True, =None or =(1,2) is that Python value, and =name is the string "name"
 
-            The gradient is checked by each floating-point array. Python values are held.
-        args: the arguments themselves, in place of shapes.
-            - FILE.json is a JSON list of them. Nested lists of numbers of equal length are arrays,
-            of int32 where every number is an integer. Other lists stay lists, objects are dicts;
-            strings, true, null and numbers outside of lists are Python values.
-            - package.module:function is called without arguments. It returns the tuple of the
-            arguments, or (args, kwargs): a tuple and a dict. Its arrays keep their dtypes, unless
-            dtypes are named.
-        reference: package.module:function with the same arguments and a gradient that is known to
-            be right; by default the target without its hand-written rules.
-        expected_failures: what is wrong on purpose: vjp=x is the gradient by x, and linearity,
-            alone, that check of every argument. What is expected of vjp is expected of every check
-            of the same values.
+            Gradients are checked with respect to each floating-point array, not Python values.
+        args: the arguments themselves, instead of shapes.
+            - FILE.json is a JSON list of arguments. Nested lists of numbers with a rectangular
+            shape are arrays, of dtype int32 if every number is an integer. Other lists are lists,
+            objects are dicts, and strings, true, null and single numbers are Python values.
+            - package.module:function is called without arguments. It returns a tuple of
+            arguments, or (args, kwargs), a tuple and a dict. Its arrays keep their dtypes unless
+            --dtypes is given.
+        reference: package.module:function with the same arguments and a correct gradient; by
+            default the target without its hand-written rules.
+        expected_failures: gradients that are wrong on purpose: vjp=x is the gradient with respect
+            to x, and linearity, alone, is that check for every argument. A failure that is expected
+            of vjp is expected of every check of the same values.
     """
 
     target: Annotated[Positional[str | None], _as("TARGET")] = None
@@ -58,13 +58,13 @@ class Function:
 
 @dataclasses.dataclass(frozen=True)
 class Library:
-    """Which of fcjax's own rules are checked.
+    """Which of fcjax's rules to check.
 
     Attributes:
-        only: those whose name contains this.
-        exhaustive: each activation at every number of the dtypes instead: 65536 of bfloat16 and of
-            float16, and 2³² of float32, which takes some minutes an activation. What is known is
-            kept beside the file of the reports, and a second call goes on with it.
+        only: check only rules whose name contains this text.
+        exhaustive: instead, check each activation at every number of the dtypes: 65536 in bfloat16
+            and in float16, and 2³² in float32, which takes minutes per activation. Intermediate
+            results are saved next to the reports, and a second call continues from them.
     """
 
     only: Annotated[str, _as("NAME")] = ""
@@ -73,18 +73,17 @@ class Library:
 
 @dataclasses.dataclass(frozen=True)
 class Checking:
-    """How it is checked.
+    """How to check.
 
     Attributes:
-        dtypes: bfloat16, float16, float32 or float64, or several of them: the rule is checked once
-            with its arrays in each. By default float32, at which it is also compared in float64
-            and in 16 bits.
-        checks: names of the checks to run; all by default.
-        rtol: what the function is good to by itself, relative to its size, such as 1e-6 for an
-            iteration that stops there; every comparison is widened by it.
-        atol: the same, absolutely.
-        time_limit: seconds for each rule, after which no further check of it begins.
-        seed: that arrays and cotangents are drawn from.
+        dtypes: one or more of bfloat16, float16, float32 and float64. The rule is checked once with
+            its arrays in each. The default, float32, also compares in float64 and in 16 bits.
+        checks: names of the checks to perform; by default all.
+        rtol: relative accuracy of the function itself, such as 1e-6 for an iteration that stops
+            there. It is added to the tolerance of every comparison.
+        atol: absolute accuracy of the function itself.
+        time_limit: seconds for each rule, after which no further check of that rule starts.
+        seed: seed from which arrays and cotangents are drawn.
     """
 
     dtypes: Annotated[tuple[str, ...], _as("DTYPE ...")] = ()

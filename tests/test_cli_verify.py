@@ -15,7 +15,7 @@ import fcjax
 import fcjax.cli.verify as command
 import fcjax_cli.options
 from fcjax import activations, cli, losses
-from fcjax.cli.arguments import from_args, from_shape
+from fcjax.cli.arguments import load_args, parse_shape
 from fcjax.cli.rules import Case, Draw, built_in
 from fcjax.verify import CHECKS, RuleReport
 
@@ -138,7 +138,7 @@ def test_a_function_that_was_not_compared_exits_with_2(run, tmp_path):
 
 
 def test_the_table_tells_the_verdicts_apart(run, monkeypatch):
-    x = from_shape("5")
+    x = parse_shape("5")
     wrong = jax.custom_vjp(jnp.sin)
     wrong.defvjp(lambda x: (jnp.sin(x), x), lambda x, dy: (2 * dy * jnp.cos(x),))
     cases = [Case("one", fcjax.tanh, [x]), Case("other", jnp.sin, [x]), Case("third", wrong, [x])]
@@ -164,7 +164,7 @@ def test_a_finding_is_shown_and_changes_no_status(run, monkeypatch, tmp_path):
     (report,) = reports(tmp_path / "out/verify.json").values()
     assert "noted" in {result["status"] for result in report["results"]}
     rule = sys.modules["own_rules"].of_one_shard
-    args = [from_shape(text) for text in arguments[2:]]
+    args = [parse_shape(text) for text in arguments[2:]]
     cases = [Case("product", rule, args), Case("tanh", fcjax.tanh, args[:1])]
     monkeypatch.setattr(command, "built_in", lambda: cases)
     code, out = run()
@@ -195,7 +195,7 @@ def test_a_finding_is_shown_and_changes_no_status(run, monkeypatch, tmp_path):
     ],
 )
 def test_a_shape_is_drawn(text, shape, dtype, low, high):
-    array = from_shape(text)(np.random.default_rng(0), "float32")
+    array = parse_shape(text)(np.random.default_rng(0), "float32")
     assert (array.shape, array.dtype) == (shape, dtype)
     assert array.size == 0 or low <= array.min() <= array.max() <= high
     if array.size > 100:
@@ -223,7 +223,7 @@ def test_a_shape_is_drawn(text, shape, dtype, low, high):
     ],
 )
 def test_a_python_value_is_passed_as_it_is(text, value):
-    got = from_shape(text)
+    got = parse_shape(text)
     assert got == value
     assert type(got) is type(value)
 
@@ -255,7 +255,7 @@ def test_arguments_from_a_json_file(tmp_path):
     listed = [tree, [1, 2, 3], 0.5, 3, True, None, [True, None], [[1, 2], [3]]]
     path = tmp_path / "point.json"
     path.write_text(json.dumps(listed))
-    args, kwargs = Case("", max, *from_args(str(path), ())).drawn(0, "bfloat16")
+    args, kwargs = Case("", max, *load_args(str(path), ())).drawn(0, "bfloat16")
     assert not kwargs
     first, labels, *values, ragged = args
     assert first["w"].dtype == "bfloat16"
@@ -361,7 +361,7 @@ def test_the_examples_of_the_help_run(run, calls, monkeypatch, tmp_path):
     )
     point = [np.ones((5, 3)).tolist(), np.ones((3, 4)).tolist(), [0, 1, 2, 3, 0], 2.0, 0.5]
     (tmp_path / "point.json").write_text(json.dumps(point))
-    monkeypatch.setattr(command, "_verify_every_number", lambda *arguments: None)
+    monkeypatch.setattr(command, "_verify_exhaustively", lambda *arguments: None)
     _, out = run("--help")
     examples = [line.split()[2:] for line in out.splitlines() if line.startswith("  fcjax verify")]
     assert len(examples) > 8
@@ -417,7 +417,7 @@ OWN = ["own_rules:wrong"]
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (OWN, "shapes: give one for each argument"),
+        (OWN, "shapes: got none; accepted: one for each argument"),
         (["own_rules", *SHAPES], "target: 'own_rules' must have the form package.module:function"),
         (["own_rules:absent", *SHAPES], "target: own_rules has no function 'absent'"),
         (["own_rules:Model.no", *SHAPES], "target: own_rules has no function 'Model.no'"),
@@ -436,9 +436,9 @@ OWN = ["own_rules:wrong"]
         ([*OWN, "--shapes", "5x"], "shapes: got '5x'; accepted"),
         ([*OWN, "--shapes", "5@0"], "shapes: got '5@0'; accepted"),
         ([*OWN, "--shapes", "5@0:1:2"], "shapes: got '5@0:1:2'; accepted"),
-        ([*OWN, "--shapes", "5@1:0"], "shapes: got '5@1:0', from 1 to below 0"),
-        ([*OWN, "--shapes", "5:0"], "shapes: got '5:0', from 0 to below 0"),
-        ([*OWN, "--shapes", "5:3000000000"], "both within 2.14748e+09"),
+        ([*OWN, "--shapes", "5@1:0"], "shapes: got '5@1:0', the interval from 1 to 0"),
+        ([*OWN, "--shapes", "5:0"], "shapes: got '5:0', the interval from 0 to 0"),
+        ([*OWN, "--shapes", "5:3000000000"], "both within ±2.14748e+09"),
         (["own_rules:rounded", "--shapes", "5:4"], "at least one floating-point array"),
         ([*OWN, *SHAPES, "--args", "list.json"], "args: got --shapes as well"),
         ([*OWN, "--args", "absent.json"], "args: absent.json: No such file"),
@@ -457,8 +457,8 @@ OWN = ["own_rules:wrong"]
         ([*OWN, *SHAPES, "--expected-failures", "vpj"], "expected_failures: 'vpj' is unknown"),
         ([*OWN, *SHAPES, "--rtol", "-1"], "rtol must be finite and not negative"),
         ([*OWN, *SHAPES, "--time-limit", "nan"], "time_limit must be finite"),
-        ([*OWN, *SHAPES, "--only", "relu"], "only: is for fcjax's own rules"),
-        ([*OWN, *SHAPES, "--exhaustive"], "exhaustive: is for fcjax's own rules"),
+        ([*OWN, *SHAPES, "--only", "relu"], "only: applies to fcjax's own rules only"),
+        ([*OWN, *SHAPES, "--exhaustive"], "exhaustive: applies to fcjax's own rules only"),
         ([*OWN, *SHAPES, "--out", "."], "out: . is a folder"),
         (["--shapes", "3"], "shapes: needs a target"),
         (["--args", "list.json"], "args: needs a target"),

@@ -1,3 +1,3 @@
-"""What the command `fcjax` does; its options and its help are in `fcjax_cli`."""
+"""The implementation of the command `fcjax`. Its options and its help are in `fcjax_cli`."""
 
 from fcjax_cli import main as main

@@ -1,4 +1,4 @@
-"""The arguments that a function is checked at, from the command line."""
+"""Parse the arguments at which a function is checked from the command line."""
 
 import ast
 import json
@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._arguments import describe
-from .imported import called, imported
 from .rules import Draw, integers, normal, uniform
+from .user_code import call, import_function
 
 NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 ARRAY = re.compile(
@@ -27,8 +27,8 @@ INT32 = np.iinfo(np.int32)
 Call = tuple[Sequence[Any], Mapping[str, Any]]
 
 
-def from_shape(text: str) -> Any:
-    """Return a value, or how to draw an array, from its description on the command line."""
+def parse_shape(text: str) -> Any:
+    """Return the value or the `Draw` that a description on the command line stands for."""
     array = ARRAY.fullmatch(text)
     if array:
         return _array(text, **array.groupdict())
@@ -44,41 +44,41 @@ def _array(
 ) -> Draw:
     sizes = () if shape == "scalar" else tuple(map(int, shape.split("x")))
     if low is not None and high is not None:
-        _refuse_empty(text, float(low), float(high), float(np.finfo(np.float32).max))
+        _check_bounds(text, float(low), float(high), float(np.finfo(np.float32).max))
         return uniform(float(low), float(high), *sizes)
     if below is not None:
-        _refuse_empty(text, int(first or 0), int(below), INT32.max)
+        _check_bounds(text, int(first or 0), int(below), INT32.max)
         return integers(int(below), *sizes, low=int(first or 0))
     return normal(*sizes)
 
 
-def _refuse_empty(text: str, low: float, high: float, most: float) -> None:
+def _check_bounds(text: str, low: float, high: float, most: float) -> None:
     if not -most <= low < high <= most:
         raise ValueError(
-            f"shapes: got {text!r}, from {low:g} to below {high:g}; "
-            f"accepted: a first end below the second, both within {most:g}"
+            f"shapes: got {text!r}, the interval from {low:g} to {high:g}; "
+            f"accepted: a lower end below the upper end, both within ±{most:g}"
         )
 
 
 def _literal(text: str) -> Any:
-    """Return the Python value, or the text itself where it is no literal."""
+    """Return the value of a Python literal, or the text itself if it is not a literal."""
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):
         return text
 
 
-def from_args(source: str, dtypes: Sequence[str]) -> Call:
-    """Return the arguments that a JSON file lists, or a function of the user's returns."""
+def load_args(source: str, dtypes: Sequence[str]) -> Call:
+    """Return the arguments listed in a JSON file, or returned by a function of the user."""
     if source.endswith(".json"):
         return _from_file(Path(source)), {}
     if ":" not in source:
         raise ValueError(f"args: got {source!r}; accepted: FILE.json, package.module:function")
-    return jax.tree.map(partial(_array_of_jax, is_cast=bool(dtypes)), _from_function(source))
+    return jax.tree.map(partial(_to_jax, is_cast=bool(dtypes)), _from_function(source))
 
 
 def _from_function(name: str) -> Call:
-    returned = called("args", name, imported("args", name))
+    returned = call("args", name, import_function("args", name))
     if not isinstance(returned, tuple | list):
         raise TypeError(
             f"args: {name} must return a tuple of arguments, or (args, kwargs), "
@@ -90,8 +90,11 @@ def _from_function(name: str) -> Call:
     return tuple(returned), {}
 
 
-def _array_of_jax(leaf: Any, is_cast: bool) -> Any:
-    """Return an array as one of JAX, to be cast where dtypes were named; else the value itself."""
+def _to_jax(leaf: Any, is_cast: bool) -> Any:
+    """Return a NumPy or JAX array as a JAX array; return any other value unchanged.
+
+    With `is_cast`, return floating-point arrays as a `Draw`, which casts them to the chosen dtype.
+    """
     if not isinstance(leaf, jax.Array | np.ndarray | np.generic):
         return leaf
     if is_cast and jnp.issubdtype(leaf.dtype, jnp.floating):
@@ -121,7 +124,7 @@ def _from_json(value: Any) -> Any:
 
 
 def _shape(value: Any) -> tuple[int, ...] | None:
-    """Return the shape of nested lists of numbers; None where they are something else."""
+    """Return the shape of nested lists of numbers; None if they do not form an array."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return ()
     if not isinstance(value, list) or not value:

@@ -1,4 +1,4 @@
-"""What `fcjax verify` is told on the command line, and what of it does not go together."""
+"""Check the options of `fcjax verify`."""
 
 from collections.abc import Iterable, Sequence
 
@@ -11,38 +11,40 @@ NEED_A_FUNCTION = ("shapes", "args", "reference", "expected_failures")
 NEED_CHECKS = ("checks", "rtol", "atol", "time_limit")
 
 
-def refuse_contradictions(function: Function, library: Library, checking: Checking) -> None:
-    """Raise ValueError for options that do not go together, or that no dtype or seed is."""
-    _refuse_unused(function, library, checking)
+def check_options(function: Function, library: Library, checking: Checking) -> None:
+    """Raise ValueError for contradictory options, an unknown dtype, or a seed out of range."""
+    _check_unused(function, library, checking)
     if function.target and not (function.shapes or function.args):
-        raise ValueError("shapes: give one for each argument, e.g. --shapes 5x3 3x2 2; or --args")
+        raise ValueError(
+            "shapes: got none; accepted: one for each argument, e.g. --shapes 5x3 3x2 2, or --args"
+        )
     if function.shapes and function.args:
-        raise ValueError("args: got --shapes as well; accepted: one of the two")
+        raise ValueError("args: got --shapes as well; accepted: either --shapes or --args")
     for dtype in checking.dtypes:
         check_one_of("dtypes", dtype, DTYPES)
     if not 0 <= checking.seed < 2**32:
         raise ValueError(f"seed: got {checking.seed}; accepted: an integer from 0 to 2³² - 1")
 
 
-def _refuse_unused(function: Function, library: Library, checking: Checking) -> None:
+def _check_unused(function: Function, library: Library, checking: Checking) -> None:
     """Raise ValueError for an option that would have no effect."""
     if function.target:
-        why = f"is for fcjax's own rules; got the target {function.target!r} as well"
-        _refuse(library, ("only", "exhaustive"), why)
+        why = f"applies to fcjax's own rules only; got the target {function.target!r} as well"
+        _reject(library, ("only", "exhaustive"), why)
     else:
-        _refuse(function, NEED_A_FUNCTION, "needs a target, package.module:function")
+        _reject(function, NEED_A_FUNCTION, "needs a target, package.module:function")
     if library.exhaustive:
-        _refuse(checking, NEED_CHECKS, "has no effect on an exhaustive comparison")
+        _reject(checking, NEED_CHECKS, "has no effect on an exhaustive comparison")
 
 
-def _refuse(options: object, names: Iterable[str], why: str) -> None:
+def _reject(options: object, names: Iterable[str], why: str) -> None:
     for name in names:
         if getattr(options, name) not in (None, (), "", False):
             raise ValueError(f"{name}: {why}")
 
 
-def expected(pairs: Sequence[str]) -> dict[str, bool | list[str]]:
-    """Return what may fail, as `check_rule` takes it, from `vjp=x` or `linearity`."""
+def parse_expected_failures(pairs: Sequence[str]) -> dict[str, bool | list[str]]:
+    """Return `check_rule`'s `expected_failures` from options such as `vjp=x` or `linearity`."""
     failures: dict[str, bool | list[str]] = {}
     for pair in pairs:
         check, separator, argument = pair.partition("=")

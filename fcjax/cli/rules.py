@@ -1,4 +1,4 @@
-"""Every built-in rule at points to be checked at."""
+"""Every built-in rule, with arguments at which to check it."""
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,18 +18,18 @@ from ..norms import layer_norm, rms_norm
 
 @dataclasses.dataclass(frozen=True)
 class Draw:
-    """An array that is yet to be drawn."""
+    """An array that has not been drawn yet."""
 
     draw: Callable[[np.random.Generator], Any]
 
     def __call__(self, rng: np.random.Generator, dtype: str) -> Any:
-        """Return the array; a floating-point one in `dtype`."""
+        """Draw the array; if it is floating-point, cast it to `dtype`."""
         array = np.asarray(self.draw(rng))
         return jnp.asarray(array.astype(dtype) if array.dtype == np.float64 else array)
 
 
 class Case(NamedTuple):
-    """A rule, and the arguments that it is checked at: values, and arrays to be drawn."""
+    """A rule, and the arguments at which it is checked: values, and arrays to draw."""
 
     name: str
     fun: Callable[..., Any]
@@ -40,7 +40,7 @@ class Case(NamedTuple):
     expected_failures: Mapping[str, bool | Sequence[str]] = {}
 
     def drawn(self, seed: int, dtype: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Return positional and keyword arguments; floating-point arrays are drawn in `dtype`."""
+        """Return positional and keyword arguments, with floating-point arrays in `dtype`."""
         draw = partial(_drawn, rng=np.random.default_rng(seed), dtype=dtype)
         return jax.tree.map(draw, (tuple(self.args), dict(self.kwargs)))
 
@@ -66,7 +66,7 @@ def distributions(*shape: int) -> Draw:
 
 
 def built_in() -> list[Case]:
-    """Return every rule of the library, in two or three dimensions and with each of its options."""
+    """Return every rule of the library, in two or three dimensions, and with each option."""
     return [*_layers(), *_activations(), *_losses(), *_networks()]
 
 
@@ -127,7 +127,7 @@ def _cross_entropies() -> Iterator[Case]:
         yield Case(f"softmax_cross_entropy, {what}", fun, (normal(5, 3), labels), kwargs)
     yield Case("softmax_cross_entropy, distributions", fun, (normal(5, 3), distributions(5, 3)))
     fun, layer = losses.dense_softmax_cross_entropy, (normal(5, 2), normal(2, 3), normal(3))
-    # the options change the same terms as above; "none" is a backward pass of its own
+    # The other options change the same terms as above; "none" has a separate backward pass.
     for what in ("none", "ignored, class weights"):
         kwargs = {"chunk_size": 2, **options[what]}
         yield Case(f"dense_softmax_cross_entropy, {what}", fun, (*layer, labels), kwargs)

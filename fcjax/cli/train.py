@@ -1,4 +1,4 @@
-"""`fcjax train`: a network on real data."""
+"""`fcjax train`: train a network on real data."""
 
 import time
 from pathlib import Path
@@ -44,7 +44,7 @@ def train(
         check_count("epochs", epochs)
     if not 0 <= seed < 2**32:
         raise ValueError(f"seed: got {seed}; accepted: an integer from 0 to 2³² - 1")
-    out.mkdir(parents=True, exist_ok=True)  # a folder that cannot be written costs no training
+    out.mkdir(parents=True, exist_ok=True)  # fail before training if the folder cannot be written
     data = datasets.load(dataset, seed=seed)
     hidden = data.hidden if hidden is None else hidden
     task = _Task(data, activation)
@@ -65,11 +65,11 @@ def train(
     )
     picture = plot.save(task.draw(result), out / f"{dataset}.png")
     _console.print(task.summary(result))
-    _console.print(f"{picture} shows the loss and the errors; {time.perf_counter() - start:.1f} s")
+    _console.print(f"loss and errors are plotted in {picture}; {time.perf_counter() - start:.1f} s")
 
 
 class _Task:
-    """What differs between classification and regression."""
+    """The parts of training that differ between classification and regression."""
 
     def __init__(self, data: datasets.Dataset, activation: str):
         self.data = data
@@ -85,7 +85,7 @@ class _Task:
         return compare(self.predict(params, batch[0]), batch[1])
 
     def metric(self, params: Params, batch: Batch) -> jax.Array:
-        """Share of right classes, or the coefficient of determination R²."""
+        """Return the accuracy, or the coefficient of determination R²."""
         prediction, y = self.predict(params, batch[0]), batch[1]
         if self.data.is_classification:
             return jnp.mean(jnp.argmax(prediction, -1) == y)
@@ -135,13 +135,13 @@ def _headline(
 ) -> str:
     numbers = sum(leaf.size for leaf in jax.tree.leaves(params))
     return (
-        f"{data.name}: {len(data.x_train)} examples to train on, {len(data.x_test)} held out\n"
+        f"{data.name}: {len(data.x_train)} training examples, {len(data.x_test)} test examples\n"
         f"network {'-'.join(map(str, sizes))}, {activation}, {numbers:,} parameters"
     )
 
 
 def _compare_with_autodiff(loss: Any, params: Params, batch: Batch) -> None:
-    """Print, for each parameter, how far the hand-derived gradient is from JAX's own."""
+    """Print the difference between hand-derived gradient and autodiff for each parameter."""
     by_hand = jax.jit(jax.grad(loss))(params, batch)
     by_jax = jax.jit(jax.grad(without_rules(loss)))(params, batch)
     table = Table("gradient", "shape", "largest entry", "largest difference", box=None)
@@ -155,7 +155,7 @@ def _compare_with_autodiff(loss: Any, params: Params, batch: Batch) -> None:
         layer, name = path[0].idx + 1, path[1].name
         table.add_row(f"d{name.upper() if name == 'w' else name}_{layer}", str(ours.shape),
                       f"{largest:.2e}", f"{difference:.1e}")  # fmt: skip
-    _console.print("\nhand-derived gradients beside autodiff, on one batch", table)
+    _console.print("\nhand-derived gradients compared with autodiff, on one batch", table)
     _console.print(f"largest difference, relative to the largest entry: {worst:.1e}\n")
     if not worst < 1e-3:
         raise SystemExit("the hand-derived gradients differ from autodiff")

@@ -1,4 +1,4 @@
-"""`fcjax verify`: every built-in rule on this machine's devices, or somebody else's function."""
+"""`fcjax verify`: check the built-in rules, or a function of the user, on the local devices."""
 
 import contextlib
 import itertools
@@ -21,10 +21,10 @@ from ..activations import ACTIVATIONS, facts_of
 from ..verify import CheckResult, RuleReport, check_elementwise, check_rule
 from ..verify.arguments import call_of
 from ..verify.report import MARKS, STYLES
-from .arguments import Call, from_args, from_shape
-from .imported import called, imported
-from .options import expected, refuse_contradictions
+from .arguments import Call, load_args, parse_shape
+from .options import check_options, parse_expected_failures
 from .rules import Case, built_in
+from .user_code import call, import_function
 
 EXIT = {"right": 0, "wrong": 1, "inconclusive": 2}
 VERDICT_MARKS = {"right": "✓", "wrong": "✗", "inconclusive": "?"}
@@ -33,21 +33,21 @@ _console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
 
 
 def verify(function: Function, library: Library, checking: Checking, out: Path) -> None:
-    """Check hand-written gradients on the present backend, and exit with what was found."""
-    refuse_contradictions(function, library, checking)
+    """Check hand-written gradients on the default backend; the exit status is the verdict."""
+    check_options(function, library, checking)
     if out.is_dir():
         raise ValueError(f"out: {out} is a folder; accepted: a file")
     out.parent.mkdir(parents=True, exist_ok=True)
     if library.exhaustive:
-        _verify_every_number(library.only, checking.dtypes or ("float32",), out)
+        _verify_exhaustively(library.only, checking.dtypes or ("float32",), out)
         return
     start = time.perf_counter()
-    chosen = _own_case(function, checking) if function.target else _built_in(library, checking)
+    chosen = _user_case(function, checking) if function.target else _built_in(library, checking)
     reports = dict(_checked(*chosen, checking))
     out.write_text(json.dumps({name: r.to_dict() for name, r in reports.items()}, indent=1))
-    _tell(reports)
+    _print_reports(reports)
     seconds = time.perf_counter() - start
-    _console.print(f"{_summary(reports)}, {seconds:.0f} s; {out} has the reports")
+    _console.print(f"{_summary(reports)}, {seconds:.0f} s; the reports are in {out}")
     sys.exit(_exit_status(reports))
 
 
@@ -59,36 +59,36 @@ def _built_in(library: Library, checking: Checking) -> tuple[list[Case], Sequenc
     return cases, checking.dtypes or ("float32",)
 
 
-def _own_case(function: Function, checking: Checking) -> tuple[list[Case], Sequence[str]]:
-    """Return the user's function with its arguments, and the dtypes; "" is those it has."""
+def _user_case(function: Function, checking: Checking) -> tuple[list[Case], Sequence[str]]:
+    """Return the user's function with its arguments, and the dtypes; "" means uncast."""
     name = str(function.target)
     args, kwargs = _arguments(function, checking)
     case = Case(
         name,
-        imported("target", name),
+        import_function("target", name),
         args,
         kwargs,
-        reference=imported("reference", function.reference) if function.reference else None,
-        expected_failures=expected(function.expected_failures),
+        reference=import_function("reference", function.reference) if function.reference else None,
+        expected_failures=parse_expected_failures(function.expected_failures),
     )
     own_dtypes = ("",) if function.args and not function.args.endswith(".json") else ("float32",)
     dtypes = checking.dtypes or own_dtypes
     drawn, kwargs = case.drawn(checking.seed, dtypes[0])
     call_of(case.fun, drawn, kwargs)
-    called("target", name, case.fun, *drawn, **kwargs)
+    call("target", name, case.fun, *drawn, **kwargs)
     return [case], dtypes
 
 
 def _arguments(function: Function, checking: Checking) -> Call:
     if function.args:
-        return from_args(function.args, checking.dtypes)
-    return tuple(map(from_shape, function.shapes)), {}
+        return load_args(function.args, checking.dtypes)
+    return tuple(map(parse_shape, function.shapes)), {}
 
 
 def _checked(
     cases: Sequence[Case], dtypes: Sequence[str], checking: Checking
 ) -> Iterator[tuple[str, RuleReport]]:
-    """Yield the report of each rule in each dtype, and its name."""
+    """Yield the name and the report of each rule in each dtype."""
     with Progress(console=_console, transient=True) as progress:
         task = progress.add_task("", total=len(cases) * len(dtypes))
         for case, dtype in itertools.product(cases, dtypes):
@@ -117,8 +117,8 @@ def _check(case: Case, dtype: str, checking: Checking) -> RuleReport:
     )
 
 
-def _verify_every_number(only: str, dtypes: Sequence[str], out: Path) -> None:
-    """Compare the activations that have an oracle at every input."""
+def _verify_exhaustively(only: str, dtypes: Sequence[str], out: Path) -> None:
+    """Compare each activation with its oracle at every input."""
     reports = {}
     for name, fun in ACTIVATIONS.items():
         facts = facts_of(fun)
@@ -143,15 +143,15 @@ def _verify_every_number(only: str, dtypes: Sequence[str], out: Path) -> None:
         sys.exit(1)
 
 
-def _tell(reports: Mapping[str, RuleReport]) -> None:
-    """Print a row for each rule, then the reports of those that are not right."""
+def _print_reports(reports: Mapping[str, RuleReport]) -> None:
+    """Print a row for each rule, then the reports of the rules that are not right."""
     if len(reports) > 1:
         _console.print(_table(reports))
     for name, report in reports.items():
         if not report.ok or len(reports) == 1:
             _console.print(report, end="\n\n")
         else:
-            for result in _remarkable(report):
+            for result in _worth_printing(report):
                 _console.print(Text(f"{name}:\n{result}", MARKS[result.status][1]))
 
 
@@ -173,8 +173,8 @@ def _table(reports: Mapping[str, RuleReport]) -> Table:
     return table
 
 
-def _remarkable(report: RuleReport) -> Sequence[CheckResult]:
-    """Return what is worth telling of a rule that is right."""
+def _worth_printing(report: RuleReport) -> Sequence[CheckResult]:
+    """Return the results to print for a rule that is right."""
     unexpected = [r for r in report.results if r.status == "unexpected pass"]
     return [*report.findings, *unexpected]
 

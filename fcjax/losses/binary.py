@@ -47,7 +47,7 @@ def hinge(
 
     Raises:
         TypeError: `pred` or `weights` is not floating-point, or `target` is not a number.
-        ValueError: the shapes differ, there is no example, or the reduction is unknown.
+        ValueError: the shapes differ, the batch is empty, or the reduction is unknown.
 
     Source: Cortes & Vapnik, Support-vector networks, Machine Learning 20 (1995).
 
@@ -99,7 +99,7 @@ def binary_cross_entropy(
 
     Raises:
         TypeError: `probs` or `weights` is not floating-point, or `target` is not a number.
-        ValueError: the shapes differ, there is no example, or the reduction is unknown.
+        ValueError: the shapes differ, the batch is empty, or the reduction is unknown.
 
     Source: Bishop, Pattern Recognition and Machine Learning (2006), eq. 4.90.
 
@@ -146,7 +146,7 @@ def sigmoid_binary_cross_entropy(
 
     Raises:
         TypeError: `logits` or `weights` is not floating-point, or `target` is not a number.
-        ValueError: the shapes differ, there is no example, or the reduction is unknown.
+        ValueError: the shapes differ, the batch is empty, or the reduction is unknown.
 
     Source: Bishop, Pattern Recognition and Machine Learning (2006), eqs. 4.90 and 4.91.
 

@@ -92,7 +92,7 @@ def dense_softmax_cross_entropy(
 
     Raises:
         TypeError: an argument has the wrong kind of dtype.
-        ValueError: shapes do not match, there is no example, or an option is out of its range.
+        ValueError: shapes do not match, the batch is empty, or an option is out of its range.
 
     Source: Wijmans et al., Cut your losses in large-vocabulary language models, ICLR 2025; Hsu et
     al., Liger kernel: efficient Triton kernels for LLM training (2024), section 3.2, where the

@@ -52,7 +52,7 @@ def squared_error(
 
     Raises:
         TypeError: an argument is not floating-point.
-        ValueError: the shapes differ, there is no example, or the reduction is unknown.
+        ValueError: the shapes differ, the batch is empty, or the reduction is unknown.
 
     Source: Bishop, Pattern Recognition and Machine Learning (2006), eq. 3.12, times 2.
 
@@ -82,7 +82,7 @@ def half_squared_error(
 
     Raises:
         TypeError: an argument is not floating-point.
-        ValueError: the shapes differ, there is no example, or the reduction is unknown.
+        ValueError: the shapes differ, the batch is empty, or the reduction is unknown.
 
     Source: Bishop, Pattern Recognition and Machine Learning (2006), eq. 5.11.
 
@@ -112,7 +112,7 @@ def mean_squared_error(
 
     Raises:
         TypeError: an argument is not floating-point.
-        ValueError: the shapes differ, there is no example, or the reduction is unknown.
+        ValueError: the shapes differ, the batch is empty, or the reduction is unknown.
 
     Source: Hastie, Tibshirani & Friedman, The Elements of Statistical Learning (2009), eq. 2.25.
 
@@ -157,7 +157,7 @@ def absolute_error(
 
     Raises:
         TypeError: an argument is not floating-point.
-        ValueError: the shapes differ, there is no example, or the reduction is unknown.
+        ValueError: the shapes differ, the batch is empty, or the reduction is unknown.
 
     Source: Hastie, Tibshirani & Friedman, The Elements of Statistical Learning (2009), eq. 2.18.
 
@@ -205,7 +205,7 @@ def huber(
 
     Raises:
         TypeError: an array argument is not floating-point.
-        ValueError: the shapes differ, there is no example, the reduction is unknown, or `delta` is
+        ValueError: the shapes differ, the batch is empty, the reduction is unknown, or `delta` is
             not a positive number.
 
     Source: Huber, Robust estimation of a location parameter, Annals of Mathematical Statistics 35
@@ -250,7 +250,7 @@ def poisson(
 
     Raises:
         TypeError: `log_rate` or `weights` is not floating-point, or `target` is not a number.
-        ValueError: the shapes differ, there is no example, or the reduction is unknown.
+        ValueError: the shapes differ, the batch is empty, or the reduction is unknown.
 
     Source: McCullagh & Nelder, Generalized Linear Models (1989), section 6.2.
 

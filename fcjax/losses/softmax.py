@@ -63,7 +63,7 @@ def softmax_cross_entropy(
 
     Raises:
         TypeError: an argument has the wrong kind of dtype.
-        ValueError: shapes do not match, there is no example, or an option is out of its range.
+        ValueError: shapes do not match, the batch is empty, or an option is out of its range.
 
     Source: Bishop, Pattern Recognition and Machine Learning (2006), eqs. 4.108 and 4.109; label
     smoothing: Szegedy et al., Rethinking the Inception architecture, CVPR 2016, section 7.

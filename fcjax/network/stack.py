@@ -12,8 +12,8 @@ from .layers import Layer, Params, is_stacked
 def stack(params: Params) -> Params:
     """Stack consecutive equal hidden layers into one Layer with a leading layer axis.
 
-    Layers are equal if their weights are square, of the same shape and dtype, and if either all or
-    none have a bias, of the same dtype. L of them become `Layer(w (L, n, n), b (L, n))`, to which
+    Layers are equal if their weights are square, of the same shape and dtype, and if all or none of
+    them have a bias, of the same dtype. L of them become `Layer(w (L, n, n), b (L, n))`, to which
     `mlp`, `forward` and `backward` apply one rule under `lax.scan`: compiling takes the same time
     for any L, and one array per layer is saved. All other layers are unchanged: usually the first
     layer, always the output layer, and layers that are already stacked.

@@ -70,7 +70,7 @@ def fit(
     Before training, `fit` checks data in memory once: arrays and lists of batches, but no other
     iterables. It raises
 
-    - TypeError for strings;
+    - TypeError for strings and Python objects;
     - ValueError for integer labels or binary targets outside the range of a loss. This applies if
       `loss` passes an array of the batch, unchanged and outside of `jit` and `vmap`, to a loss of
       fcjax. Losses of your own are not checked;
@@ -97,8 +97,8 @@ def fit(
         shuffle: whether to visit the examples of arrays in a new random order in each epoch.
         patience: stop when the validation loss (the training loss without validation data) has not
             improved for this many epochs, and return the best parameters.
-        accumulate: average the gradients of this many batches before each update. Over arrays, an
-            epoch's last update averages what is left, so that no gradient is dropped.
+        accumulate: average the gradients of this many batches before each update. For arrays, the
+            last update of an epoch averages the remaining gradients, so that none is dropped.
         callbacks: one function or several, called with an `EpochEnd` after each epoch. Training
             stops if one of them returns True.
         checkpoint_dir: folder in which to save a checkpoint every `checkpoint_every` epochs. If it
@@ -109,7 +109,7 @@ def fit(
             accumulation, if `batch_size` or the number of examples differs. Changes of functions,
             or of numbers in arrays, cannot be detected. Needs the extra `fcjax[checkpoint]`.
         checkpoint_every: number of epochs between checkpoints. The last epoch is always saved.
-        progress: True or False; None shows a progress bar on a terminal and nothing otherwise.
+        progress: whether to show a progress bar; None shows one on a terminal only.
 
     Raises:
         TypeError, ValueError: an argument is of the wrong type or out of range. For invalid data,

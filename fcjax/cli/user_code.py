@@ -1,4 +1,4 @@
-"""What a name on the command line, package.module:function, stands for."""
+"""Import and call the functions that the command line names as package.module:function."""
 
 import functools
 import importlib
@@ -9,8 +9,8 @@ from typing import Any
 from ..verify.program import summary
 
 
-def imported(option: str, name: str) -> Callable[..., Any]:
-    """Return the function of that name; `option` is where it was named."""
+def import_function(option: str, name: str) -> Callable[..., Any]:
+    """Import the function `name`; errors name `option`, the option that it was given to."""
     module, _, path = name.partition(":")
     if not module or not path:
         raise ValueError(f"{option}: {name!r} must have the form package.module:function")
@@ -25,15 +25,15 @@ def imported(option: str, name: str) -> Callable[..., Any]:
 
 def _module(option: str, name: str) -> Any:
     if "" not in sys.path:
-        sys.path.insert(0, "")  # as `python -m` does, so that files in this folder are found
+        sys.path.insert(0, "")  # as `python -m` does, to find modules in the current folder
     try:
         return importlib.import_module(name)
     except (Exception, SystemExit) as error:
         raise ValueError(f"{option}: {name} cannot be imported: {summary(error)}") from error
 
 
-def called(option: str, name: str, fun: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-    """Return what a function of the user's returns; raise ValueError where it raises."""
+def call(option: str, name: str, fun: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    """Call a function of the user; raise ValueError if it raises any exception."""
     try:
         return fun(*args, **kwargs)
     except (Exception, SystemExit) as error:
