@@ -1,5 +1,6 @@
 # make demo   install what the main job needs, and run it
 # make test   install what the tests need, and run lint, types and every test
+# make mutate  plant faults in the package, one at a time, and count those that tests catch (20 min)
 # make bench  train beside the peers, and write benchmarks/README.md (50 min on an idle machine)
 # make bench-check  fail if a small case is slower or larger than benchmarks/results has it (3 min)
 # make bench-tpu-compile  compile the steps for a TPU that need not be there, and count bytes (2 min)
@@ -21,7 +22,7 @@ BENCH := $(VENV)-bench
 TPU := $(VENV)-tpu
 POWER := $(VENV)-power
 
-.PHONY: demo test bench bench-check bench-tpu-compile bench-power clean
+.PHONY: demo test mutate bench bench-check bench-tpu-compile bench-power clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/fcjax train
@@ -31,6 +32,9 @@ test: $(VENV)/test.stamp
 	$(BIN)/ruff check .
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
 	$(BIN)/python -m pytest -n auto
+
+mutate: $(VENV)/test.stamp
+	$(BIN)/python tests/mutate.py
 
 bench: $(BENCH)/bench.stamp
 	$(BENCH)/bin/python -m benchmarks run
