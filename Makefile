@@ -1,6 +1,7 @@
 # make demo   install what the main job needs, and run it
 # make check  install what the tests need, and run lint, types and each rule once (under a minute)
 # make test   the same, with every test
+# make mutate  plant faults in the package, one at a time, and count those that tests catch (20 min)
 # make bench  train beside the peers, and write benchmarks/README.md (50 min on an idle machine)
 # make bench-check  fail if a small case is slower or larger than benchmarks/results has it (3 min)
 # make bench-tpu-compile  compile the steps for a TPU that need not be there, and count bytes (2 min)
@@ -23,7 +24,7 @@ BENCH := $(VENV)-bench
 TPU := $(VENV)-tpu
 POWER := $(VENV)-power
 
-.PHONY: demo check test bench bench-check bench-tpu-compile bench-power clean help
+.PHONY: demo check test mutate bench bench-check bench-tpu-compile bench-power clean help
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/fcjax train
@@ -39,6 +40,9 @@ test: $(VENV)/test.stamp
 	$(BIN)/ruff check .
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
 	$(BIN)/python -m pytest -n auto
+
+mutate: $(VENV)/test.stamp
+	$(BIN)/python tests/mutate.py
 
 bench: $(BENCH)/bench.stamp
 	$(BENCH)/bin/python -m benchmarks run

@@ -107,6 +107,27 @@ def test_a_small_factor_fails_at_any_size(argument):
         assert "1.0005 times the correct gradient" in report.failures[0].hint
 
 
+def test_each_point_is_checked_with_its_own_numbers():
+    wrong_far_out = jax.custom_vjp(jnp.sin)
+    wrong_far_out.defvjp(
+        lambda x: (jnp.sin(x), x),
+        lambda x, dy: (dy * jnp.cos(x) * jnp.where(x > 5, 2, 1),),
+    )
+    points = [(X,), (X + 9,), (X / 2,)]
+    reports = fcjax.verify.check_at_points(wrong_far_out, points, checks=["vjp"])
+    assert [report.verdict for report in reports] == ["right", "wrong", "right"]
+
+
+def test_each_key_draws_its_own_cotangents():
+    def failure(seed):
+        key = jax.random.key(seed)
+        return fcjax.check_rule(affine(mean_for_sum), (X, W, B), key=key, checks=["vjp"]).failures[
+            0
+        ]
+
+    assert failure(0).want == failure(0).want != failure(1).want
+
+
 # --- the report -----------------------------------------------------------------------------------
 
 

@@ -1,5 +1,6 @@
 """`fcjax verify`: the library's own rules, and somebody else's function."""
 
+import functools
 import json
 import re
 import sys
@@ -391,6 +392,14 @@ def test_every_number_of_a_dtype(run, tmp_path):
     assert (tmp_path / "out/exhaustive-tanh-bfloat16.json").exists()
     assert len(reports(tmp_path / "out/verify.json")) == 4
     assert run(*arguments)[0] == 0, "goes on with what is known"
+
+
+def test_a_wrong_number_of_a_dtype_exits_with_1(run, monkeypatch):
+    strict = functools.partial(command.check_elementwise, tolerance=1e-9)
+    monkeypatch.setattr(command, "check_elementwise", strict)
+    code, out = run("--exhaustive", "--only", "soft_sign", "--dtypes", "bfloat16")
+    assert code == 1
+    assert "wrong: soft_sign, bfloat16" in out
 
 
 def test_every_public_rule_is_built_in():

@@ -123,6 +123,17 @@ class TestComputeDtype:
         gradient = jax.grad(lambda w: fcjax.dense(x, w, compute_dtype="bfloat16").sum())(w)
         assert gradient.dtype == jnp.bfloat16
 
+    def test_x_is_kept_rounded_where_that_is_narrower_and_never_wider(self):
+        for x_dtype, compute_dtype, kept in (
+            (jnp.float32, jnp.bfloat16, jnp.bfloat16),
+            (jnp.bfloat16, jnp.float32, jnp.bfloat16),
+            (jnp.float32, None, jnp.float32),
+        ):
+            x, w = jnp.asarray(self.x, x_dtype), jnp.asarray(self.w, jnp.float32)
+            _, pull = jax.vjp(lambda x, w: fcjax.dense(x, w, compute_dtype=compute_dtype), x, w)  # noqa: B023
+            leaves = [leaf for leaf in jax.tree.leaves(pull) if leaf.shape == x.shape]
+            assert [leaf.dtype for leaf in leaves] == [kept]
+
     def test_float32_products_of_narrow_arguments(self):
         x, w = (jnp.asarray(v, jnp.bfloat16) for v in (self.x, self.w))
         z = fcjax.dense(x, w, compute_dtype=jnp.float32)

@@ -347,6 +347,33 @@ def test_a_checkpoint_without_settings_is_resumed(tmp_path):
     assert len(fit(epochs=3, checkpoint_dir=tmp_path).history["loss"]) == 3
 
 
+def test_a_resumed_run_still_knows_its_best_parameters(tmp_path):
+    pytest.importorskip("orbax.checkpoint")
+    options = {"optimizer": optax.sgd(0.9), "validation_data": (X[:4], -Y[:4]), "patience": 99}
+    whole = fit(epochs=6, **options)
+    losses = whole.history["val_loss"]
+    assert int(np.argmin(losses)) < 3, "the best epoch is one before the interruption"
+    fit(epochs=4, checkpoint_dir=tmp_path / "run", **options)
+    resumed = fit(epochs=6, checkpoint_dir=tmp_path / "run", **options)
+    assert resumed.history["val_loss"] == losses
+    assert_same_bits(resumed.params, whole.params)
+
+
+def test_checkpoints_are_written_every_so_many_epochs_and_after_the_last(tmp_path):
+    pytest.importorskip("orbax.checkpoint")
+    states = []
+    options = {"epochs": 3, "checkpoint_every": 2, "checkpoint_dir": tmp_path / "run"}
+    fit(callbacks=[lambda end: states.append(end.state)], **options)
+    like = {"state": states[0], "best": states[0].params}
+    for epochs in (2, 3):
+        saved = fcjax.checkpoint.restore(tmp_path / "run", like, step=5 * epochs)
+        assert_same_bits(saved["state"].params, states[epochs - 1].params)
+        history = fcjax.checkpoint.metadata(tmp_path / "run", step=5 * epochs)["history"]
+        assert len(history["loss"]) == epochs
+    with pytest.raises(FileNotFoundError, match=r"no checkpoint of step 5; it holds \[10, 15\]"):
+        fcjax.checkpoint.metadata(tmp_path / "run", step=5)
+
+
 SCRIPT = """
 import fcjax, jax, optax
 import jax.numpy as jnp

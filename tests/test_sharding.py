@@ -326,6 +326,31 @@ def test_dense_with_split_weights(axis_type, w_spec, b_spec, x_spec):
         assert_trees_close(run(*placed_args), single, tolerance(jnp.float32))
 
 
+@TWO_AXES
+@CHECK_VMA
+def test_a_batch_that_a_shard_map_splits_over_two_axes(check_vma):
+    mesh, axes, case = (
+        mesh_of(AxisType.Auto, (2, 2), ("data", "model")),
+        ("data", "model"),
+        CASES[0],
+    )
+
+    @partial(
+        jax.shard_map,
+        mesh=mesh,
+        in_specs=(P(), P(axes)),
+        out_specs=(P(), (P(), P(axes))),
+        check_vma=check_vma,
+    )
+    def run(shared, batch):
+        value, (dshared, dbatch) = gradients(case.loss)(shared, batch)
+        if not check_vma:
+            dshared = jax.lax.psum(dshared, axes)
+        return jax.lax.psum(value, axes), (dshared, dbatch)
+
+    check(jax.jit(run)(case.shared, case.batch), case)
+
+
 def test_weights_that_were_never_placed_on_the_mesh():
     """Arrays made before the mesh was set, and constants of the traced function."""
     w, b = (jnp.asarray(array, jnp.float32) for array in (W, B))

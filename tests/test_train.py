@@ -7,6 +7,7 @@ import optax
 import pytest
 
 import fcjax
+from fcjax.train.shuffle import random_order
 
 SIZES = (3, 5, 2)
 
@@ -182,6 +183,17 @@ def test_each_epoch_visits_every_example_once_in_a_new_order(batch_size):
         firsts.add(int(info.aux[0][0]))
     assert len(firsts) > 1 or batch_size >= 13
     assert epoch._cache_size() == 1
+
+
+def test_the_order_is_drawn_from_another_key_than_the_loss():
+    def visited(params, batch, key):
+        return jnp.sum(params) * 0, (batch, jax.random.key_data(key))
+
+    optimizer = optax.sgd(0.1)
+    epoch = fcjax.make_train_epoch(visited, optimizer, batch_size=13, has_aux=True)
+    _, info = epoch(fcjax.init_state(jnp.ones(1), optimizer), jnp.arange(13))
+    order, key = info.aux[0][0], jax.random.wrap_key_data(info.aux[1][0])
+    assert not np.array_equal(order, random_order(key, 13))
 
 
 def test_parameters_may_be_any_pytree_and_any_floating_dtype():
