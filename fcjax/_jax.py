@@ -539,9 +539,11 @@ def _authors(value: Any, seen: set[int]) -> Iterator[Any]:
 def wrapped_by(value: Any) -> Any | None:
     """Return the function inside one decorator, or None.
 
-    An object that creates attributes on demand, such as a mock, is not decorated.
+    An object that creates attributes on demand, such as a mock, is not decorated. Nor is one whose
+    class computes the attribute, such as a bound method of Equinox.
     """
-    return inspect.getattr_static(value, "__wrapped__", None)
+    found = inspect.getattr_static(value, "__wrapped__", None)
+    return None if isinstance(found, property) else found
 
 
 def unwrapped(value: Any) -> Any:

@@ -245,7 +245,11 @@ def test_an_equinox_module_is_checked_by_its_parameters():
         def __call__(self, x):
             return forgets_w(x, self.w)
 
+        def apply(self, x):
+            return forgets_w(x, self.w)
+
     assert ("vjp", "w") in failed(fcjax.check_rule(Linear(W), (X,), checks=QUICK))
+    assert ("vjp", "self.w") in failed(fcjax.check_rule(Linear(W).apply, (X,), checks=QUICK))
 
 
 def test_wherever_an_array_comes_from_it_is_checked_if_a_rule_depends_on_it():

@@ -176,6 +176,8 @@ def _fields(value: Any, name: str) -> Iterator[tuple[str, Any]]:
         return
     if not (len(leaves) == 1 and leaves[0][1] is value):  # a pytree, such as a module
         for path, leaf in leaves:
-            yield (name + jax.tree_util.keystr(path)).lstrip("."), leaf
+            # as for a bound method of Python
+            part = jax.tree_util.keystr(path).replace(".__self__", ".self")
+            yield (name + part).lstrip("."), leaf
     elif hasattr(value, "__dict__"):
         yield from ((f"{name}.{field}".lstrip("."), v) for field, v in vars(value).items())
