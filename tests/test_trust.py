@@ -499,6 +499,16 @@ def test_autodiff_that_the_function_contradicts_is_no_oracle():
     assert ("finite_differences", "x") in failed(fcjax.check_rule(as_autodiff, args))
 
 
+@pytest.mark.parametrize(("at_zero", "verdict"), [(0.5, "right"), (5.0, "wrong")])
+def test_at_a_kink_differences_want_a_number_between_the_slopes(at_zero, verdict):
+    def bwd(kept, dy):
+        (x,) = kept
+        return (dy * jnp.where(x == 0, at_zero, jnp.sign(x)),)
+
+    report = fcjax.check_rule(rule(jnp.abs, bwd), (WITH_ZERO,), checks=["finite_differences"])
+    assert report.verdict == verdict, f"{report}"
+
+
 def test_a_small_mistake_is_no_kink():
     # one-sided slopes are a thousand times coarser than the differences that they explain
     def power(x):  # without autodiff, so that differences alone see the mistake
