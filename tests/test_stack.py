@@ -90,9 +90,10 @@ def test_stack_finds_runs_of_equal_hidden_layers():
 
 def test_layers_that_differ_in_dtype_or_bias_are_not_equal():
     like = partial(fcjax.init, jax.random.key(0), (4,) * 4)
-    several = (*like(), *like(dtype=jnp.bfloat16), *like(bias=False), *like())
+    narrow = partial(like, dtype=jnp.bfloat16)
+    several = (*like(), *narrow(), *like(bias=False), *narrow(bias=False), *like())
     stacked = fcjax.stack(several)
-    assert shapes(stacked) == [(3, 4, 4), (3, 4, 4), (3, 4, 4), (2, 4, 4), (4, 4)]
+    assert shapes(stacked) == [(3, 4, 4)] * 4 + [(2, 4, 4), (4, 4)]
     assert [layer.w.dtype for layer in stacked][:2] == [jnp.float32, jnp.bfloat16]
     assert stacked[2].b is None
     assert_same_bits(fcjax.unstack(stacked), several)

@@ -1,6 +1,7 @@
 """Can a verdict be believed? "right" where something was compared, "wrong" where something is."""
 
 import functools
+import itertools
 import subprocess
 import sys
 import textwrap
@@ -90,6 +91,13 @@ def test_noise_is_no_evidence():
     coarse = rule(lambda x: jnp.round(jnp.sin(x) * 1e4) / 1e4, lambda kept, dy: (dy * 7,))
     report = fcjax.check_rule(coarse, (X,), checks=["finite_differences"])
     assert report.verdict != "right", f"{report}"
+    noisy = rule(
+        lambda x: jnp.sin(x) + 1e-5 * jnp.sin(1e9 * x),
+        lambda kept, dy: (dy * 2 * jnp.cos(kept[0]),),
+    )
+    report = fcjax.check_rule(noisy, (X[:1, :1],), checks=["finite_differences"])
+    assert report.verdict == "inconclusive", f"{report}"
+    assert [r.status for r in report.results if r.name == "finite_differences"] == ["passed"]
 
 
 # --- whose rule -----------------------------------------------------------------------------------
@@ -362,6 +370,23 @@ def test_what_is_wrong_only_when_mapped_is_found(pattern):
     assert report.ok, f"{report}"
 
 
+@pytest.mark.parametrize("pattern", [p for p in itertools.product([0, 1], repeat=3) if any(p)])
+def test_each_pattern_of_what_is_mapped_in_a_backward_rule_is_tried(pattern):
+    @custom_vmap
+    def gradients(dy, x, w):
+        return dy * w, dy * x
+
+    @gradients.def_vmap
+    def _(size, is_mapped, dy, x, w):
+        factor = 2 if tuple(is_mapped) == tuple(map(bool, pattern)) else 1
+        dx, dw = jnp.broadcast_arrays(factor * dy * w, factor * dy * x)
+        return tuple(jnp.broadcast_to(d, (size, 4)) for d in (dx, dw)), (True, True)
+
+    product = rule(lambda x, w: x * w, lambda kept, dy: gradients(dy, *kept))
+    report = fcjax.check_rule(product, (normal(4), normal(4, seed=1)), checks=["vmap"])
+    assert "vmap" in {name for name, _ in failed(report)}, f"{report}"
+
+
 # --- symbolic zeros -------------------------------------------------------------------------------
 
 
@@ -476,6 +501,16 @@ def test_autodiff_that_the_function_contradicts_is_no_oracle():
     )
     assert fcjax.check_rule(right, args).ok
     assert ("finite_differences", "x") in failed(fcjax.check_rule(as_autodiff, args))
+
+
+@pytest.mark.parametrize(("at_zero", "verdict"), [(0.5, "right"), (5.0, "wrong")])
+def test_at_a_kink_differences_want_a_number_between_the_slopes(at_zero, verdict):
+    def bwd(kept, dy):
+        (x,) = kept
+        return (dy * jnp.where(x == 0, at_zero, jnp.sign(x)),)
+
+    report = fcjax.check_rule(rule(jnp.abs, bwd), (WITH_ZERO,), checks=["finite_differences"])
+    assert report.verdict == verdict, f"{report}"
 
 
 def test_a_small_mistake_is_no_kink():
@@ -639,6 +674,14 @@ def test_a_mistake_of_the_checker_is_not_the_rules(monkeypatch):
 
     monkeypatch.setattr(values, "compare", broken)
     with pytest.raises(KeyError, match="a mistake of ours"):
+        fcjax.check_rule(fcjax.tanh, (X,), checks=["vjp"])
+
+
+def test_a_mistake_of_the_checker_around_the_users_code_is_not_theirs(monkeypatch):
+    from fcjax.verify import point
+
+    monkeypatch.setattr(point, "_sorted", None)
+    with pytest.raises(TypeError, match="'NoneType' object is not callable"):
         fcjax.check_rule(fcjax.tanh, (X,), checks=["vjp"])
 
 
