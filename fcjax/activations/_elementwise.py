@@ -50,7 +50,6 @@ def elementwise(
         def rule() -> Rule:
             return Rule(fwd, pull, keeps)
 
-        rule.__qualname__ = g.__name__  # the name that an error about an unknown option shows
         decorated = _rule(g, fwd, bwd)
 
         @with_facts(rule, kinks=kinks, oracle=oracle or g.__name__)

@@ -1,6 +1,7 @@
 """Facts about an activation besides its value: its rule, its kinks, and its oracle."""
 
 import functools
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -90,8 +91,18 @@ def rule_of(function: Callable[[Array], Array]) -> Rule:
     if isinstance(function, functools.partial) and not function.args:
         base, options = function.func, function.keywords
     facts = facts_of(base)
+    if facts is not None:
+        _check_options(base, options)
     rule = None if facts is None else facts.rule(**options)
     return rule or Rule(functools.partial(jax.vjp, function), _pull, "pullback")
+
+
+def _check_options(activation: Function, options: Mapping[str, Any]) -> None:
+    """Raise TypeError unless the activation takes the options."""
+    try:
+        inspect.signature(activation).bind(None, **options)
+    except TypeError as error:
+        raise TypeError(f"{activation.__name__}() {error}") from None
 
 
 def _pull(pullback: Callable[[Array], tuple[Array]], dA: Array) -> Array:
