@@ -3,14 +3,14 @@
 import difflib
 import reprlib
 from collections.abc import Iterable
-from typing import Any
+from typing import Protocol, TypeGuard
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 
-def describe(value: Any) -> str:
+def describe(value: object) -> str:
     """Describe a value: an array by its dtype and shape, anything else by its type and value.
 
     The description always fits on one line. Long values are abbreviated, and the elements of an
@@ -23,7 +23,12 @@ def describe(value: Any) -> str:
     return shortened if text.startswith(f"{kind}(") else f"{kind} {shortened}"
 
 
-def _is_array(value: Any) -> bool:
+class _Shaped(Protocol):
+    dtype: object
+    shape: tuple[int, ...]
+
+
+def _is_array(value: object) -> TypeGuard[_Shaped]:
     return hasattr(value, "dtype") and hasattr(value, "shape")
 
 
@@ -33,7 +38,7 @@ _MAX_LENGTH = 160
 class _Brief(reprlib.Repr):
     """A `repr` that shows a few items of each container, and arrays by dtype and shape."""
 
-    def repr_instance(self, x: Any, level: int) -> str:
+    def repr_instance(self, x: object, level: int) -> str:
         if _is_array(x):
             return describe(x)
         if isinstance(x, tuple) and hasattr(x, "_fields"):
@@ -46,7 +51,7 @@ _brief.maxlevel, _brief.maxstring, _brief.maxother = 3, 80, 80
 _brief.maxtuple = _brief.maxlist = _brief.maxdict = _brief.maxset = 4
 
 
-def as_array(name: str, value: Any, kind: str = "an array of numbers") -> Array:
+def as_array(name: str, value: object, kind: str = "an array of numbers") -> Array:
     """Return `value` as a JAX array, or raise TypeError if it cannot be converted."""
     try:
         return jnp.asarray(value)
@@ -54,7 +59,7 @@ def as_array(name: str, value: Any, kind: str = "an array of numbers") -> Array:
         raise TypeError(f"{name} must be {kind}, got {describe(value)}") from error
 
 
-def floating(name: str, value: Any) -> Array:
+def floating(name: str, value: object) -> Array:
     """Return `value` as a JAX array, or raise TypeError unless it is real and floating-point."""
     array = as_array(name, value, "a floating-point array")
     if not jnp.issubdtype(array.dtype, jnp.floating):
@@ -97,7 +102,7 @@ def check_same_shape(name: str, array: Array, other_name: str, other: Array) -> 
         )
 
 
-def check_one_of(name: str, value: Any, accepted: Iterable[str]) -> None:
+def check_one_of(name: str, value: object, accepted: Iterable[str]) -> None:
     """Raise ValueError unless `value` is an accepted name; the error suggests similar names."""
     accepted = sorted(accepted)
     if value in accepted:
@@ -107,12 +112,12 @@ def check_one_of(name: str, value: Any, accepted: Iterable[str]) -> None:
     raise ValueError(f"{name}: {value!r} is unknown; {hint}accepted: {', '.join(accepted)}")
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: object) -> TypeGuard[int | float]:
     """Whether `value` is a plain Python number, hence a constant of the traced program."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def is_key(value: Any) -> bool:
+def is_key(value: object) -> TypeGuard[Array]:
     """Whether `value` is a single PRNG key, typed or raw (uint32)."""
     if not isinstance(value, jax.Array):
         return False

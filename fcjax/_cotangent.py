@@ -1,10 +1,9 @@
 """Give a gradient the dtype, shape and sharding that its primal has."""
 
-from typing import Any
-
 import jax
 from jax import Array, lax
 from jax.sharding import NamedSharding, PartitionSpec
+from jax.typing import DTypeLike
 
 from ._jax import varying_axes
 
@@ -20,7 +19,7 @@ def placement(V: Array, dZ: Array) -> NamedSharding:
     return sharding
 
 
-def cotangent_of(V: Array, dV: Array, dtype: Any = None) -> Array:
+def cotangent_of(V: Array, dV: Array, dtype: DTypeLike | None = None) -> Array:
     """Return `dV` in the form that JAX requires of the cotangent of `V`.
 
     `dtype` is the dtype of the primal, if `V` was stored in another one. After the formula is

@@ -11,18 +11,39 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import FunctionType
-from typing import Any, NamedTuple
+from types import FunctionType, ModuleType
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
-from jax.core import Tracer as Tracer
+from jax._src import core as _internals
+from jax.core import AbstractValue, ShapedArray as ShapedArray, Tracer as Tracer
 from jax.experimental.layout import Layout, with_layout_constraint
 from jax.interpreters import batching
+from jax.typing import ArrayLike
 
+from ._types import AnyArray, Function, Tree
+
+if TYPE_CHECKING:
+    from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var
+else:  # the same classes; to import that module would load Pallas, and double the import time
+    Jaxpr, JaxprEqn = _internals.Jaxpr, _internals.JaxprEqn
+    Literal, Var = _internals.Literal, _internals.Var
+    ClosedJaxpr = getattr(_internals, "ClosedJaxpr", Jaxpr)  # one class since JAX 0.12
+
+# A traced program, with or without its constants.
+Program = ClosedJaxpr | Jaxpr
+# An input of an equation.
+Atom = Var | Literal
 Flags = Sequence[bool] | None
+# Whether to inline an equation, from which of its inputs depend on a chosen input.
+IsChosen = Callable[[JaxprEqn, Flags], bool]
+# The variables that replace others.
+Names = dict[Var, Atom]
+NewVariable = Callable[[AbstractValue], Var]
+R = TypeVar("R")
 
 JIT = ("jit",)
 CUSTOM_CALLS = ("custom_vjp_call", "custom_jvp_call")
@@ -42,14 +63,14 @@ MESH_PRIMITIVES = (
 # --- programs -----------------------------------------------------------------------------------
 
 
-def _core() -> Any:
-    """Return the module with the classes of jaxprs."""
+def _core() -> ModuleType:
+    """Return the module with the functions of jaxprs."""
     from jax.extend import core  # late: it imports Pallas, which doubles the import time
 
     return core
 
 
-def inner_programs(equation: Any) -> Iterator[Any]:
+def inner_programs(equation: JaxprEqn) -> Iterator[Program]:
     """Yield the programs in the parameters of an equation: bodies of loops, branches and calls."""
     rule = _unbatched(_high_rule(equation))
     if rule is not None and hasattr(rule, "traced"):
@@ -59,12 +80,12 @@ def inner_programs(equation: Any) -> Iterator[Any]:
     )
 
 
-def opened(program: Any) -> Any:
+def opened(program: Program) -> Jaxpr:
     """Return a program without its constants: before JAX 0.12, the jaxpr of a closed jaxpr."""
-    return getattr(program, "jaxpr", program)
+    return program.jaxpr if isinstance(program, ClosedJaxpr) else program
 
 
-def equations_in(program: Any) -> Iterator[Any]:
+def equations_in(program: Program) -> Iterator[JaxprEqn]:
     """Yield every equation of a program, including those in loops, branches and calls."""
     for equation in opened(program).eqns:
         yield equation
@@ -72,7 +93,7 @@ def equations_in(program: Any) -> Iterator[Any]:
             yield from equations_in(inner)
 
 
-def constants_in(program: Any) -> Iterator[Any]:
+def constants_in(program: Program) -> Iterator[AnyArray]:
     """Yield the constants of a program and of its inner programs, such as captured arrays."""
     yield from getattr(program, "consts", ())
     for equation in opened(program).eqns:
@@ -80,7 +101,7 @@ def constants_in(program: Any) -> Iterator[Any]:
             yield from constants_in(inner)
 
 
-def rule_constants(program: Any) -> set[int]:
+def rule_constants(program: ClosedJaxpr) -> set[int]:
     """Return the ids of the constants of a closed program that a hand-written rule closes over.
 
     JAX passes them as the first inputs of the call of the rule, which gives them no gradient.
@@ -89,7 +110,7 @@ def rule_constants(program: Any) -> set[int]:
     return {ids[v] for v in _closed_over(opened(program)) if v in ids}
 
 
-def _closed_over(jaxpr: Any) -> Iterator[int]:
+def _closed_over(jaxpr: Jaxpr) -> Iterator[int]:
     """Yield the ids of the variables that a rule in a program closes over."""
     for equation in jaxpr.eqns:
         rule = rule_in(equation)
@@ -100,7 +121,7 @@ def _closed_over(jaxpr: Any) -> Iterator[int]:
             yield from (id(outer[v]) for v in _closed_over(inner) if v in outer)
 
 
-def constants_of_rules(program: Any) -> Iterator[Any]:
+def constants_of_rules(program: Program) -> Iterator[AnyArray]:
     """Yield the constants inside the rules that a program calls, at any depth."""
     for equation in equations_in(program):
         if rule_in(equation) is not None:
@@ -108,7 +129,7 @@ def constants_of_rules(program: Any) -> Iterator[Any]:
                 yield from constants_in(inner)
 
 
-def constants_into_rules(program: Any) -> set[int]:
+def constants_into_rules(program: Program) -> set[int]:
     """Return the positions of the constants on which an argument of a rule may depend.
 
     A hand-written rule contributes to the gradients of these constants only. An input of a loop or
@@ -118,11 +139,11 @@ def constants_into_rules(program: Any) -> set[int]:
     reached = {variable: {i} for i, variable in enumerate(variables)}
     found: set[int] = set()
     for equation in opened(program).eqns:
-        into = [reached.get(v, set()) for v in equation.invars if not is_literal(v)]
+        into = [reached.get(v, set()) for v in equation.invars if isinstance(v, Var)]
         rule = rule_in(equation)
         if rule is not None and not rule.is_jaxs_own:
             free = equation.invars[rule.constants :]
-            found.update(*(reached.get(v, set()) for v in free if not is_literal(v)))
+            found.update(*(reached.get(v, set()) for v in free if isinstance(v, Var)))
         elif any(is_hand_written(e) for p in inner_programs(equation) for e in equations_in(p)):
             found.update(*into)
         if any(into):
@@ -130,7 +151,7 @@ def constants_into_rules(program: Any) -> set[int]:
     return found
 
 
-def is_hand_written(equation: Any) -> bool:
+def is_hand_written(equation: JaxprEqn) -> bool:
     """Whether an equation calls a hand-written rule that is not JAX's own."""
     rule = rule_in(equation)
     return rule is not None and not rule.is_jaxs_own
@@ -147,66 +168,73 @@ def _layout(array: Any) -> tuple[Any, ...]:
     return array.ctypes.data, array.shape, array.strides, array.dtype
 
 
-def as_function(closed: Any) -> Callable[..., list[Any]]:
+def as_function(closed: ClosedJaxpr) -> Callable[..., list[Tree]]:
     """Return the function that evaluates a closed program."""
     return _core().jaxpr_as_fun(closed)
 
 
-def evaluate(closed: Any, consts: Sequence[Any], inputs: Sequence[Any]) -> list[Any]:
+def evaluate(
+    closed: ClosedJaxpr, consts: Sequence[ArrayLike], inputs: Sequence[Array]
+) -> list[Tree]:
     """Return the outputs of a closed program with `consts` in place of its constants."""
     return _core().jaxpr_as_fun(_closed(opened(closed), consts))(*inputs)
 
 
-def with_outputs(closed: Any, outputs: Sequence[Any]) -> Callable[..., list[Any]]:
+def with_outputs(closed: ClosedJaxpr, outputs: Sequence[Atom]) -> Callable[..., list[Tree]]:
     """Return the function that evaluates the variables `outputs` of a closed program."""
     jaxpr = opened(closed).replace(outvars=list(outputs))
     return as_function(_closed(jaxpr, closed.consts))
 
 
-def is_literal(atom: Any) -> bool:
+def type_of(atom: Atom) -> Any:
+    """Return the type of an input or output; JAX declares no shape and dtype, which arrays have."""
+    return atom.aval
+
+
+def is_literal(atom: Atom) -> TypeGuard[Literal]:
     """Whether an input of an equation is a literal number."""
-    return isinstance(atom, _core().Literal)
+    return isinstance(atom, Literal)
 
 
-def name_of(equation: Any) -> str:
+def name_of(equation: JaxprEqn) -> str:
     """Return the name of the primitive that an equation applies."""
     return equation.primitive.name
 
 
-def contracted_size(equation: Any) -> int | None:
+def contracted_size(equation: JaxprEqn) -> int | None:
     """Return the number of terms in each sum of a `dot_general`, None for other primitives."""
     if name_of(equation) != "dot_general":
         return None
     (axes, _), _ = equation.params["dimension_numbers"]
-    return int(np.prod([equation.invars[0].aval.shape[axis] for axis in axes]))
+    return int(np.prod([type_of(equation.invars[0]).shape[axis] for axis in axes]))
 
 
-def repetitions(equation: Any) -> int:
+def repetitions(equation: JaxprEqn) -> int:
     """Return how often a `scan` evaluates its body, 1 for other primitives."""
     return equation.params.get("length", 1) if name_of(equation) == "scan" else 1
 
 
-def may_not_end(equation: Any) -> bool:
+def may_not_end(equation: JaxprEqn) -> bool:
     """Whether an equation is a `while_loop`, whose number of iterations depends on its input."""
     return name_of(equation) == "while"
 
 
-def stops_gradient(equation: Any) -> bool:
+def stops_gradient(equation: JaxprEqn) -> bool:
     """Whether an equation is a `lax.stop_gradient`."""
     return name_of(equation) == "stop_gradient"
 
 
-def branch_index(equation: Any) -> Any | None:
+def branch_index(equation: JaxprEqn) -> Atom | None:
     """Return the variable that selects the branch of a `cond` or `switch`, else None."""
     return equation.invars[0] if name_of(equation) == "cond" else None
 
 
-def number_of_branches(equation: Any) -> int:
+def number_of_branches(equation: JaxprEqn) -> int:
     """Return the number of branches of a `cond` or `switch`."""
     return len(equation.params["branches"])
 
 
-def place_in_source(equation: Any) -> str:
+def place_in_source(equation: JaxprEqn) -> str:
     """Return the file and line of the user's code that made an equation, "" if unknown."""
     frame = None
     with contextlib.suppress(ImportError, AttributeError, TypeError):
@@ -216,62 +244,56 @@ def place_in_source(equation: Any) -> str:
     return f"{frame.file_name}:{frame.start_line}" if frame else ""
 
 
-def _is_program(value: Any) -> bool:
+def _is_program(value: object) -> TypeGuard[Program]:
     return hasattr(value, "eqns")
 
 
 # --- programs with some of their calls inlined ---------------------------------------------------
 
 
-def inline_calls(
-    program: Any, is_chosen: Callable[[Any, Flags], bool], depends: Flags = None
-) -> Any:
+def inline_calls(program: ClosedJaxpr, is_chosen: IsChosen, depends: Flags = None) -> ClosedJaxpr:
     """Return `program` with each chosen call replaced by its body.
 
     A call of a `jax.custom_vjp` function is an equation with a hand-written derivative and no
     transpose. JAX can differentiate and transpose its body.
 
     Args:
-        program: a jaxpr or a closed jaxpr. Programs in its loops, branches and calls are changed
-            too.
+        program: a closed jaxpr. Programs in its loops, branches and calls are changed too.
         is_chosen: returns whether to inline an equation. It gets the equation, and for each of its
             inputs whether that depends on a chosen input of the program.
         depends: for each input of the program, whether it is chosen. Only equations that depend on
             chosen inputs are considered. In loops and branches, dependence is not tracked, and
             all equations are considered. None: all equations are considered everywhere.
     """
-    hoisted: list[tuple[Any, Any]] = []
+    hoisted: list[tuple[Var, ArrayLike]] = []
     jaxpr = _inlined(opened(program), is_chosen, depends, _Hoist(hoisted))
-    if not hoisted:
-        return _closed(jaxpr, program.consts) if opened(program) is not program else jaxpr
-    jaxpr = jaxpr.replace(constvars=[*jaxpr.constvars, *(v for v, _ in hoisted)])
+    if hoisted:
+        jaxpr = jaxpr.replace(constvars=[*jaxpr.constvars, *(v for v, _ in hoisted)])
     return _closed(jaxpr, [*program.consts, *(value for _, value in hoisted)])
 
 
-def _closed(jaxpr: Any, consts: Sequence[Any]) -> Any:
-    return _core().ClosedJaxpr(jaxpr, list(consts))
+def _closed(jaxpr: Jaxpr, consts: Sequence[ArrayLike]) -> ClosedJaxpr:
+    return ClosedJaxpr(jaxpr, list(consts))
 
 
 class _Hoist(NamedTuple):
     """Moves a constant of an inlined call to the outermost program, or into a literal."""
 
-    pairs: list[tuple[Any, Any]] | None
+    pairs: list[tuple[Var, ArrayLike]] | None
 
-    def __call__(self, variable: Any, value: Any, fresh: Callable[[Any], Any]) -> Any:
+    def __call__(self, variable: Var, value: ArrayLike, fresh: NewVariable) -> Atom:
         if self.pairs is None:
-            return _core().Literal(value, variable.aval)
+            return Literal(value, variable.aval)
         new = fresh(variable.aval)
         self.pairs.append((new, value))
         return new
 
 
-def _inlined(
-    jaxpr: Any, is_chosen: Callable[[Any, Flags], bool], depends: Flags, hoist: _Hoist
-) -> Any:
-    names: dict[Any, Any] = {}  # maps outputs of inlined calls to the variables that replace them
+def _inlined(jaxpr: Jaxpr, is_chosen: IsChosen, depends: Flags, hoist: _Hoist) -> Jaxpr:
+    names: Names = {}  # maps outputs of inlined calls to the variables that replace them
     chosen = zip(jaxpr.invars, depends, strict=True) if depends else ()
     reached = {variable for variable, flag in chosen if flag}
-    equations = []
+    equations: list[JaxprEqn] = []
     for equation in jaxpr.eqns:
         flags = None if depends is None else [_is_in(v, reached) for v in equation.invars]
         if flags is None or any(flags):
@@ -283,12 +305,12 @@ def _inlined(
 
 
 def _rewritten(
-    equation: Any,
-    is_chosen: Callable[[Any, Flags], bool],
+    equation: JaxprEqn,
+    is_chosen: IsChosen,
     flags: Flags,
-    names: dict[Any, Any],
+    names: Names,
     hoist: _Hoist,
-) -> Iterable[Any]:
+) -> Iterable[JaxprEqn]:
     """Return the equations that replace one equation, with renamed inputs."""
     inputs = _renamed(equation.invars, names)
     if is_chosen(equation, flags):
@@ -300,15 +322,15 @@ def _rewritten(
     # only the primitive knows how the inputs of a loop or branch map to those of its body
     inner_flags = flags if name_of(equation) in JIT else None
 
-    def change(program: Any) -> Any:
+    def change(program: Program) -> Program:
         jaxpr = _inlined(opened(program), is_chosen, inner_flags, _Hoist(None))
-        return jaxpr if opened(program) is program else _closed(jaxpr, program.consts)
+        return _closed(jaxpr, program.consts) if isinstance(program, ClosedJaxpr) else jaxpr
 
     params = {key: _in_parameter(value, change) for key, value in equation.params.items()}
     return [equation.replace(invars=inputs, params=params)]
 
 
-def body_of(equation: Any) -> Any:
+def body_of(equation: JaxprEqn) -> Program:
     """Return the program of a call: the primal function of a rule, or the body of a jit."""
     rule = _high_rule(equation)
     if rule is not None:
@@ -316,20 +338,20 @@ def body_of(equation: Any) -> Any:
     return equation.params["jaxpr" if name_of(equation) in JIT else "call_jaxpr"]
 
 
-def _expanded(rule: Any) -> Any:
+def _expanded(rule: Any) -> ClosedJaxpr:
     """Return the program of a rule that is an object: its stored trace, or a new one."""
     traced = getattr(rule, "traced", None)
     # in rematerialization, JAX 0.12 gives a rule inputs that its program does not have
     if traced is not None and len(opened(traced.jaxpr).invars) == len(rule.in_avals_flat):
         return traced.jaxpr
 
-    def on_leaves(*leaves: Any) -> list[Any]:
+    def on_leaves(*leaves: Array) -> list[Array]:
         return jax.tree.leaves(rule.expand(*jax.tree.unflatten(rule.in_tree, leaves)))
 
     return _traced_where(on_leaves, rule.in_avals_flat)
 
 
-def _traced_where(function: Callable[..., Any], types: Sequence[Any]) -> Any:
+def _traced_where(function: Function, types: Sequence[ShapedArray]) -> ClosedJaxpr:
     """Trace a function on the mesh of its types, inside `shard_map` if the types are."""
     mesh = next((kind.sharding.mesh for kind in types), None)
     if mesh is None or mesh.empty:
@@ -340,14 +362,14 @@ def _traced_where(function: Callable[..., Any], types: Sequence[Any]) -> Any:
 
 
 def _applied(
-    jaxpr: Any, consts: Sequence[Any], inputs: Sequence[Any], hoist: _Hoist
-) -> tuple[list[Any], list[Any]]:
+    jaxpr: Jaxpr, consts: Sequence[ArrayLike], inputs: Sequence[Atom], hoist: _Hoist
+) -> tuple[list[JaxprEqn], list[Atom]]:
     """Return the equations of a program applied to `inputs`, and their outputs."""
     fresh = _core().gensym()
     names = dict(zip(jaxpr.invars, inputs, strict=True))
     for variable, value in zip(jaxpr.constvars, consts, strict=True):
         names[variable] = hoist(variable, value, fresh)
-    equations = []
+    equations: list[JaxprEqn] = []
     for equation in jaxpr.eqns:
         invars = _renamed(equation.invars, names)
         outvars = [fresh(v.aval) for v in equation.outvars]
@@ -356,22 +378,22 @@ def _applied(
     return equations, _renamed(jaxpr.outvars, names)
 
 
-def _in_parameter(value: Any, change: Callable[[Any], Any]) -> Any:
+def _in_parameter(value: Tree, change: Callable[[Program], Program]) -> Tree:
     """Apply `change` to the programs in a parameter, in any container."""
     if not any(map(_is_program, jax.tree.leaves(value, is_leaf=_is_program))):
         return value
     return jax.tree.map(lambda v: change(v) if _is_program(v) else v, value, is_leaf=_is_program)
 
 
-def _is_in(variable: Any, variables: set[Any]) -> bool:
-    return not is_literal(variable) and variable in variables
+def _is_in(variable: Atom, variables: set[Var]) -> bool:
+    return isinstance(variable, Var) and variable in variables
 
 
-def _renamed(variables: Sequence[Any], names: Mapping[Any, Any]) -> list[Any]:
-    return [v if is_literal(v) else names.get(v, v) for v in variables]
+def _renamed(variables: Sequence[Atom], names: Mapping[Var, Atom]) -> list[Atom]:
+    return [names.get(v, v) if isinstance(v, Var) else v for v in variables]
 
 
-def lost_derivatives(program: Any, depends: Flags) -> Iterator[str]:
+def lost_derivatives(program: Program, depends: Flags) -> Iterator[str]:
     """Yield the operations on chosen inputs whose derivative JAX silently treats as zero.
 
     Operations in loops and branches, where dependence is not tracked, are not included.
@@ -381,12 +403,12 @@ def lost_derivatives(program: Any, depends: Flags) -> Iterator[str]:
             # some packages register a transpose for it: the identity
             yield "lax.stop_gradient"
         elif name_of(equation) == "convert_element_type":
-            dtype = equation.outvars[0].aval.dtype
+            dtype = type_of(equation.outvars[0]).dtype
             if not jnp.issubdtype(dtype, jnp.inexact):
                 yield f"conversion to {dtype}"
 
 
-def _dependent(jaxpr: Any, depends: Flags) -> Iterator[Any]:
+def _dependent(jaxpr: Jaxpr, depends: Flags) -> Iterator[JaxprEqn]:
     """Yield the equations that depend on the chosen inputs, including those in calls."""
     reached = {v for v, flag in zip(jaxpr.invars, depends or (), strict=True) if flag}
     for equation in jaxpr.eqns:
@@ -424,7 +446,7 @@ class Rule(NamedTuple):
     is_backward: bool
 
 
-def rule_in(equation: Any) -> Rule | None:
+def rule_in(equation: JaxprEqn) -> Rule | None:
     """Return the hand-written rule that an equation calls, or None."""
     high = _high_rule(equation)
     if high is not None:
@@ -446,7 +468,7 @@ def rule_in(equation: Any) -> Rule | None:
     )
 
 
-def _high_rule(equation: Any) -> Any | None:
+def _high_rule(equation: JaxprEqn) -> Any | None:
     return equation.params["_prim"] if name_of(equation) == HIGH_CALL else None
 
 
@@ -457,12 +479,12 @@ def _unbatched(rule: Any) -> Any:
     return rule
 
 
-def _described_high_rule(rule: Any, equation: Any) -> Rule:
+def _described_high_rule(rule: Any, equation: JaxprEqn) -> Rule:
     rule = _unbatched(rule)
     traced = getattr(rule, "traced", None)
     if traced is None:  # a user's subclass
         kind = type(rule)
-        halves: list[Any] = [
+        halves: list[object] = [
             getattr(kind, method)
             for method in ("vjp_bwd_retval", "vjp_bwd", "jvp")
             if not _is_jaxs(getattr(kind, method, None))
@@ -486,14 +508,14 @@ def _promoted_constants(rule: Any) -> int:
     return len(jax.tree.leaves(rule.in_avals[0]))
 
 
-def _arguments(inputs: Sequence[Any], names: Sequence[str]) -> tuple[str, ...]:
+def _arguments(inputs: Sequence[Atom], names: Sequence[str]) -> tuple[str, ...]:
     types = [v.aval.str_short() for v in inputs]
     if len(names) != len(types):
         return tuple(types)
     return tuple(f"{name}: {kind}" for name, kind in zip(names, types, strict=True))
 
 
-def _written_in(halves: Iterable[Any], place: str) -> tuple[str, bool]:
+def _written_in(halves: Iterable[object], place: str) -> tuple[str, bool]:
     """Return where a rule was written (`place` by default), and whether that is in JAX."""
     for half in halves:
         authors = list(_authors(half, set()))
@@ -510,7 +532,7 @@ _PLUMBING = re.compile(
 )
 
 
-def _authors(value: Any, seen: set[int]) -> Iterator[Any]:
+def _authors(value: Any, seen: set[int]) -> Iterator[object]:
     """Yield the functions inside JAX's wrappers around a rule: those of its author."""
     if id(value) in seen:
         return
@@ -536,7 +558,7 @@ def _authors(value: Any, seen: set[int]) -> Iterator[Any]:
                     yield from _authors(cell.cell_contents, seen)
 
 
-def wrapped_by(value: Any) -> Any | None:
+def wrapped_by(value: object) -> Any:
     """Return the function inside one decorator, or None.
 
     An object that creates attributes on demand, such as a mock, is not decorated. Nor is one whose
@@ -553,7 +575,7 @@ def unwrapped(value: Any) -> Any:
     return value
 
 
-def _file(function: Any) -> str:
+def _file(function: object) -> str:
     code = getattr(function, "__code__", None)
     if code is not None:
         return code.co_filename
@@ -561,13 +583,13 @@ def _file(function: Any) -> str:
     return getattr(module, "__file__", None) or ""
 
 
-def _place(function: Any) -> str:
+def _place(function: object) -> str:
     function = unwrapped(function)
     code = getattr(function, "__code__", None)
     return f"{code.co_filename}:{code.co_firstlineno}" if code else _file(function)
 
 
-def _is_jaxs(function: Any) -> bool:
+def _is_jaxs(function: object) -> bool:
     return function is None or _is_inside_jax(_file(function))
 
 
@@ -583,7 +605,7 @@ BATCHED_BY_HAND = (
 )  # fmt: skip
 
 
-def is_batched_by_hand(equation: Any) -> bool:
+def is_batched_by_hand(equation: JaxprEqn) -> bool:
     """Whether the batching rule of a primitive is not JAX's own."""
     batcher = batching.fancy_primitive_batchers.get(equation.primitive)
     written_elsewhere = any(not _is_jaxs(author) for author in _authors(batcher, set()))
@@ -601,9 +623,9 @@ class Halves(NamedTuple):
         sees_zeros: whether the rule receives symbolic zeros.
     """
 
-    primal: Callable[..., Any]
-    forward: Callable[..., Any]
-    backward: Callable[..., Any]
+    primal: Function
+    forward: Callable[..., tuple[Tree, Tree]]
+    backward: Callable[..., tuple[Tree, ...]]
     static: tuple[int, ...]
     sees_zeros: bool
 
@@ -681,19 +703,19 @@ def says_no_reverse_mode(message: str) -> bool:
 # --- placement of arrays --------------------------------------------------------------------------
 
 
-def output_type(f: Callable[..., Any], *args: Any) -> Any:
+def output_type(f: Callable[..., Array], *args: Array) -> ShapedArray:
     """Return the type of the array that `f` returns: shape, dtype, sharding and varying axes."""
     (output,) = jax.make_jaxpr(f)(*args).out_avals
     return output
 
 
-def varying_axes(x: Any) -> frozenset[str]:
+def varying_axes(x: Array | ShapedArray) -> frozenset[str]:
     """Return the mesh axes of `shard_map` along which devices hold different values.
 
     `x` is an array, or the type of one. With `check_vma=False`, JAX does not track these axes, and
     the set is empty.
     """
-    kind = x if hasattr(x, "manual_axis_type") else jax.typeof(x)
+    kind = x if isinstance(x, ShapedArray) else jax.typeof(x)
     return frozenset(kind.manual_axis_type.varying)
 
 
@@ -709,28 +731,30 @@ def in_row_major_order(V: Array) -> Array:
 
 # --- compiling ------------------------------------------------------------------------------------
 
+CompilerOptions = dict[str, Any]  # JAX's type for them has no integers
+
 # Options of XLA that halve the compile time at the cost of slower programs: no LLVM optimizations,
 # and LLVM IR emitted directly rather than through MLIR. Some versions do not have them.
-QUICK: Mapping[str, Any] = {
+QUICK: CompilerOptions = {
     "xla_backend_optimization_level": 0,
     "xla_cpu_use_fusion_emitters": False,
 }
 
 
-def quickly_compiled(program: Callable[..., Any], *inputs: Any) -> Callable[..., Any]:
+def quickly_compiled(program: Callable[..., R], *inputs: Tree) -> Callable[..., R]:
     """Compile a program that is called only a few times, with little optimization."""
     return jax.jit(program).lower(*inputs).compile(quick_options())
 
 
 @functools.cache
-def quick_options() -> dict[str, Any] | None:
+def quick_options() -> CompilerOptions | None:
     """Return the options in `QUICK` that this version of XLA has, None on other backends."""
     if jax.default_backend() != "cpu":
         return None
     return {name: value for name, value in QUICK.items() if _is_known({name: value})}
 
 
-def _is_known(option: dict[str, Any]) -> bool:
+def _is_known(option: CompilerOptions) -> bool:
     try:
         jax.jit(lambda: 0).lower().compile(option)
     except jax.errors.JaxRuntimeError:
@@ -752,16 +776,16 @@ def unfiltered_tracebacks() -> contextlib.AbstractContextManager[None]:
     return config.traceback_filtering("off")
 
 
-def is_array(leaf: Any) -> bool:
+def is_array(leaf: object) -> TypeGuard[AnyArray]:
     """Whether a leaf is an array. A dtype is not, though it also has an attribute `dtype`."""
     return isinstance(leaf, jax.Array | np.ndarray | np.generic)
 
 
-def has_dtype(leaf: Any, kind: Any) -> bool:
+def has_dtype(leaf: object, kind: type[np.generic]) -> TypeGuard[AnyArray]:
     """Whether a leaf is an array whose dtype is of this kind."""
     return is_array(leaf) and jnp.issubdtype(leaf.dtype, kind)
 
 
-def is_key(array: Any) -> bool:
+def is_key(array: AnyArray) -> bool:
     """Whether an array consists of typed PRNG keys."""
     return jnp.issubdtype(array.dtype, jax.dtypes.prng_key)

@@ -7,13 +7,18 @@ transposes X in memory. The benchmarks measure the difference under "The weight 
 """
 
 import math
-from typing import Any
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
+from jax.sharding import NamedSharding
+from jax.typing import DTypeLike
 
 from ._jax import in_row_major_order
+
+# The dtype to which the operands of products are rounded; None does not round them.
+ComputeDtype = DTypeLike | None
 
 # Size of the first-level cache. A smaller amount of data can be read along a column of X without
 # evicting the next column.
@@ -24,7 +29,7 @@ _CACHE_PERIOD = 4096
 _BLOCK = 64
 
 
-def compute_dtype_of(compute_dtype: Any) -> jnp.dtype | None:
+def compute_dtype_of(compute_dtype: ComputeDtype) -> jnp.dtype | None:
     """Return `compute_dtype` as a dtype or None; raise TypeError unless it is floating-point."""
     if compute_dtype is None:
         return None
@@ -34,7 +39,7 @@ def compute_dtype_of(compute_dtype: Any) -> jnp.dtype | None:
     return dtype
 
 
-def narrowed(compute_dtype: Any, V: Array) -> Array:
+def narrowed(compute_dtype: ComputeDtype, V: Array) -> Array:
     """Return `V` in `compute_dtype` where that takes less memory."""
     if compute_dtype is None or jnp.dtype(compute_dtype).itemsize >= V.dtype.itemsize:
         return V
@@ -42,7 +47,11 @@ def narrowed(compute_dtype: Any, V: Array) -> Array:
 
 
 def product(
-    left: Array, right: Array, axes: tuple, compute_dtype: Any, out_sharding: Any = None
+    left: Array,
+    right: Array,
+    axes: tuple[Sequence[int], Sequence[int]],
+    compute_dtype: ComputeDtype,
+    out_sharding: NamedSharding | None = None,
 ) -> Array:
     """Contract `left` with `right` over `axes`, and accumulate in float32 or wider."""
     operand = _operand_dtype(compute_dtype, left, right)
@@ -55,11 +64,13 @@ def product(
     )
 
 
-def _operand_dtype(compute_dtype: Any, left: Array, right: Array) -> Any:
+def _operand_dtype(compute_dtype: ComputeDtype, left: Array, right: Array) -> DTypeLike:
     return compute_dtype or jnp.promote_types(left.dtype, right.dtype)
 
 
-def weight_gradient(compute_dtype: Any, X: Array, dZ: Array, out_sharding: Any) -> Array:
+def weight_gradient(
+    compute_dtype: ComputeDtype, X: Array, dZ: Array, out_sharding: NamedSharding
+) -> Array:
     """Return `Xᵀ dZ`. On a CPU, transpose X in memory first where that is faster."""
     operand = jnp.dtype(_operand_dtype(compute_dtype, X, dZ))
     examples = tuple(range(X.ndim - 1))

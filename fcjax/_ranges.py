@@ -5,9 +5,9 @@ collected; otherwise the call does nothing.
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextvars import ContextVar
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 
 class Range(NamedTuple):
@@ -29,10 +29,10 @@ def class_range(loss: str, number: int, ignored: int | None) -> Range:
     return Range(loss, 0, number - 1, ignored, integers_only=True)
 
 
-_collector: ContextVar[list[tuple[Any, Range]] | None] = ContextVar("ranges", default=None)
+_collector: ContextVar[list[tuple[object, Range]] | None] = ContextVar("ranges", default=None)
 
 
-def report_range(argument: Any, accepted: Range) -> None:
+def report_range(argument: object, accepted: Range) -> None:
     """Report the range that a loss accepts for `argument`, the object that its caller passed."""
     collected = _collector.get()
     if collected is not None:
@@ -40,9 +40,9 @@ def report_range(argument: Any, accepted: Range) -> None:
 
 
 @contextlib.contextmanager
-def collected_ranges() -> Iterator[list[tuple[Any, Range]]]:
+def collected_ranges() -> Generator[list[tuple[object, Range]]]:
     """Collect the reports of all losses that are called inside the `with` block."""
-    collected: list[tuple[Any, Range]] = []
+    collected: list[tuple[object, Range]] = []
     token = _collector.set(collected)
     try:
         yield collected

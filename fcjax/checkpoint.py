@@ -4,19 +4,22 @@ Needs the extra `fcjax[checkpoint]`.
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Generator, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+
+from ._types import Tree
 
 # Orbax requires a container at the top of the tree, so the tree is wrapped in a dict.
 _ROOT = "root"
 
 
 def save(
-    directory: str | Path, tree: Any, *, step: int, metadata: dict[str, Any] | None = None
+    directory: str | Path, tree: Tree, *, step: int, metadata: Mapping[str, object] | None = None
 ) -> None:
     """Write `tree` as the checkpoint of `step`, and return once it is on disk.
 
@@ -73,7 +76,7 @@ def latest(directory: str | Path) -> int | None:
         return manager.latest_step()
 
 
-def restore(directory: str | Path, like: Any, *, step: int | None = None) -> Any:
+def restore(directory: str | Path, like: Tree, *, step: int | None = None) -> Tree:
     """Read a checkpoint back.
 
     Args:
@@ -101,12 +104,12 @@ def restore(directory: str | Path, like: Any, *, step: int | None = None) -> Any
         return read.item("tree", args.StandardRestore({_ROOT: like}))[_ROOT]
 
 
-def _shapes(tree: Any) -> dict[str, list[int]]:
+def _shapes(tree: Tree) -> dict[str, list[int]]:
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return {jax.tree_util.keystr(path): list(jnp.shape(leaf)) for path, leaf in leaves}
 
 
-def _check_shapes(read: "_Reader", like: Any) -> None:
+def _check_shapes(read: "_Reader", like: Tree) -> None:
     """Raise ValueError that names the first leaf whose shape differs from the stored one."""
     stored, wanted = read.item("shapes", _orbax().args.JsonRestore()), _shapes(like)
     differ = [place for place in stored | wanted if stored.get(place) != wanted.get(place)]
@@ -158,12 +161,12 @@ class _Reader(NamedTuple):
     def has(self, item: str) -> bool:
         return (self.directory / str(self.step) / item).exists()
 
-    def item(self, name: str, how: Any) -> Any:
+    def item(self, name: str, how: object) -> Any:
         return self.manager.restore(self.step, args=_orbax().args.Composite(**{name: how}))[name]
 
 
 @contextlib.contextmanager
-def _open_checkpoint(directory: str | Path, step: int | None) -> Iterator[_Reader]:
+def _open_checkpoint(directory: str | Path, step: int | None) -> Generator[_Reader]:
     """Open the checkpoint of `step`, or the newest if None; raise FileNotFoundError if absent."""
     none = f"directory {str(directory)!r} holds no checkpoint"
     if not Path(directory).is_dir():
@@ -183,7 +186,7 @@ def _manager(directory: str | Path) -> Any:
     return ocp.CheckpointManager(Path(directory).absolute(), options=options)
 
 
-def _orbax() -> Any:
+def _orbax() -> ModuleType:
     try:
         import orbax.checkpoint as ocp
     except ImportError as error:

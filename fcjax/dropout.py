@@ -1,7 +1,5 @@
 """Dropout. The backward pass draws the mask again from the key, so the mask is never stored."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 from jax import Array
@@ -10,7 +8,7 @@ from jaxtyping import ArrayLike, Float
 from ._arguments import describe, floating, is_key, is_number
 
 
-def dropout(x: Float[ArrayLike, "..."], rate: float, key: Any) -> Float[Array, "..."]:
+def dropout(x: Float[ArrayLike, "..."], rate: float, key: Array) -> Float[Array, "..."]:
     """Zero each element with probability `rate`, and divide the others by `1 − rate`.
 
     `y = m ⊙ x` with `m = 1/(1 − rate)` where the element survives, else 0, so that the mean of y

@@ -1,7 +1,6 @@
 """Normalization of the features of each example: layer norm and root-mean-square norm."""
 
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -96,7 +95,7 @@ def _check_features(x: Array, **parameters: Array) -> None:
         raise ValueError(f"x must have at least one feature, got {describe(x)}")
 
 
-def _checked_eps(eps: Any) -> float:
+def _checked_eps(eps: object) -> float:
     if not is_number(eps) or not eps > 0:
         raise ValueError(f"eps must be a positive number, got {describe(eps)}")
     return float(eps)
@@ -127,13 +126,19 @@ def _layer_norm(eps: float, x: Array, scale: Array, bias: Array) -> Array:
     return _layer_norm_forward(eps, x, scale, bias)[0]
 
 
-def _layer_norm_fwd(eps: float, x: Array, scale: Array, bias: Array) -> tuple[Array, tuple]:
+# x, mean, r, scale and bias
+_LayerNormKept = tuple[Array, Array, Array, Array, Array]
+
+
+def _layer_norm_fwd(
+    eps: float, x: Array, scale: Array, bias: Array
+) -> tuple[Array, _LayerNormKept]:
     y, (mean, r) = _layer_norm_forward(eps, x, scale, bias)
     # The residuals are x, uncast, and two numbers per example. The backward pass recomputes x̂.
     return y, (x, mean, r, scale, bias)
 
 
-def _layer_norm_bwd(eps: float, kept: tuple, dy: Array) -> tuple[Array, Array, Array]:
+def _layer_norm_bwd(eps: float, kept: _LayerNormKept, dy: Array) -> tuple[Array, Array, Array]:
     # With c = x − mean(x), v = mean(c²), r = (v + eps)^(−½) and x̂ = c r, per example:
     #   ċ = ẋ − mean(ẋ),   v̇ = 2 mean(c ċ),   ṙ = −½ r³ v̇ = −r³ mean(c ċ) = −r² mean(x̂ ċ),
     #   x̂˙ = r ċ + c ṙ = r (ċ − x̂ mean(x̂ ċ)),   and mean(x̂ ċ) = mean(x̂ ẋ) as mean(x̂) = 0.
@@ -165,13 +170,13 @@ def _rms_norm(eps: float, x: Array, scale: Array) -> Array:
     return _rms_norm_forward(eps, x, scale)[0]
 
 
-def _rms_norm_fwd(eps: float, x: Array, scale: Array) -> tuple[Array, tuple]:
+def _rms_norm_fwd(eps: float, x: Array, scale: Array) -> tuple[Array, tuple[Array, Array, Array]]:
     y, r = _rms_norm_forward(eps, x, scale)
     # The residuals are x, uncast, and one number per example. The backward pass recomputes x̂.
     return y, (x, r, scale)
 
 
-def _rms_norm_bwd(eps: float, kept: tuple, dy: Array) -> tuple[Array, Array]:
+def _rms_norm_bwd(eps: float, kept: tuple[Array, Array, Array], dy: Array) -> tuple[Array, Array]:
     # With q = mean(x²), r = (q + eps)^(−½) and x̂ = x r, per example:
     #   q̇ = 2 mean(x ẋ),   ṙ = −½ r³ q̇ = −r² mean(x̂ ẋ),   x̂˙ = r ẋ + x ṙ = r (ẋ − x̂ mean(x̂ ẋ)).
     # ⟨dx̂, x̂˙⟩ = r (⟨dx̂, ẋ⟩ − ⟨dx̂, x̂⟩ mean(x̂ ẋ)) = ⟨r (dx̂ − x̂ mean(dx̂ x̂)), ẋ⟩.

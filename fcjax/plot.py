@@ -7,9 +7,9 @@ Needs the extra `fcjax[app]`.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 try:
     from matplotlib.axes import Axes
@@ -70,7 +70,7 @@ def loss_curve(ax: Axes, history: Mapping[str, Sequence[float]]) -> None:
 
 def wrong_images(
     fig: Figure | SubFigure,
-    images: Any,
+    images: ArrayLike,
     labels: Sequence[str],
     predictions: Sequence[str],
     *,
@@ -89,6 +89,7 @@ def wrong_images(
 
     >>> wrong_images(figure(4, 3), np.zeros((1, 8, 8)), ["3"], ["8"], title="1 wrong")
     """
+    images = np.asarray(images)
     fig.suptitle(title)
     count = min(len(images), most)
     columns = max(1, int(np.ceil(np.sqrt(count * 1.5))))
@@ -101,7 +102,7 @@ def wrong_images(
         ax.set_title(f"predicted {prediction}\nlabel {label}", fontsize=8)
 
 
-def confusion(ax: Axes, labels: Any, predictions: Any, classes: Sequence[str]) -> None:
+def confusion(ax: Axes, labels: ArrayLike, predictions: ArrayLike, classes: Sequence[str]) -> None:
     """Draw the confusion matrix: how often each label was predicted as each class.
 
     Args:
@@ -126,7 +127,7 @@ def confusion(ax: Axes, labels: Any, predictions: Any, classes: Sequence[str]) -
     ax.set_ylabel("label")
 
 
-def predicted_against_true(ax: Axes, targets: Any, predictions: Any) -> None:
+def predicted_against_true(ax: Axes, targets: ArrayLike, predictions: ArrayLike) -> None:
     """Draw predictions against targets, with the diagonal on which they are equal.
 
     Args:

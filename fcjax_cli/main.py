@@ -6,7 +6,7 @@ import sys
 def main() -> None:
     """Call the command; on invalid arguments, exit with a message of one line."""
     try:
-        import rich  # noqa: F401 - the commands print with it
+        import rich  # noqa: F401  # pyright: ignore[reportUnusedImport] - the commands print with it
         import tyro
 
         from .commands import train, verify

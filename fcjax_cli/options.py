@@ -1,7 +1,7 @@
 """The options of `fcjax verify`, and their help."""
 
 import dataclasses
-from typing import Annotated, Any
+from typing import Annotated
 
 from tyro.conf import Positional, arg
 
@@ -14,7 +14,7 @@ CHECKS = (
 CHECKS_TO_RUN = f"which checks to perform; by default all of {', '.join(CHECKS)}."
 
 
-def _as(metavar: str, text: str | None = None) -> Any:
+def _as(metavar: str, text: str | None = None) -> object:
     """Return the help settings of an option, without its default, which means that it is unset."""
     return arg(metavar=metavar, help=text, help_behavior_hint="")
 

@@ -15,10 +15,12 @@ PACKAGE = Path(fcjax.__file__).parent
 ROOT = PACKAGE.parent
 RULES = {"dense", "activations", "losses", "norms", "dropout"}
 SHARED = {"_arguments", "_cotangent"}
+EVERYWHERE = {"_types"}
 
 ALLOWED = {
     **dict.fromkeys(RULES, SHARED),
     "_jax": set(),
+    "_types": set(),
     "_progress": set(),
     "_products": {"_jax"},
     "_ranges": set(),
@@ -89,7 +91,8 @@ FILES = [p for p in PACKAGE.rglob("*.py") if p.parent != PACKAGE or p.stem != "_
 def test_imports_run_one_way(path):
     part = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
     for inner, outer in imports(path):
-        assert inner is None or inner in ALLOWED[part] | {part}, f"{part} must not import {inner}"
+        allowed = ALLOWED[part] | EVERYWHERE | {part}
+        assert inner is None or inner in allowed, f"{part} must not import {inner}"
         assert part in HOMES.get(outer, {part}), f"only {HOMES[outer]} know {outer}"
 
 
@@ -108,7 +111,7 @@ def test_only_rooms_that_exist_are_named():
 def test_the_checker_knows_nothing_of_what_it_checks():
     for path in (PACKAGE / "verify").rglob("*.py"):
         inner = {name for name, _ in imports(path) if name}
-        allowed = {"_jax", "_progress"}
+        allowed = {"_jax", "_progress", *EVERYWHERE}
         # the public names of forward mode are listed beside those of the checker
         assert inner <= allowed | ({"forward_mode"} if path.stem == "__init__" else set()), path
         outside = {name for _, name in imports(path) if name}

@@ -10,14 +10,16 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Literal, TypeGuard
 
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import ArrayLike
 
 from .._arguments import floating, is_number
 from .._cotangent import cotangent_of
+from .._types import Tree
 from ._facts import Function, Rule, with_facts
 
 NO_KINKS: Mapping[float, float] = MappingProxyType({})
@@ -54,7 +56,7 @@ def elementwise(
 
         @with_facts(rule, kinks=kinks, oracle=oracle or g.__name__)
         @functools.wraps(g)
-        def activation(z: Any) -> Array:
+        def activation(z: ArrayLike) -> Array:
             return decorated(floating("z", z))
 
         return activation
@@ -98,7 +100,7 @@ def parametric(
         signature = inspect.signature(g)
         _, (name, parameter) = signature.parameters.items()
 
-        def rule(**options: Any) -> Rule | None:
+        def rule(**options: object) -> Rule | None:
             p = signature.bind(None, **options).arguments.get(name, parameter.default)
             if not _is_constant(p):
                 return None
@@ -107,7 +109,7 @@ def parametric(
 
         @with_facts(rule, kinks=kinks, oracle=g.__name__)
         @functools.wraps(g)
-        def activation(*args: Any, **kwargs: Any) -> Array:
+        def activation(*args: ArrayLike, **kwargs: ArrayLike) -> Array:
             bound = signature.bind(*args, **kwargs)
             bound.apply_defaults()
             z, p = bound.arguments.values()
@@ -121,7 +123,7 @@ def parametric(
     return decorate
 
 
-def _is_constant(p: Any) -> bool:
+def _is_constant(p: object) -> TypeGuard[int | float]:
     return is_number(p) and p > 0
 
 
@@ -136,9 +138,14 @@ def _sum_over_uses(p: Array, dp: Array) -> Array:
     return jnp.sum(dp, tuple(axes)).reshape(p.shape)
 
 
-def _rule(g: Function, fwd: Callable[..., Any], bwd: Callable[..., Any], **kwargs: Any) -> Any:
+def _rule(
+    g: Function,
+    fwd: Callable[..., tuple[Array, Tree]],
+    bwd: Callable[..., tuple[Array, ...]],
+    nondiff_argnums: tuple[int, ...] = (),
+) -> Function:
     """Make the custom_vjp of `g`, and name its two functions after g, for stack traces."""
     fwd.__name__, bwd.__name__ = f"{g.__name__}_fwd", f"{g.__name__}_bwd"
-    rule = jax.custom_vjp(g, **kwargs)
+    rule = jax.custom_vjp(g, nondiff_argnums=nondiff_argnums)
     rule.defvjp(fwd, bwd)
     return rule

@@ -5,10 +5,12 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 import jax
 from jax import Array
+
+from .._types import Tree
 
 Function = Callable[..., Array]
 F = TypeVar("F", bound=Function)
@@ -23,8 +25,8 @@ class Rule(NamedTuple):
         keeps: the kind of residual: the "output" A, the "input" Z, or the "pullback" of `jax.vjp`.
     """
 
-    fwd: Callable[[Array], tuple[Array, Any]]
-    bwd: Callable[[Any, Array], Array]
+    fwd: Callable[[Array], tuple[Array, Tree]]
+    bwd: Callable[[Tree, Array], Array]
     keeps: Literal["output", "input", "pullback"]
 
 
@@ -61,7 +63,7 @@ def with_facts(
     return decorate
 
 
-def facts_of(function: Any) -> Facts | None:
+def facts_of(function: object) -> Facts | None:
     """Return the facts about an activation of this package; None for any other function.
 
     >>> import fcjax
@@ -97,7 +99,7 @@ def rule_of(function: Callable[[Array], Array]) -> Rule:
     return rule or Rule(functools.partial(jax.vjp, function), _pull, "pullback")
 
 
-def _check_options(activation: Function, options: Mapping[str, Any]) -> None:
+def _check_options(activation: Function, options: Mapping[str, object]) -> None:
     """Raise TypeError unless the activation takes the options."""
     try:
         inspect.signature(activation).bind(None, **options)

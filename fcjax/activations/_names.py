@@ -5,7 +5,7 @@ from types import MappingProxyType
 
 from jax import Array
 
-from . import _gated, _normalized, _piecewise, _smooth
+from . import _gated, _normalized, _piecewise, _smooth  # pyright: ignore[reportPrivateUsage]
 from ._facts import facts_of
 
 

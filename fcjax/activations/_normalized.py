@@ -1,7 +1,6 @@
 """Activations that couple the elements along an axis: softmax and its logarithm."""
 
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -40,7 +39,7 @@ def _softmax_bwd(axis: _Axis, P: Array, dP: Array) -> tuple[Array, None]:
 _softmax.defvjp(_softmax_fwd, _softmax_bwd)
 
 
-def _softmax_rule(axis: _Axis = -1, where: Any = None) -> Rule:
+def _softmax_rule(axis: _Axis = -1, where: ArrayLike | None = None) -> Rule:
     fwd = partial(_softmax_fwd, axis, where=_mask(where))
     return Rule(fwd, partial(_softmax_pull, axis), "output")
 
@@ -104,7 +103,7 @@ def _log_softmax_bwd(
 _log_softmax.defvjp(_log_softmax_fwd, _log_softmax_bwd)
 
 
-def _log_softmax_rule(axis: _Axis = -1, where: Any = None) -> Rule:
+def _log_softmax_rule(axis: _Axis = -1, where: ArrayLike | None = None) -> Rule:
     mask = _mask(where)
 
     def fwd(Z: Array) -> tuple[Array, Array]:

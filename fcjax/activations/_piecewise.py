@@ -4,10 +4,9 @@ At a kink the derivative is not defined. Each docstring states the value that th
 is that of `jax.nn`. The conditions of `jnp.where` are written so that NaN propagates.
 """
 
-from typing import Any
-
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import DTypeLike
 from jaxtyping import ArrayLike, Float
 
 from .._arguments import is_number
@@ -255,8 +254,8 @@ def leaky_relu(
     return jnp.where(z >= 0, z, below)
 
 
-def _smallest_positive(dtype: Any) -> Any:
+def _smallest_positive(dtype: DTypeLike) -> float:
     """Return the smallest positive number of a dtype that hardware does not flush to zero."""
     info = jnp.finfo(dtype)
     # Hardware computes float16 in float32, where even its subnormal numbers are normal.
-    return info.smallest_subnormal if info.dtype == jnp.float16 else info.tiny
+    return float(info.smallest_subnormal if info.dtype == jnp.float16 else info.tiny)

@@ -6,13 +6,14 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from .._arguments import describe
+from .._types import Tree
 from .rules import Draw, integers, normal, uniform
 from .user_code import call, import_function
 
@@ -24,10 +25,10 @@ ARRAY = re.compile(
 ACCEPTED = "5x3, 5x3@0:1, 5:4, 5:-2:4, scalar, 0.5, =3, =name"
 INT32 = np.iinfo(np.int32)
 
-Call = tuple[Sequence[Any], Mapping[str, Any]]
+Call = tuple[Sequence[Tree], Mapping[str, Tree]]
 
 
-def parse_shape(text: str) -> Any:
+def parse_shape(text: str) -> Tree:
     """Return the value or the `Draw` that a description on the command line stands for."""
     array = ARRAY.fullmatch(text)
     if array:
@@ -60,7 +61,7 @@ def _check_bounds(text: str, low: float, high: float, most: float) -> None:
         )
 
 
-def _literal(text: str) -> Any:
+def _literal(text: str) -> object:
     """Return the value of a Python literal, or the text itself if it is not a literal."""
     try:
         return ast.literal_eval(text)
@@ -87,10 +88,11 @@ def _from_function(name: str) -> Call:
     match returned:
         case (tuple() as args, dict() as kwargs) if all(isinstance(name, str) for name in kwargs):
             return args, kwargs
-    return tuple(returned), {}
+        case _:
+            return tuple(returned), {}
 
 
-def _to_jax(leaf: Any, is_cast: bool) -> Any:
+def _to_jax(leaf: object, is_cast: bool) -> object:
     """Return a NumPy or JAX array as a JAX array; return any other value unchanged.
 
     With `is_cast`, return floating-point arrays as a `Draw`, which casts them to the chosen dtype.
@@ -103,7 +105,7 @@ def _to_jax(leaf: Any, is_cast: bool) -> Any:
     return jnp.asarray(leaf) if jnp.issubdtype(leaf.dtype, jnp.number) else leaf
 
 
-def _from_file(path: Path) -> tuple[Any, ...]:
+def _from_file(path: Path) -> tuple[Tree, ...]:
     try:
         listed = json.loads(path.read_text())
     except OSError as error:
@@ -115,7 +117,7 @@ def _from_file(path: Path) -> tuple[Any, ...]:
     return tuple(map(_from_json, listed))
 
 
-def _from_json(value: Any) -> Any:
+def _from_json(value: object) -> object:
     if isinstance(value, dict):
         return {name: _from_json(item) for name, item in value.items()}
     if not isinstance(value, list):
@@ -123,7 +125,7 @@ def _from_json(value: Any) -> Any:
     return [_from_json(item) for item in value] if _shape(value) is None else _numbers(value)
 
 
-def _shape(value: Any) -> tuple[int, ...] | None:
+def _shape(value: object) -> tuple[int, ...] | None:
     """Return the shape of nested lists of numbers; None if they do not form an array."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return ()
@@ -134,7 +136,7 @@ def _shape(value: Any) -> tuple[int, ...] | None:
     return None if inner or shape is None else (len(value), *shape)
 
 
-def _numbers(value: list[Any]) -> Any:
+def _numbers(value: list[object]) -> Draw | Array:
     array = np.asarray(value)
     if array.dtype == np.float64:
         return Draw(lambda rng: array)

@@ -10,9 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from .. import activations, losses
+from .._types import Function, Tree
 from ..dense import dense
 from ..dropout import dropout
-from ..network import init, mlp, stack
+from ..network import Params, init, mlp, stack
 from ..norms import layer_norm, rms_norm
 
 
@@ -20,9 +21,9 @@ from ..norms import layer_norm, rms_norm
 class Draw:
     """An array that has not been drawn yet."""
 
-    draw: Callable[[np.random.Generator], Any]
+    draw: Callable[[np.random.Generator], np.ndarray]
 
-    def __call__(self, rng: np.random.Generator, dtype: str) -> Any:
+    def __call__(self, rng: np.random.Generator, dtype: str) -> jax.Array:
         """Draw the array; if it is floating-point, cast it to `dtype`."""
         array = np.asarray(self.draw(rng))
         return jnp.asarray(array.astype(dtype) if array.dtype == np.float64 else array)
@@ -32,20 +33,20 @@ class Case(NamedTuple):
     """A rule, and the arguments at which it is checked: values, and arrays to draw."""
 
     name: str
-    fun: Callable[..., Any]
-    args: Sequence[Any]
-    kwargs: Mapping[str, Any] = {}
+    fun: Function
+    args: Sequence[Tree]
+    kwargs: Mapping[str, Tree] = {}
     kinks: Mapping[str, Mapping[float, float]] = {}
-    reference: Callable[..., Any] | None = None
+    reference: Function | None = None
     expected_failures: Mapping[str, bool | Sequence[str]] = {}
 
-    def drawn(self, seed: int, dtype: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def drawn(self, seed: int, dtype: str) -> tuple[tuple[Tree, ...], dict[str, Tree]]:
         """Return positional and keyword arguments, with floating-point arrays in `dtype`."""
         draw = partial(_drawn, rng=np.random.default_rng(seed), dtype=dtype)
         return jax.tree.map(draw, (tuple(self.args), dict(self.kwargs)))
 
 
-def _drawn(value: Any, rng: np.random.Generator, dtype: str) -> Any:
+def _drawn(value: Tree, rng: np.random.Generator, dtype: str) -> Tree:
     return value(rng, dtype) if isinstance(value, Draw) else value
 
 
@@ -140,7 +141,7 @@ def _networks() -> Iterator[Case]:
     params = init(key, (3, 5, 7, 2), dtype=jnp.float32)
     deep = stack(init(key, (3, 5, 5, 5, 5, 2), dtype=jnp.float32))
 
-    def loss(params: Any, x: Any, labels: Any, **options: Any) -> Any:
+    def loss(params: Params, x: jax.Array, labels: jax.Array, **options: Any) -> jax.Array:
         return losses.softmax_cross_entropy(mlp(params, x, **options), labels)
 
     yield Case("mlp and its loss", loss, (params, *batch), {"activations": ("gelu", "tanh")})

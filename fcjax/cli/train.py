@@ -2,7 +2,6 @@
 
 import time
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,13 +11,14 @@ from rich.table import Table
 
 from .. import datasets, plot
 from .._arguments import check_one_of
+from .._types import AnyArray, Function
 from ..activations import ACTIVATIONS
 from ..losses import half_squared_error, softmax_cross_entropy
 from ..network import Params, init, mlp
 from ..train import FitResult, check_count, fit, optimizer_named
 from ..verify import without_rules
 
-Batch = tuple[Any, Any]
+Batch = tuple[AnyArray, AnyArray]
 
 _console = Console(soft_wrap=True, highlight=False)
 
@@ -77,7 +77,7 @@ class _Task:
         self.metric_name = "accuracy" if data.is_classification else "r2"
         self._activation = activation
 
-    def predict(self, params: Params, x: Any) -> jax.Array:
+    def predict(self, params: Params, x: AnyArray) -> jax.Array:
         return mlp(params, x, activations=self._activation)
 
     def loss(self, params: Params, batch: Batch) -> jax.Array:
@@ -140,7 +140,7 @@ def _headline(
     )
 
 
-def _compare_with_autodiff(loss: Any, params: Params, batch: Batch) -> None:
+def _compare_with_autodiff(loss: Function, params: Params, batch: Batch) -> None:
     """Print the difference between hand-derived gradient and autodiff for each parameter."""
     by_hand = jax.jit(jax.grad(loss))(params, batch)
     by_jax = jax.jit(jax.grad(without_rules(loss)))(params, batch)

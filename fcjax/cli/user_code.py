@@ -4,12 +4,16 @@ import functools
 import importlib
 import sys
 from collections.abc import Callable
-from typing import Any
+from types import ModuleType
+from typing import TypeVar
 
+from .._types import Function, Tree
 from ..verify.program import summary
 
+R = TypeVar("R")
 
-def import_function(option: str, name: str) -> Callable[..., Any]:
+
+def import_function(option: str, name: str) -> Function:
     """Import the function `name`; errors name `option`, the option that it was given to."""
     module, _, path = name.partition(":")
     if not module or not path:
@@ -23,7 +27,7 @@ def import_function(option: str, name: str) -> Callable[..., Any]:
     return found
 
 
-def _module(option: str, name: str) -> Any:
+def _module(option: str, name: str) -> ModuleType:
     if "" not in sys.path:
         sys.path.insert(0, "")  # as `python -m` does, to find modules in the current folder
     try:
@@ -32,7 +36,7 @@ def _module(option: str, name: str) -> Any:
         raise ValueError(f"{option}: {name} cannot be imported: {summary(error)}") from error
 
 
-def call(option: str, name: str, fun: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+def call(option: str, name: str, fun: Callable[..., R], /, *args: Tree, **kwargs: Tree) -> R:
     """Call a function of the user; raise ValueError if it raises any exception."""
     try:
         return fun(*args, **kwargs)

@@ -20,6 +20,7 @@ from fcjax_cli.options import Checking, Function, Library
 from ..activations import ACTIVATIONS, facts_of
 from ..verify import CheckResult, RuleReport, check_elementwise, check_rule
 from ..verify.arguments import call_of
+from ..verify.elementwise import ElementwiseReport
 from ..verify.report import MARKS, STYLES
 from .arguments import Call, load_args, parse_shape
 from .options import check_options, parse_expected_failures
@@ -119,7 +120,7 @@ def _check(case: Case, dtype: str, checking: Checking) -> RuleReport:
 
 def _verify_exhaustively(only: str, dtypes: Sequence[str], out: Path) -> None:
     """Compare each activation with its oracle at every input."""
-    reports = {}
+    reports: dict[str, ElementwiseReport] = {}
     for name, fun in ACTIVATIONS.items():
         facts = facts_of(fun)
         if only not in name or facts is None or facts.oracle is None:

@@ -1,12 +1,15 @@
 """Derivatives along a direction: `jvp` and `linearize`."""
 
-from typing import Any
+from collections.abc import Sequence
 
+from .._types import Function, Tree
 from .directions import as_sequence
-from .linearization import Function, linearized
+from .linearization import linearized
 
 
-def jvp(fun: Function, primals: Any, tangents: Any, has_aux: bool = False) -> Any:
+def jvp(
+    fun: Function, primals: Sequence[Tree], tangents: Sequence[Tree], has_aux: bool = False
+) -> tuple[Tree, ...]:
     """Return the value of `fun` and its derivative along `tangents`, `J ẋ`.
 
     Like `jax.jvp`, but it also differentiates functions that contain `jax.custom_vjp` rules. It can
@@ -40,7 +43,7 @@ def jvp(fun: Function, primals: Any, tangents: Any, has_aux: bool = False) -> An
     return (at.value, dy, at.aux) if has_aux else (at.value, dy)
 
 
-def linearize(fun: Function, *primals: Any, has_aux: bool = False) -> Any:
+def linearize(fun: Function, *primals: Tree, has_aux: bool = False) -> tuple[Tree, ...]:
     """Return the value of `fun`, and its derivative as a linear function of the tangents.
 
     Like `jax.linearize`: for many tangents at one point, `fun` is evaluated only once. The

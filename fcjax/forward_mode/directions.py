@@ -6,37 +6,40 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from .._arguments import describe
-from .._jax import has_dtype, is_array
+from .._jax import ShapedArray, has_dtype, is_array
+from .._types import Tree
 
 
 class Directions:
     """The form of the tangents at a point, whose leaves may be floating-point or not."""
 
-    def __init__(self, tree: Any, leaves: Sequence[Any], paths: Sequence[str]):
+    # JAX does not declare the type of the structure of a tree.
+    def __init__(self, tree: Any, leaves: "Sequence[ShapedArray | Fixed]", paths: Sequence[str]):
         self.tree, self.leaves, self.paths = tree, tuple(leaves), tuple(paths)
 
     @classmethod
-    def at(cls, point: Any) -> "Directions":
+    def at(cls, point: Tree) -> "Directions":
         """Return the directions at `point`."""
         found, tree = jax.tree.flatten_with_path(point, is_leaf=_is_none)
         types = [jax.typeof(jnp.asarray(v)) if is_inexact(v) else Fixed.at(v) for _, v in found]
         return cls(tree, types, [jax.tree_util.keystr(path) for path, _ in found])
 
     @property
-    def types(self) -> tuple[Any, ...]:
+    def types(self) -> tuple[ShapedArray, ...]:
         """The types of the floating-point leaves."""
         return tuple(kind for kind in self.leaves if not isinstance(kind, Fixed))
 
     def split(
-        self, tangents: Any, name: str = "tangents", of: str = "the primals"
-    ) -> tuple[Any, ...]:
+        self, tangents: Tree, name: str = "tangents", of: str = "the primals"
+    ) -> tuple[Array, ...]:
         """Check `tangents`, and return those of the floating-point leaves."""
         leaves, tree = jax.tree.flatten(tangents, is_leaf=_is_none)
         if tree != self.tree:
             raise TypeError(f"{name} must have the tree of {of}, {self.tree}, got {tree}")
-        directions = []
+        directions: list[Array] = []
         for path, leaf, kind in zip(self.paths, leaves, self.leaves, strict=True):
             primal = of.removeprefix("the ") + path
             if isinstance(kind, Fixed):
@@ -45,7 +48,7 @@ class Directions:
                 directions.append(_direction(name + path, leaf, primal, kind))
         return tuple(directions)
 
-    def join(self, directions: Sequence[Any]) -> Any:
+    def join(self, directions: Sequence[Array]) -> Tree:
         """Return the tree with these tangents, and with float0 for the other arrays."""
         remaining = iter(directions)
         return self.tree.unflatten(
@@ -60,16 +63,16 @@ class Fixed(NamedTuple):
     description: str
 
     @classmethod
-    def at(cls, leaf: Any) -> "Fixed":
+    def at(cls, leaf: object) -> "Fixed":
         """Return the description of a leaf."""
         shape = np.shape(leaf) if is_array(leaf) or isinstance(leaf, int) else None
         return cls(shape, describe(leaf) if is_array(leaf) else type(leaf).__name__)
 
-    def tangent(self) -> Any:
+    def tangent(self) -> np.ndarray | None:
         """Return the tangent that JAX uses for such a leaf: float0, or None if it has no shape."""
         return None if self.shape is None else np.zeros(self.shape, jax.dtypes.float0)
 
-    def require_no_direction(self, name: str, tangent: Any, primal_name: str) -> None:
+    def require_no_direction(self, name: str, tangent: object, primal_name: str) -> None:
         """Raise TypeError unless `tangent` is None or of dtype float0."""
         if tangent is not None and _dtype(tangent) != jax.dtypes.float0:
             raise TypeError(
@@ -78,7 +81,7 @@ class Fixed(NamedTuple):
             )
 
 
-def _direction(name: str, tangent: Any, primal_name: str, primal: Any) -> Any:
+def _direction(name: str, tangent: object, primal_name: str, primal: ShapedArray) -> Array:
     """Return the tangent of a floating-point leaf, after checking its shape and dtype."""
     if not is_array(tangent) and not isinstance(tangent, int | float | complex):
         raise TypeError(f"{name} must be an array like {primal_name}, got {describe(tangent)}")
@@ -97,12 +100,12 @@ def _direction(name: str, tangent: Any, primal_name: str, primal: Any) -> Any:
     return array
 
 
-def is_inexact(leaf: Any) -> bool:
+def is_inexact(leaf: object) -> bool:
     """Whether a leaf is differentiable: a floating-point or complex array or number."""
     return has_dtype(leaf, jnp.inexact) if is_array(leaf) else isinstance(leaf, float | complex)
 
 
-def as_sequence(name: str, value: Any) -> tuple[Any, ...]:
+def as_sequence(name: str, value: Sequence[Tree]) -> tuple[Tree, ...]:
     """Return a tuple or list of items, one per argument, as a tuple, or raise TypeError."""
     if not isinstance(value, tuple | list):
         raise TypeError(
@@ -111,9 +114,9 @@ def as_sequence(name: str, value: Any) -> tuple[Any, ...]:
     return tuple(value)
 
 
-def _dtype(leaf: Any) -> Any:
+def _dtype(leaf: object) -> object:
     return getattr(leaf, "dtype", None)
 
 
-def _is_none(leaf: Any) -> bool:
+def _is_none(leaf: object) -> bool:
     return leaf is None

@@ -1,16 +1,17 @@
 """The Jacobian, computed column by column: `jacfwd`."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import ArrayLike
 
 from .._arguments import describe
+from .._types import Function, Tree
 from .directions import is_inexact
-from .linearization import Function, Linearization, linearized
+from .linearization import Linearization, linearized
 
 
 def jacfwd(fun: Function, argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Function:
@@ -40,12 +41,12 @@ def jacfwd(fun: Function, argnums: int | Sequence[int] = 0, has_aux: bool = Fals
            [-0.25,  0.25]], dtype=float32)
     """
 
-    def jacobian(*args: Any, **kwargs: Any) -> Any:
+    def jacobian(*args: Tree, **kwargs: Tree) -> Tree:
         positions = _positions(argnums, len(args))
         chosen = tuple(args[i] for i in positions)
         _require_real(chosen)
 
-        def of_chosen(*chosen: Any) -> Any:
+        def of_chosen(*chosen: Tree) -> Tree:
             by_position = dict(zip(positions, chosen, strict=True))
             return fun(*(by_position.get(i, arg) for i, arg in enumerate(args)), **kwargs)
 
@@ -56,7 +57,7 @@ def jacfwd(fun: Function, argnums: int | Sequence[int] = 0, has_aux: bool = Fals
     return jacobian
 
 
-def _positions(argnums: Any, count: int) -> tuple[int, ...]:
+def _positions(argnums: int | Sequence[int], count: int) -> tuple[int, ...]:
     """Return `argnums` as non-negative positions among `count` arguments."""
     several = (argnums,) if isinstance(argnums, int) else tuple(argnums)
     for i in several:
@@ -65,7 +66,7 @@ def _positions(argnums: Any, count: int) -> tuple[int, ...]:
     return tuple(i % count for i in several)
 
 
-def _require_real(chosen: tuple[Any, ...]) -> None:
+def _require_real(chosen: tuple[Tree, ...]) -> None:
     for leaf in jax.tree.leaves(chosen):
         if not is_inexact(leaf) or jnp.iscomplexobj(leaf):
             raise TypeError(
@@ -73,32 +74,33 @@ def _require_real(chosen: tuple[Any, ...]) -> None:
             )
 
 
-def _by_output(at: Linearization, chosen: tuple[Any, ...], like: Any) -> Any:
+def _by_output(at: Linearization, chosen: tuple[Tree, ...], like: Tree) -> Tree:
     """Return the outputs, each replaced by its Jacobian with the tree of `like`."""
     leaves, tree = jax.tree.leaves(chosen), jax.tree.structure(like)
     columns = iter(_columns(at, chosen))
 
-    def of_output(y: Any) -> Any:
+    def of_output(y: Tree) -> Tree:
         return tree.unflatten(_split(next(columns) if is_inexact(y) else None, y, leaves))
 
     return jax.tree.map(of_output, at.value)
 
 
-def _columns(at: Linearization, chosen: tuple[Any, ...]) -> Sequence[Array]:
+def _columns(at: Linearization, chosen: tuple[Tree, ...]) -> Sequence[Array]:
     """Return the Jacobian of each floating-point output, with its columns along the first axis."""
     leaves, tree = jax.tree.flatten(chosen)
 
     # only floating-point outputs, because vmap cannot batch a tangent of dtype float0
-    def push(*units: Any) -> Any:
+    def push(*units: Array) -> tuple[Array, ...]:
         return at.outputs.split(at.push(*tree.unflatten(units)))
 
     return jax.vmap(push)(*_unit_vectors(leaves))
 
 
-def _unit_vectors(leaves: Sequence[Any]) -> list[Array]:
+def _unit_vectors(leaves: Sequence[ArrayLike]) -> list[Array]:
     """Return the unit vectors of the concatenated leaves, as a batch of tangents for each leaf."""
     arrays = [jnp.asarray(leaf) for leaf in leaves]
-    total, start, units = sum(array.size for array in arrays), 0, []
+    total, start = sum(array.size for array in arrays), 0
+    units: list[Array] = []
     for array in arrays:
         block = jnp.eye(total, array.size, -start, array.dtype)
         units.append(block.reshape(total, *array.shape))
@@ -106,7 +108,9 @@ def _unit_vectors(leaves: Sequence[Any]) -> list[Array]:
     return units
 
 
-def _split(columns: Array | None, y: Any, leaves: Sequence[Any]) -> list[Any]:
+def _split(
+    columns: Array | None, y: ArrayLike, leaves: Sequence[ArrayLike]
+) -> Sequence[Array | np.ndarray]:
     """Return the block of each leaf in the Jacobian of y; float0 if y is not floating-point."""
     shapes = [(*np.shape(y), *np.shape(leaf)) for leaf in leaves]
     if columns is None:

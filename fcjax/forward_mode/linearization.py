@@ -1,17 +1,16 @@
 """A function at a point: its value, and its derivative in forward and reverse mode."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import ArrayLike
 
 from .._arguments import describe
+from .._types import Function, Tree
 from .directions import Directions, is_inexact
 from .transpose import is_about_reverse_mode, no_reverse_mode, transposed
-
-Function = Callable[..., Any]
 
 
 class Linearization(NamedTuple):
@@ -25,8 +24,8 @@ class Linearization(NamedTuple):
         pullback: maps the cotangents of the floating-point outputs to those of the inputs.
     """
 
-    value: Any
-    aux: Any
+    value: Tree
+    aux: Tree
     inputs: Directions
     outputs: Directions
     pullback: Function
@@ -36,18 +35,18 @@ class Linearization(NamedTuple):
         """The function `ẋ ↦ J ẋ`, as a pytree of the residuals of the backward rules."""
         inputs, outputs = self.inputs, self.outputs
 
-        def f_jvp(pullback: Function, *tangents: Any) -> Any:
+        def f_jvp(pullback: Function, *tangents: Tree) -> Tree:
             directions = inputs.split(tangents)
             return outputs.join(transposed(pullback, outputs.types, directions))
 
         return jax.tree_util.Partial(f_jvp, self.pullback)
 
-    def pull(self, dy: Any) -> Any:
+    def pull(self, dy: Tree) -> tuple[Tree, ...]:
         """Return `Jᵀ dy`."""
         return self.inputs.join(self.pullback(self.outputs.split(dy)))
 
 
-def linearized(fun: Function, primals: tuple[Any, ...], has_aux: bool = False) -> Linearization:
+def linearized(fun: Function, primals: tuple[Tree, ...], has_aux: bool = False) -> Linearization:
     """Evaluate `fun` once, and keep the residuals of its backward rules."""
     if not callable(fun):
         raise TypeError(f"fun must be a function, got {describe(fun)}")
@@ -62,13 +61,13 @@ def linearized(fun: Function, primals: tuple[Any, ...], has_aux: bool = False) -
 
 
 def _of_floating(
-    fun: Function, primals: tuple[Any, ...], has_aux: bool
+    fun: Function, primals: tuple[Tree, ...], has_aux: bool
 ) -> tuple[Function, list[Array]]:
     """Return `fun` as a function of its floating-point leaves, and these leaves."""
     leaves, tree = jax.tree.flatten(primals)
     chosen = [i for i, leaf in enumerate(leaves) if is_inexact(leaf)]
 
-    def of_floating(*xs: Array) -> tuple[tuple[Any, ...], Any]:
+    def of_floating(*xs: Array) -> tuple[tuple[ArrayLike, ...], tuple[Tree, Tree]]:
         filled = list(leaves)
         for i, x in zip(chosen, xs, strict=True):
             filled[i] = x
@@ -79,7 +78,7 @@ def _of_floating(
     return of_floating, [jnp.asarray(leaves[i]) for i in chosen]
 
 
-def _pair(result: Any) -> tuple[Any, Any]:
+def _pair(result: Tree) -> tuple[Tree, Tree]:
     if not isinstance(result, tuple) or len(result) != 2:
         raise TypeError(
             f"fun must return a pair (output, aux) with has_aux=True, got {describe(result)}"

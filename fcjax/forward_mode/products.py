@@ -1,6 +1,6 @@
 """Products of second-derivative matrices with vectors: `hvp` and `gauss_newton_product`."""
 
-from typing import Any
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -8,12 +8,13 @@ import numpy as np
 
 from .._arguments import describe
 from .._jax import is_array
+from .._types import Function, Tree
 from .directions import Directions, as_sequence, is_inexact
-from .linearization import Function, linearized
+from .linearization import linearized
 from .transpose import transposed
 
 
-def hvp(fun: Function, primals: Any, tangents: Any) -> Any:
+def hvp(fun: Function, primals: Sequence[Tree], tangents: Sequence[Tree]) -> tuple[Tree, ...]:
     """Return the product of the Hessian of a scalar function with a vector, `H v`.
 
     The Hessian is symmetric, so `H v = Hᵀ v`, which is the pullback of the gradient at v. This is
@@ -48,7 +49,7 @@ def hvp(fun: Function, primals: Any, tangents: Any) -> Any:
     return _hessian_product("fun", fun, primals, tangents)
 
 
-def gauss_newton_product(model: Function, loss: Function, params: Any, v: Any) -> Any:
+def gauss_newton_product(model: Function, loss: Function, params: Tree, v: Tree) -> Tree:
     """Return the product of the Gauss-Newton matrix of a loss with a vector, `Jᵀ H_L J v`.
 
     `J` is the Jacobian of the model, and `H_L` the Hessian of the loss with respect to the output
@@ -85,7 +86,9 @@ def gauss_newton_product(model: Function, loss: Function, params: Any, v: Any) -
     return product
 
 
-def _hessian_product(name: str, fun: Function, primals: Any, tangents: Any) -> Any:
+def _hessian_product(
+    name: str, fun: Function, primals: Sequence[Tree], tangents: Sequence[Tree]
+) -> tuple[Tree, ...]:
     primals, tangents = as_sequence("primals", primals), as_sequence("tangents", tangents)
     for leaf in jax.tree.leaves(primals):
         if is_inexact(leaf) and jnp.iscomplexobj(leaf):
@@ -98,7 +101,7 @@ def _hessian_product(name: str, fun: Function, primals: Any, tangents: Any) -> A
 def _gradient(name: str, fun: Function) -> Function:
     """Return the gradient of a scalar function; raise TypeError at a rule that is not linear."""
 
-    def gradient(*primals: Any) -> Any:
+    def gradient(*primals: Tree) -> tuple[Tree, ...]:
         at = linearized(fun, primals)
         _require_scalar(name, at.value)
         # the derivative of a nonlinear rule is not a second derivative of fun: raise here
@@ -111,7 +114,7 @@ def _gradient(name: str, fun: Function) -> Function:
     return gradient
 
 
-def _require_scalar(name: str, y: Any) -> None:
+def _require_scalar(name: str, y: Tree) -> None:
     if not is_inexact(y) or np.shape(y) != () or jnp.iscomplexobj(y):
         got = describe(y) if is_array(y) else type(y).__name__
         raise TypeError(f"{name} must return a real floating-point scalar, got {got}")

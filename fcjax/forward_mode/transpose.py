@@ -1,19 +1,21 @@
 """The transpose of a pullback: from `dy ↦ Jᵀ dy` to `ẋ ↦ J ẋ`."""
 
-from collections.abc import Callable
-from typing import Any
-
 import jax
 import jax.numpy as jnp
+from jax import Array
 
 from .._jax import (
     Flags,
+    JaxprEqn,
+    Program,
+    ShapedArray,
     as_function,
     inline_calls,
     lost_derivatives,
     rule_in,
     says_no_reverse_mode,
 )
+from .._types import Function, Tree
 
 _NO_REVERSE_MODE = (
     "fun must have a derivative in reverse mode, because forward mode is computed from it: "
@@ -25,8 +27,8 @@ _NOT_LINEAR = (
 
 
 def transposed(
-    pullback: Callable[..., Any], types: tuple[Any, ...], directions: tuple[Any, ...]
-) -> tuple[Any, ...]:
+    pullback: Function, types: tuple[ShapedArray, ...], directions: tuple[Array, ...]
+) -> tuple[Array, ...]:
     """Return `J ẋ` for a pullback `dy ↦ Jᵀ dy`, which takes a tuple of cotangents of `types`."""
     if not types or not directions:
         return tuple(jnp.zeros(y.shape, y.dtype) for y in types)
@@ -43,14 +45,14 @@ def transposed(
     return dys
 
 
-def _without_rules(pullback: Callable[..., Any]) -> Callable[..., Any]:
+def _without_rules(pullback: Function) -> Function:
     """Return `pullback` with each rule that depends on the cotangent replaced by its primal.
 
     A rule has no transpose, but the function that it decorates does. Rules that depend on the
     residuals only are kept, so that the residuals are still differentiated by hand-written rules.
     """
 
-    def plain(*cotangents: Any) -> Any:
+    def plain(*cotangents: Tree) -> Tree:
         program, result = jax.make_jaxpr(pullback, return_shape=True)(*cotangents)
         leaves = jax.tree.leaves(cotangents)
         depends = [True] * len(leaves)
@@ -61,13 +63,13 @@ def _without_rules(pullback: Callable[..., Any]) -> Callable[..., Any]:
     return plain
 
 
-def _require_derivatives(program: Any, depends: Flags) -> None:
+def _require_derivatives(program: Program, depends: Flags) -> None:
     """Raise TypeError if JAX would silently treat a derivative in the cotangent as zero."""
     for reason in lost_derivatives(program, depends):
         raise TypeError(f"{reason} of the cotangent")
 
 
-def _has_no_transpose(equation: Any, _: Flags) -> bool:
+def _has_no_transpose(equation: JaxprEqn, _: Flags) -> bool:
     rule = rule_in(equation)
     return rule is not None and rule.is_backward
 

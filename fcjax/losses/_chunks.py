@@ -1,16 +1,22 @@
 """Evaluate a function on a batch chunk by chunk."""
 
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from .._types import Tree
 
-def over_chunks(f: Callable[..., tuple[Any, Any]], batch: "Batch", arrays: tuple) -> tuple:
+# An entry of a PartitionSpec: the mesh axes over which an axis of an array is split.
+Axes = str | tuple[str, ...] | None
+
+
+def over_chunks(
+    f: Callable[..., tuple[Tree, Tree]], batch: "Batch", arrays: tuple[Array, ...]
+) -> tuple[Tree, Tree]:
     """Evaluate `summed, each = f(*arrays)` chunk by chunk, and combine the results.
 
     `summed` is added up over the chunks. `each` has one row per example, and its chunks are joined.
@@ -23,7 +29,7 @@ def over_chunks(f: Callable[..., tuple[Any, Any]], batch: "Batch", arrays: tuple
     if batch.chunks + bool(batch.remainder) == 1:
         return summed, jax.tree.map(lambda V: batch.join(V, None), first)
 
-    def step(running: Any, chunk: list[Array]) -> tuple[Any, Any]:
+    def step(running: Tree, chunk: list[Array]) -> tuple[Tree, Tree]:
         summed, each = f(*chunk)
         return jax.tree.map(jnp.add, running, summed), each
 
@@ -91,12 +97,12 @@ class Batch:
         sharding = self._sharding(len(batch), spec)
         return lax.reshape(V, (*batch, *features), out_sharding=sharding)
 
-    def _sharding(self, batch: int, features: Any) -> NamedSharding:
+    def _sharding(self, batch: int, features: Iterable[Axes]) -> NamedSharding:
         leading = [self.axes, *[None] * (batch - 1)][:batch]
         return NamedSharding(self.mesh, PartitionSpec(*leading, *features))
 
 
-def _devices(sizes: Any, axes: Any) -> int:
+def _devices(sizes: Mapping[str, int], axes: Axes) -> int:
     """Return the number of devices over which a PartitionSpec entry splits an axis."""
     if axes is None:
         return 1

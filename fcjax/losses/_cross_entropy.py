@@ -1,10 +1,11 @@
 """Shared by both forms of softmax cross-entropy: the options, the loss and its gradients."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import DTypeLike
 
 from .._arguments import as_array, describe, floating, is_number
 
@@ -20,7 +21,7 @@ def is_integer(labels: Array) -> bool:
     return bool(jnp.issubdtype(labels.dtype, jnp.integer))
 
 
-def checked_labels(labels: Any, shape: tuple[int, ...], other: str) -> Array:
+def checked_labels(labels: object, shape: tuple[int, ...], other: str) -> Array:
     """Return the labels as an array, or raise unless they match logits of `shape`.
 
     The error names `other`, the arguments that determine that shape.
@@ -40,7 +41,7 @@ def checked_labels(labels: Any, shape: tuple[int, ...], other: str) -> Array:
     return labels
 
 
-def label_options(labels: Array, smoothing: Any, ignored: Any) -> Options:
+def label_options(labels: Array, smoothing: object, ignored: object) -> Options:
     """Return label_smoothing and ignore_index, or raise unless they are valid."""
     if not is_number(smoothing) or not 0 <= smoothing < 1:
         raise ValueError(
@@ -56,7 +57,7 @@ def label_options(labels: Array, smoothing: Any, ignored: Any) -> Options:
     return Options(float(smoothing), ignored)
 
 
-def checked_class_weights(class_weights: Any, classes: int) -> Array | None:
+def checked_class_weights(class_weights: object, classes: int) -> Array | None:
     """Return the class weights as an array, or raise unless there is one per class."""
     if class_weights is None:
         return None
@@ -103,7 +104,7 @@ def _terms(options: Options, Z: Array, labels: Array, c: Array | None) -> _Terms
 
 
 def _classes_and_counts(
-    options: Options, labels: Array, classes: int, dtype: Any
+    options: Options, labels: Array, classes: int, dtype: DTypeLike
 ) -> tuple[Array, Array]:
     onehot = (labels[..., None] == jnp.arange(classes)).astype(dtype)
     counts = jnp.where((labels >= 0) & (labels < classes), 1, jnp.nan).astype(dtype)
@@ -126,7 +127,7 @@ def losses_and_counts(
 
 def loss_gradients(
     options: Options, Z: Array, labels: Array, c: Array | None, dl: Array
-) -> tuple[Array, Array | None, Any]:
+) -> tuple[Array, Array | None, Array | None]:
     """Return dZ, dlabels and dc of `Σᵢ ℓᵢ dℓᵢ`, in float32 or wider."""
     # Per example, with λ = log Σ eᶻ, nllₖ = λ − zₖ = −log pₖ and s = c ⊙ q:
     #   ℓ = Σₖ sₖ nllₖ,   λ̇ = Σ p ż,   so   ℓ̇ = Σ s (λ̇ − ż) + Σ ṡ nll

@@ -8,7 +8,6 @@ so each loss supplies only f and its two partial derivatives.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +16,8 @@ from jax import Array
 from .._arguments import as_array, check_not_empty, check_same_shape, describe, floating
 from .._cotangent import cotangent_of
 
+# The options of a loss, such as the δ of `huber`.
+Options = tuple[float, ...]
 Elementwise = Callable[..., Array]
 Partials = Callable[..., tuple[Array, Array]]
 
@@ -28,13 +29,13 @@ def pairwise(f: Elementwise, partials: Partials) -> Callable[..., Array]:
     otherwise its last axis holds the features.
     """
 
-    def value(options: tuple, P: Array, T: Array) -> Array:
+    def value(options: Options, P: Array, T: Array) -> Array:
         return jnp.sum(f(*_wide(P, T), *options), axis=_features(P))
 
-    def fwd(options: tuple, P: Array, T: Array) -> tuple[Array, tuple[Array, Array]]:
+    def fwd(options: Options, P: Array, T: Array) -> tuple[Array, tuple[Array, Array]]:
         return value(options, P, T), (P, T)
 
-    def bwd(options: tuple, kept: tuple[Array, Array], dl: Array) -> tuple[Array, Array]:
+    def bwd(options: Options, kept: tuple[Array, Array], dl: Array) -> tuple[Array, Array]:
         P, T = kept
         df_dp, df_dt = partials(*_wide(P, T), *options)
         dl = jnp.expand_dims(dl, _features(P))
@@ -50,7 +51,7 @@ def pairwise(f: Elementwise, partials: Partials) -> Callable[..., Array]:
 
 
 def pair(
-    pred: Any, target: Any, *, pred_name: str = "pred", labels: bool = False
+    pred: object, target: object, *, pred_name: str = "pred", labels: bool = False
 ) -> tuple[Array, Array]:
     """Return predictions and targets as arrays, or raise unless they can be compared.
 

@@ -1,7 +1,7 @@
 """Reduce the losses of the examples: mean, sum or none, with weights."""
 
 import math
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ Reduction = Literal["mean", "sum", "none"]
 
 
 def reduce(
-    losses: Array, weights: Any, reduction: Reduction, *, counts: Array | None = None
+    losses: Array, weights: object, reduction: Reduction, *, counts: Array | None = None
 ) -> Array:
     """Combine the losses ℓ (m,) of m examples.
 
@@ -35,7 +35,7 @@ def reduce(
     )
 
 
-def checked_weights(weights: Any, reduction: str, batch: tuple[int, ...]) -> Array | None:
+def checked_weights(weights: object, reduction: str, batch: tuple[int, ...]) -> Array | None:
     """Return the weights as an array, or raise unless weights and reduction are valid."""
     check_one_of("reduction", reduction, get_args(Reduction))
     if weights is None:

@@ -6,13 +6,16 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
+from jax.typing import DTypeLike
 from jaxtyping import ArrayLike, Float, Shaped
 
 from .._arguments import check_matrix_product, describe, floating
 from .._cotangent import cotangent_of, placement
-from .._products import compute_dtype_of, product, weight_gradient
+from .._products import ComputeDtype, compute_dtype_of, product, weight_gradient
 from .._ranges import class_range, report_range
+from .._types import Tree
 from ._chunks import Batch, over_chunks
 from ._cross_entropy import (
     Options,
@@ -46,7 +49,7 @@ def dense_softmax_cross_entropy(
     label_smoothing: float = 0.0,
     ignore_index: int | None = None,
     class_weights: Float[ArrayLike, " classes"] | None = None,
-    compute_dtype: Any = None,
+    compute_dtype: ComputeDtype = None,
 ) -> Float[Array, "..."]:
     """`softmax_cross_entropy(dense(x, w, b), labels)`, with the logits of a few examples in memory.
 
@@ -134,8 +137,8 @@ class _Static(NamedTuple):
     """Static arguments: options, dtypes of operands (`operand`) and logits (`wide`), chunk size."""
 
     options: Options
-    operand: Any
-    wide: Any
+    operand: DTypeLike
+    wide: DTypeLike
     chunk: int
 
 
@@ -149,11 +152,11 @@ class _Inputs(NamedTuple):
     c: Array | None
 
 
-def _logits_dtype(X: Array, W: Array, b: Array | None, operand: Any) -> Any:
+def _logits_dtype(X: Array, W: Array, b: Array | None, operand: DTypeLike) -> np.dtype:
     return jnp.result_type(*(v for v in (X, W, b) if v is not None), operand, jnp.float32)
 
 
-def _chunk_size(chunk_size: Any, n_in: int, bytes_per_example: int) -> int:
+def _chunk_size(chunk_size: int | None, n_in: int, bytes_per_example: int) -> int:
     if chunk_size is None:
         return max(CHUNK_EXAMPLES, n_in // 4, CHUNK_BYTES // bytes_per_example)
     try:
@@ -204,7 +207,7 @@ def _gradients(
     # c: their gradients are sums over chunks, of which only the running total is in memory.
     X, W, b, labels, c = inputs
 
-    def one_chunk(X: Array, labels: Array, a: Array) -> tuple[tuple, tuple]:
+    def one_chunk(X: Array, labels: Array, a: Array) -> tuple[Tree, Tree]:
         Z = _logits(static, X, W, b)
         losses, n = losses_and_counts(static.options, Z, labels, c)
         dZ, dlabels, dc = loss_gradients(static.options, Z, labels, c, a)

@@ -102,12 +102,12 @@ def _cross_entropy_bwd(
 ) -> tuple[Array, Array | None, Array | None]:
     (Z, labels, c), (dl, dn) = kept, cotangents
     dZ, dlabels, dc = loss_gradients(options, Z, labels, c, dl)
-    if c is not None and is_integer(labels):
+    if c is not None and dc is not None and is_integer(labels):
         dc = dc + count_gradient(options, labels, c, dn)
     return (
         cotangent_of(Z, dZ),
         None if dlabels is None else cotangent_of(labels, dlabels),
-        None if c is None else cotangent_of(c, dc),
+        None if c is None or dc is None else cotangent_of(c, dc),
     )
 
 

@@ -1,6 +1,6 @@
 """Checks of the arguments of networks."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from jax import Array
@@ -9,12 +9,13 @@ from .._arguments import check_matrix_product, check_not_empty, check_one_of, de
 from ..activations import ACTIVATIONS
 from .layers import Layer, Params, depth, is_stacked
 
-Activation = str | Callable[[Array], Array]
+Function = Callable[[Array], Array]
+Activation = str | Function
 
 
-def check_layers(params: Any) -> None:
+def check_layers(params: Params) -> None:
     """Raise unless `params` is a tuple of layers, single or stacked, with valid shapes."""
-    if not params or not all(isinstance(layer, Layer) for layer in params):
+    if not params or not _are_layers(params):
         raise TypeError(
             f"params must be a tuple of one or more Layers, as from init, got {describe(params)}"
         )
@@ -26,6 +27,10 @@ def check_layers(params: Any) -> None:
             "params must end with a single layer, the output layer, got stacked layers "
             f"{describe(params[-1].w)}; stack(params) leaves the output layer unstacked"
         )
+
+
+def _are_layers(entries: Iterable[object]) -> bool:
+    return all(isinstance(entry, Layer) for entry in entries)
 
 
 def _check_stacked(name: str, stacked: Layer) -> None:
@@ -43,8 +48,8 @@ def _check_stacked(name: str, stacked: Layer) -> None:
 
 
 def prepare(
-    params: Params, x: Any, activations: Any, output_activation: Any
-) -> tuple[Array, tuple[Callable[[Array], Array], ...]]:
+    params: Params, x: object, activations: object, output_activation: object
+) -> tuple[Array, tuple[Function, ...]]:
     """Check the arguments of a network; return x, and one activation per entry of params."""
     x = floating("x", x)
     check_layers(params)
@@ -61,7 +66,7 @@ def prepare(
     return x, (*_by_entry(params[:-1], hidden), _output(output_activation))
 
 
-def check_remat(remat_every: Any, params: Params) -> None:
+def check_remat(remat_every: int | None, params: Params) -> None:
     """Raise unless `remat_every` is None, or a positive integer and `params` has stacked layers."""
     if remat_every is None:
         return
@@ -88,9 +93,7 @@ def _check_input(x: Array, first: Layer) -> None:
     check_not_empty("x", x)
 
 
-def _by_entry(
-    hidden: Params, functions: Sequence[Callable[[Array], Array]]
-) -> Iterator[Callable[[Array], Array]]:
+def _by_entry(hidden: Params, functions: Sequence[Function]) -> Iterator[Function]:
     """Yield the activation of each entry, which all its layers must share."""
     start = 0
     for i, layer in enumerate(hidden):
@@ -107,7 +110,7 @@ def _by_entry(
         start += len(of_layer)
 
 
-def _hidden(activations: Any, layers: int) -> tuple[Callable[[Array], Array], ...]:
+def _hidden(activations: object, layers: int) -> tuple[Function, ...]:
     if isinstance(activations, str) or callable(activations):
         return (_function("activations", activations),) * layers
     if not isinstance(activations, Sequence):
@@ -123,11 +126,11 @@ def _hidden(activations: Any, layers: int) -> tuple[Callable[[Array], Array], ..
     return tuple(_function(f"activations[{i}]", a) for i, a in enumerate(activations))
 
 
-def _output(activation: Any) -> Callable[[Array], Array]:
+def _output(activation: object) -> Function:
     return _function("output_activation", activation)
 
 
-def _function(argument: str, activation: Any) -> Callable[[Array], Array]:
+def _function(argument: str, activation: object) -> Function:
     """Return the activation that was passed by name or as a function; errors name `argument`."""
     if isinstance(activation, str):
         check_one_of(argument, activation, ACTIVATIONS)
@@ -139,7 +142,7 @@ def _function(argument: str, activation: Any) -> Callable[[Array], Array]:
     )
 
 
-def _hashable(g: Callable[..., Any]) -> Callable[[Array], Array]:
+def _hashable(g: Callable[..., Any]) -> Function:
     """Return `g` if it is hashable, as static arguments must be, else a function that calls it."""
     try:
         hash(g)

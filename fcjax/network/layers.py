@@ -2,11 +2,12 @@
 
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import DTypeLike
 
 from .._arguments import describe, is_key
 
@@ -46,7 +47,7 @@ def init(
     bias: bool = True,
     w_init: Callable[..., Array] = _HE_NORMAL,
     b_init: Callable[..., Array] = jax.nn.initializers.zeros,
-    dtype: Any = jnp.float32,
+    dtype: DTypeLike = jnp.float32,
 ) -> Params:
     """Draw the parameters of a network with the given layer sizes.
 
@@ -76,7 +77,7 @@ def init(
     sizes = _checked_sizes(sizes)
     if not jnp.issubdtype(dtype, jnp.floating):
         raise TypeError(f"dtype must be a floating-point dtype, got {dtype}")
-    layers = []
+    layers: list[Layer] = []
     for n_in, n_out in itertools.pairwise(sizes):
         key, w_key, b_key = jax.random.split(key, 3)
         b = b_init(b_key, (n_out,), dtype) if bias else None

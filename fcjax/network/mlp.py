@@ -1,12 +1,11 @@
 """The network as a composition of rules."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from jax import Array
 from jaxtyping import ArrayLike, Float
 
-from .._products import compute_dtype_of, narrowed
+from .._products import ComputeDtype, compute_dtype_of, narrowed
 from ..dense import dense
 from .arguments import Activation, check_remat, prepare
 from .layers import Params, is_stacked
@@ -19,7 +18,7 @@ def mlp(
     *,
     activations: Activation | Sequence[Activation] = "relu",
     output_activation: Activation = "identity",
-    compute_dtype: Any = None,
+    compute_dtype: ComputeDtype = None,
     remat_every: int | None = None,
 ) -> Float[Array, "*batch n_out"]:
     """Apply the network: `A_0 = x`, `Z_l = A_{l−1} W_l + b_l`, `A_l = g_l(Z_l)`; return `A_L`.

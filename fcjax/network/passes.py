@@ -3,14 +3,14 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import jax
 from jax import Array, lax
 from jaxtyping import ArrayLike, Float
 
 from .._arguments import describe, floating
-from .._products import compute_dtype_of, narrowed
+from .._products import ComputeDtype, compute_dtype_of, narrowed
+from .._types import Tree
 from ..activations import rule_of
 from ..dense import dense_bwd, dense_fwd, dense_residuals
 from .arguments import Activation, prepare
@@ -34,9 +34,9 @@ class LayerCache:
 
     X: Array
     Z: Array
-    kept: Any
+    kept: Tree
     activation: Callable[[Array], Array]
-    compute_dtype: Any
+    compute_dtype: ComputeDtype
 
     @property
     def A(self) -> Array:
@@ -58,7 +58,7 @@ def forward(
     *,
     activations: Activation | Sequence[Activation] = "relu",
     output_activation: Activation = "identity",
-    compute_dtype: Any = None,
+    compute_dtype: ComputeDtype = None,
 ) -> tuple[Float[Array, "*batch n_out"], Cache]:
     """Compute the textbook forward pass: like `mlp`, but also return the cache for `backward`.
 
@@ -87,7 +87,7 @@ def forward(
     """
     A, functions = prepare(params, x, activations, output_activation)
     compute_dtype = compute_dtype_of(compute_dtype)
-    cache = []
+    cache: list[LayerCache] = []
     *hidden, (last, output) = zip(params, functions, strict=True)
     for layer, g in hidden:
         step = partial(_layer_forward, g=g, compute_dtype=compute_dtype, is_hidden=True)
@@ -101,7 +101,11 @@ def forward(
 
 
 def _layer_forward(
-    X: Array, layer: Layer, g: Callable[[Array], Array], compute_dtype: Any, is_hidden: bool
+    X: Array,
+    layer: Layer,
+    g: Callable[[Array], Array],
+    compute_dtype: ComputeDtype,
+    is_hidden: bool,
 ) -> tuple[Array, LayerCache]:
     Z, _ = dense_fwd(compute_dtype, X, layer.w, layer.b)
     if is_hidden:
@@ -185,10 +189,14 @@ def _layer_backward(dA: Array, at: tuple[Layer, LayerCache]) -> tuple[Array, tup
     return dA, (dZ, Layer(dW, db))
 
 
-def _checked_output_gradient(params: Params, cache: Cache, dA: Any) -> Array:
+def _is_cache(value: object) -> bool:
+    return isinstance(value, tuple) and all(isinstance(kept, LayerCache) for kept in value)
+
+
+def _checked_output_gradient(params: Params, cache: Cache, dA: object) -> Array:
     """Return dA_L as an array, or raise unless it and the cache match the network."""
     dA = floating("dA", dA)
-    if not isinstance(cache, tuple) or not all(isinstance(kept, LayerCache) for kept in cache):
+    if not _is_cache(cache):
         raise TypeError(f"cache must be the cache returned by forward, got {describe(cache)}")
     if len(params) != len(cache):
         raise ValueError(

@@ -40,7 +40,7 @@ def stack(params: Params) -> Params:
     """
     check_layers(params)
     *hidden, output = params
-    layers = []
+    layers: list[Layer] = []
     for kind, group in itertools.groupby(enumerate(hidden), key=_kind):
         equal = tuple(layer for _, layer in group)
         if isinstance(kind, int) or len(equal) == 1:
@@ -78,7 +78,7 @@ def unstack(params: Params) -> Params:
     [(4, 8), (8, 8), (8, 8), (8, 8), (8, 3)]
     """
     check_layers(params)
-    layers = []
+    layers: list[Layer] = []
     for layer in params:
         layers.extend(_layers_of(layer) if is_stacked(layer) else [layer])
     return tuple(layers)

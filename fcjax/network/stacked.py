@@ -24,7 +24,7 @@ layers exist at a time.
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -33,7 +33,8 @@ from jax import Array, lax
 from .._arguments import describe, floating
 from .._cotangent import cotangent_of
 from .._jax import make_varying, output_type, varying_axes
-from .._products import compute_dtype_of, narrowed
+from .._products import ComputeDtype, compute_dtype_of, narrowed
+from .._types import Tree
 from ..activations import rule_of
 from ..dense import dense_bwd, dense_fwd
 from .layers import Layer
@@ -44,7 +45,7 @@ def apply_stacked(
     x: Array,
     g: Callable[[Array], Array],
     *,
-    compute_dtype: Any = None,
+    compute_dtype: ComputeDtype = None,
     remat_every: int | None = None,
 ) -> Array:
     """Apply stacked layers with `w (L, n, n)` and `b (L, n)` to `x (..., n)`."""
@@ -59,7 +60,7 @@ class _Static(NamedTuple):
     """Static arguments: g, the dtype of the products, and the number of layers in a block."""
 
     g: Callable[..., Array]
-    compute_dtype: Any
+    compute_dtype: ComputeDtype
     block: int
 
 
@@ -179,7 +180,7 @@ def _scan_backward(
     return lax.scan(step, gradients, at, reverse=True)[0]
 
 
-def _at(V: Any, l: Array) -> Any:
+def _at(V: Tree, l: Array) -> Tree:
     """Return the slice of each array that belongs to layer `l`."""
     return jax.tree.map(lambda leaf: lax.dynamic_index_in_dim(leaf, l, keepdims=False), V)
 
@@ -188,7 +189,7 @@ def _set_layer(l: Array, dV: Array, dV_l: Array) -> Array:
     return lax.dynamic_update_index_in_dim(dV, dV_l, l, 0)
 
 
-def _activation(static: _Static, theta: tuple[Array, ...], Z: Array) -> tuple[Array, Any]:
+def _activation(static: _Static, theta: tuple[Array, ...], Z: Array) -> tuple[Array, Tree]:
     """Return A, and the residual of the activation or its pullback."""
     return jax.vjp(static.g, Z, *theta) if theta else rule_of(static.g).fwd(Z)
 
@@ -214,14 +215,16 @@ def _pull(
     return bwd(kept, dA), ()
 
 
-def _hoist_closure(g: Callable[[Array], Array], Z: Any) -> tuple[Callable[..., Array], tuple]:
+def _hoist_closure(
+    g: Callable[[Array], Array], Z: Array
+) -> tuple[Callable[..., Array], tuple[Array, ...]]:
     """Return `g(Z, *θ)` and θ, the differentiable values that `g` closes over."""
     converted, theta = jax.closure_convert(g, Z)
     return (converted, tuple(theta)) if theta else (g, ())
 
 
 def as_layer_output(
-    layers: Layer, x: Array, g: Callable[[Array], Array], compute_dtype: Any
+    layers: Layer, x: Array, g: Callable[[Array], Array], compute_dtype: ComputeDtype
 ) -> Array:
     """Return `x` with the type of the layers' outputs, so that `lax.scan` can carry it.
 

@@ -2,18 +2,23 @@
 
 import operator
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import SupportsIndex, TypeGuard
 
 import jax
+from jax.typing import ArrayLike
 
 from .._arguments import describe, is_number
+from .._types import Tree
 
-Metrics = Mapping[str, Callable[[Any, Any], Any]]
+Metric = Callable[[Tree, Tree], ArrayLike]
+Metrics = Mapping[str, Metric]
+
+Callback = Callable[..., object]
 
 _RESERVED = ("loss", "val_loss")
 
 
-def check_count(name: str, count: Any) -> None:
+def check_count(name: str, count: object) -> None:
     """Raise unless `count` is a positive integer."""
     if not isinstance(count, int) or isinstance(count, bool):
         raise TypeError(f"{name} must be an integer, got {describe(count)}")
@@ -21,7 +26,7 @@ def check_count(name: str, count: Any) -> None:
         raise ValueError(f"{name} must be positive, got {count}")
 
 
-def check_seed(seed: Any) -> None:
+def check_seed(seed: SupportsIndex) -> None:
     """Raise unless `seed` is a Python or NumPy integer."""
     try:
         operator.index(seed)
@@ -29,11 +34,11 @@ def check_seed(seed: Any) -> None:
         raise TypeError(f"seed must be an integer, got {describe(seed)}") from None
 
 
-def checked_metrics(metrics: Any) -> Metrics:
+def checked_metrics(metrics: object) -> Metrics:
     """Return the metrics by name, or raise unless they are functions with unreserved names."""
     if metrics is None:
         return {}
-    if not isinstance(metrics, Mapping) or not all(map(_is_metric, metrics.items())):
+    if not _are_metrics(metrics):
         raise TypeError(
             "metrics must map names to functions (params, batch) -> number, "
             f'e.g. {{"accuracy": accuracy}}, got {describe(metrics)}'
@@ -47,11 +52,13 @@ def checked_metrics(metrics: Any) -> Metrics:
     return metrics
 
 
-def _is_metric(item: tuple[Any, Any]) -> bool:
-    return isinstance(item[0], str) and callable(item[1])
+def _are_metrics(value: object) -> TypeGuard[Metrics]:
+    return isinstance(value, Mapping) and all(
+        isinstance(name, str) and callable(metric) for name, metric in value.items()
+    )
 
 
-def check_one_number(name: str, value: Any) -> Any:
+def check_one_number(name: str, value: ArrayLike) -> ArrayLike:
     """Return the value of a metric, or raise TypeError unless it is one number."""
     if is_number(value) or getattr(value, "shape", None) == ():
         return value
@@ -60,20 +67,21 @@ def check_one_number(name: str, value: Any) -> Any:
     )
 
 
-def check_numbers(metrics: Metrics, params: Any, batch: Any) -> None:
+def check_numbers(metrics: Metrics, params: Tree, batch: Tree) -> None:
     """Raise TypeError unless each metric returns one number; only shapes are computed."""
     for name, metric in metrics.items():
         jax.eval_shape(lambda p, b, n=name, f=metric: check_one_number(n, f(p, b)), params, batch)
 
 
-def checked_callbacks(callbacks: Any) -> tuple[Callable[..., Any], ...]:
+def checked_callbacks(callbacks: object) -> tuple[Callback, ...]:
     """Return one callback or several as a tuple, or raise TypeError."""
     if callable(callbacks):
         return (callbacks,)
     functions = tuple(callbacks) if isinstance(callbacks, Iterable) else (callbacks,)
-    if not all(map(callable, functions)):
+    called = tuple(f for f in functions if callable(f))
+    if len(called) < len(functions):
         raise TypeError(
             "callbacks must be functions of an EpochEnd, or one such function, "
             f"got {describe(callbacks)}"
         )
-    return functions
+    return called

@@ -4,13 +4,16 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+from jax import Array
 
 from .._arguments import describe
 from .._jax import Tracer
+from .._types import Tree
 from .state import StepInfo, TrainState
 
-StateFunction = Callable[[TrainState, Any], tuple[TrainState, StepInfo]]
-Carried = tuple[Any, Any, Any]
+StateFunction = Callable[[TrainState, Tree], tuple[TrainState, StepInfo]]
+# A state without its key.
+Carried = tuple[Array, Tree, Tree]
 
 
 class Compiled:
@@ -24,20 +27,20 @@ class Compiled:
         """Compile `function`; with `overwrites`, the result reuses the memory of the input."""
         self._uses_key = uses_key
 
-        def program(carried: Carried, key: Any, data: Any) -> tuple[Carried, StepInfo]:
+        def program(carried: Carried, key: Tree, data: Tree) -> tuple[Carried, StepInfo]:
             state, info = function(TrainState(*carried, key), data)
             return state[:3], info
 
+        # JAX does not declare `_cache_size`
         self._program: Any = jax.jit(program, donate_argnums=0 if overwrites else ())
 
-    def __call__(self, state: TrainState, data: Any) -> tuple[TrainState, StepInfo]:
+    def __call__(self, state: TrainState, data: Tree) -> tuple[TrainState, StepInfo]:
         """Call the program.
 
         Raise TypeError if `state` is not a TrainState, and ValueError if an earlier call has
         overwritten it.
         """
-        if not isinstance(state, TrainState):
-            raise TypeError(_STATE_EXPECTED + describe(state))
+        _check_is_state(state)
         step, params, opt_state, key = state
         used_key = key if self._uses_key else None
         try:
@@ -49,7 +52,7 @@ class Compiled:
             raise
         return TrainState(step, params, opt_state, key), info
 
-    def lower(self, state: TrainState, data: Any) -> Any:
+    def lower(self, state: TrainState, data: Tree) -> jax.stages.Lowered:
         """Return the result of `jax.jit(...).lower`, to inspect or to compile ahead of time."""
         return self._program.lower(state[:3], state.key if self._uses_key else None, data)
 
@@ -57,9 +60,12 @@ class Compiled:
         return self._program._cache_size()
 
 
-_STATE_EXPECTED = (
-    "state must be a TrainState, as from init_state(params, optimizer) or a step, got "
-)
+def _check_is_state(value: object) -> None:
+    if not isinstance(value, TrainState):
+        raise TypeError(
+            "state must be a TrainState, as from init_state(params, optimizer) or a step, "
+            f"got {describe(value)}"
+        )
 
 
 def _check_not_overwritten(state: TrainState) -> None:

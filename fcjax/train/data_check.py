@@ -9,7 +9,7 @@ Errors name the row and the column of the value. Two things can be known about a
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,9 +18,11 @@ from jax import Array
 
 from .._arguments import describe
 from .._ranges import Range, collected_ranges
+from .._types import Tree
 from .epoch import count_examples
 
-Loss = Callable[[Any, Any, Array | None], tuple[Array, Any]]
+Loss = Callable[[Tree, Tree, Array | None], tuple[Array, Tree]]
+_Array = np.ndarray | Array
 
 
 class _NamedArray(NamedTuple):
@@ -28,11 +30,11 @@ class _NamedArray(NamedTuple):
 
     name: str
     path: str
-    array: Any
-    data: Any
+    array: _Array
+    data: Tree
 
 
-def check_dtypes(name: str, data: Any) -> None:
+def check_dtypes(name: str, data: Tree) -> None:
     """Raise TypeError if an array holds strings, dates or Python objects."""
     for entry in _arrays(name, data):
         if isinstance(entry.array, np.ndarray) and entry.array.dtype.kind in "OSUMm":
@@ -41,7 +43,7 @@ def check_dtypes(name: str, data: Any) -> None:
 
 
 def check_values(
-    name: str, data: Any, loss: Loss, params: Any, *, rows: int | None, key: Array | None
+    name: str, data: Tree, loss: Loss, params: Tree, *, rows: int | None, key: Array | None
 ) -> None:
     """Raise ValueError for the first row with a value that the loss does not accept.
 
@@ -71,7 +73,7 @@ def check_values(
             )
 
 
-def _arrays(name: str, data: Any) -> Iterator[_NamedArray]:
+def _arrays(name: str, data: Tree) -> Iterator[_NamedArray]:
     """Yield the arrays of the data, or of each batch in a list."""
     several = isinstance(data, list)
     for i, batch in enumerate(data if several else [data]):
@@ -82,7 +84,7 @@ def _arrays(name: str, data: Any) -> Iterator[_NamedArray]:
                 yield _NamedArray(part + key_path, key_path, _as_numpy(leaf), batch)
 
 
-def _as_numpy(leaf: Any) -> Any:
+def _as_numpy(leaf: object) -> _Array:
     """Return an array as a NumPy array, unless it would have to be copied from an accelerator."""
     if not isinstance(leaf, jax.Array):
         return np.asarray(leaf)
@@ -91,23 +93,23 @@ def _as_numpy(leaf: Any) -> Any:
     return np.asarray(leaf) if on_host and not is_typed else leaf
 
 
-def _first_batch(name: str, data: Any, rows: int | None) -> Any:
+def _first_batch(name: str, data: Tree, rows: int | None) -> Tree:
     """Return the shapes and dtypes of the first batch."""
     batch, part = (data[0], f"{name}[0]") if isinstance(data, list) else (data, name)
     count_examples(batch, part)
 
-    def typed(leaf: Any) -> jax.ShapeDtypeStruct:
+    def typed(leaf: _Array) -> jax.ShapeDtypeStruct:
         dtype = jax.dtypes.canonicalize_dtype(leaf.dtype)
         return jax.ShapeDtypeStruct((len(leaf[:rows]), *leaf.shape[1:]), dtype)
 
     return jax.tree.map(typed, batch)
 
 
-def _ranges(loss: Loss, params: Any, batch: Any, key: Array | None) -> dict[str, Range]:
+def _ranges(loss: Loss, params: Tree, batch: Tree, key: Array | None) -> dict[str, Range]:
     """Return the ranges of the arrays of a batch that are the targets of a loss, by path."""
     found: dict[str, Range] = {}
 
-    def trace(params: Any, batch: Any) -> Array:
+    def trace(params: Tree, batch: Tree) -> Array:
         with collected_ranges() as collected:
             value, _ = loss(params, batch, key)
         for path, leaf in jax.tree_util.tree_leaves_with_path(batch):
@@ -142,7 +144,7 @@ def _check_range(entry: _NamedArray, accepted: Range | None) -> None:
         )
 
 
-def _has_nonfinite(array: Any) -> bool:
+def _has_nonfinite(array: _Array) -> bool:
     """Whether a value is NaN or infinite; the minimum or the maximum then is too."""
     if not jnp.issubdtype(array.dtype, jnp.floating):
         return False
@@ -150,7 +152,7 @@ def _has_nonfinite(array: Any) -> bool:
 
 
 def _first_index(
-    array: Any, is_bad: Callable[[np.ndarray], np.ndarray], any_bad: bool
+    array: _Array, is_bad: Callable[[np.ndarray], np.ndarray], any_bad: bool
 ) -> tuple[int, ...] | None:
     """Return the index of the first bad entry. The mask is allocated only if there is one."""
     if not any_bad:
@@ -165,14 +167,14 @@ def _in_words(index: tuple[int, ...]) -> str:
     return ", ".join(f"{name} {i}" for name, i in zip(("row", "column"), index, strict=False))
 
 
-def _batch_of(entry: _NamedArray, row: int, rows: int | None) -> Any:
+def _batch_of(entry: _NamedArray, row: int, rows: int | None) -> Tree:
     """Return a batch with this row, of the size used in training, on which a loss may depend."""
     first = np.arange(len(entry.array) if rows is None else min(rows, len(entry.array)))
     chosen = first if row in first else np.append(first[:-1], row)
     return jax.tree.map(lambda leaf: jnp.asarray(_as_numpy(leaf)[chosen]), entry.data)
 
 
-def _tolerates(loss: Loss, params: Any, batch: Any, key: Array | None) -> bool:
+def _tolerates(loss: Loss, params: Tree, batch: Tree, key: Array | None) -> bool:
     """Whether the loss tolerates a batch with values that are not finite.
 
     It does if loss and gradient are finite. It also does if they are not finite even after 0
@@ -180,11 +182,11 @@ def _tolerates(loss: Loss, params: Any, batch: Any, key: Array | None) -> bool:
     """
 
     @jax.jit
-    def is_finite(batch: Any) -> Array:
+    def is_finite(batch: Tree) -> Array:
         found = jax.value_and_grad(loss, has_aux=True)(params, batch, key)
         return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(found)]).all()
 
-    def without(leaf: Any) -> Array:
+    def without(leaf: Array) -> Array:
         is_floating = jnp.issubdtype(leaf.dtype, jnp.floating)
         return jnp.where(jnp.isfinite(leaf), leaf, 0) if is_floating else leaf
 

@@ -1,7 +1,6 @@
 """One pass over the data as one compiled program."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +8,7 @@ import optax
 from jax import lax
 
 from .._arguments import describe
+from .._types import Tree
 from .arguments import check_count
 from .compiled import Compiled
 from .shuffle import random_order
@@ -64,7 +64,7 @@ def make_train_epoch(
     check_count("batch_size", batch_size)
     step = step_function(loss_fn, optimizer, has_aux=has_aux, grad_norm=grad_norm)
 
-    def train_epoch(state: TrainState, data: Any) -> tuple[TrainState, StepInfo]:
+    def train_epoch(state: TrainState, data: Tree) -> tuple[TrainState, StepInfo]:
         full, rest = _split(in_epoch_order(state, data, shuffle), batch_size)
         state, infos = lax.scan(step, state, full)
         if rest is not None:
@@ -75,7 +75,7 @@ def make_train_epoch(
     return Compiled(train_epoch, uses_key=shuffle or takes_key(loss_fn))
 
 
-def count_examples(data: Any, name: str = "data") -> int:
+def count_examples(data: Tree, name: str = "data") -> int:
     """Return the common first dimension of all arrays, or raise ValueError."""
     lengths = {
         name + jax.tree_util.keystr(path): _first_dimension(name, path, leaf)
@@ -96,7 +96,7 @@ def _first_difference(lengths: dict[str, int]) -> dict[str, int]:
     return dict([*lengths.items()][:1] + others[:1])
 
 
-def _first_dimension(name: str, path: tuple[Any, ...], leaf: Any) -> int:
+def _first_dimension(name: str, path: tuple[object, ...], leaf: object) -> int:
     shape = getattr(leaf, "shape", ())
     if shape:
         return shape[0]
@@ -110,7 +110,7 @@ def _first_dimension(name: str, path: tuple[Any, ...], leaf: Any) -> int:
     )
 
 
-def in_epoch_order(state: TrainState, data: Any, shuffle: bool) -> Any:
+def in_epoch_order(state: TrainState, data: Tree, shuffle: bool) -> Tree:
     """Return the examples in the order in which the epoch that starts at `state` visits them.
 
     The order depends on `state.key` and `state.step`.
@@ -123,14 +123,14 @@ def in_epoch_order(state: TrainState, data: Any, shuffle: bool) -> Any:
     return jax.tree.map(lambda array: jnp.take(array, rows, axis=0, mode="clip"), data)
 
 
-def batches_of(data: Any, batch_size: int) -> Iterator[Any]:
+def batches_of(data: Tree, batch_size: int) -> Iterator[Tree]:
     """Yield the batches of an epoch; the last one may be smaller."""
     for start in range(0, count_examples(data), batch_size):
         rows = slice(start, start + batch_size)
         yield jax.tree.map(lambda array, rows=rows: array[rows], data)
 
 
-def _split(data: Any, batch_size: int) -> tuple[Any, Any]:
+def _split(data: Tree, batch_size: int) -> tuple[Tree, Tree]:
     """Return the full batches along a new first dimension, and the remaining examples or None."""
     steps, rest = divmod(count_examples(data), batch_size)
     full = steps * batch_size

@@ -7,9 +7,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax import Array
 
 from .._arguments import describe
 from .._progress import tqdm
+from .._types import Tree
 from .arguments import (
     Metrics,
     check_count,
@@ -27,7 +29,7 @@ from .settings import Settings, constants_of
 from .state import TrainState, init_state
 from .step import LossFn, step_function, takes_key, with_key, without_jit
 
-Callback = Callable[[EpochEnd], Any]
+Callback = Callable[[EpochEnd], object]
 
 
 class FitResult(NamedTuple):
@@ -38,20 +40,20 @@ class FitResult(NamedTuple):
     epoch. "loss" is the mean over the epoch, during which the parameters change.
     """
 
-    params: Any
+    params: Tree
     state: TrainState
     history: History
 
 
 def fit(
-    params: Any,
-    data: Any,
+    params: Tree,
+    data: Tree,
     *,
     loss: LossFn,
     optimizer: optax.GradientTransformation,
     epochs: int,
     batch_size: int | None = None,
-    validation_data: Any = None,
+    validation_data: Tree = None,
     metrics: Metrics | None = None,
     seed: int = 0,
     shuffle: bool = True,
@@ -172,7 +174,7 @@ class _Limits(NamedTuple):
 def _train(
     run: Progress,
     train: ArrayEpochs | BatchEpochs,
-    score: Callable[[Any], dict[str, float]],
+    score: Callable[[Tree], dict[str, float]],
     store: Store,
     callbacks: Sequence[Callback],
     limits: _Limits,
@@ -196,7 +198,7 @@ def _train(
     return run
 
 
-def _figure_names(metrics: Metrics, validation_data: Any) -> list[str]:
+def _figure_names(metrics: Metrics, validation_data: Tree) -> list[str]:
     """Return the names of the figures of an epoch."""
     if validation_data is None:
         return ["loss", *metrics]
@@ -208,7 +210,7 @@ def _tqdm_disable(progress: bool | None) -> bool | None:
     return None if progress is None else not progress
 
 
-def _is_arrays(data: Any) -> bool:
+def _is_arrays(data: Tree) -> bool:
     """Whether `data` is arrays, rather than an iterable of batches such as a list or a loader."""
     return isinstance(data, tuple | dict) or hasattr(data, "shape")
 
@@ -216,7 +218,7 @@ def _is_arrays(data: Any) -> bool:
 def _epochs(
     loss: LossFn,
     optimizer: optax.GradientTransformation,
-    data: Any,
+    data: Tree,
     batch_size: int | None,
     shuffle: bool,
 ) -> ArrayEpochs | BatchEpochs:
@@ -245,7 +247,7 @@ def _epochs(
 
 
 def _with_accumulation(
-    optimizer: optax.GradientTransformation, every: int, data: Any, batch_size: int | None
+    optimizer: optax.GradientTransformation, every: int, data: Tree, batch_size: int | None
 ) -> optax.GradientTransformation:
     """Let `optimizer` update once per `every` batches; for arrays, also at the end of an epoch."""
     if every == 1:
@@ -256,15 +258,15 @@ def _with_accumulation(
     updates = -(-batches // every)
     rest = batches - (updates - 1) * every
 
-    def batches_in(update: Any) -> Any:
+    def batches_in(update: Any) -> Array:  # Optax allows complex numbers, which have no %
         return jnp.where((update + 1) % updates == 0, rest, every)
 
     return optax.MultiSteps(optimizer, batches_in).gradient_transformation()
 
 
 def _make_score(
-    loss: LossFn, metrics: Metrics, params: Any, data: Any, validation_data: Any
-) -> Callable[[Any], dict[str, float]]:
+    loss: LossFn, metrics: Metrics, params: Tree, data: Tree, validation_data: Tree
+) -> Callable[[Tree], dict[str, float]]:
     """Return a function from the parameters to the figures at the end of an epoch."""
     score = evaluate(with_key(loss, has_aux=False), metrics)
     if validation_data is None and not metrics:
@@ -280,12 +282,12 @@ def _make_score(
     return lambda params: {f"val_{n}": v for n, v in score(params, batches).items()}
 
 
-def _in_memory(data: Any) -> Any:
+def _in_memory(data: Tree) -> Tree:
     """Return arrays and lists of batches; None for iterables that may be slow or single-use."""
     return data if _is_arrays(data) or isinstance(data, list) else None
 
 
-def _as_batches(name: str, data: Any) -> Iterable[Any]:
+def _as_batches(name: str, data: Tree) -> Iterable[Tree]:
     if not _is_arrays(data):
         return data
     count_examples(data, name)

@@ -4,13 +4,15 @@ A loss that is not finite raises `NonFiniteLossError`.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import ArrayLike
 
+from .._types import Tree
 from .arguments import Metrics, check_one_number
 from .compiled import StateFunction
 from .epoch import batches_of, count_examples, in_epoch_order
@@ -48,7 +50,7 @@ class ArrayEpochs(NamedTuple):
 
     train_epoch: StateFunction
     step: StateFunction
-    data: Any
+    data: Tree
     batch_size: int
     shuffle: bool
 
@@ -69,7 +71,7 @@ class BatchEpochs(NamedTuple):
     """Epochs over any iterable of batches."""
 
     step: StateFunction
-    batches: Iterable[Any]
+    batches: Iterable[Tree]
 
     def one_epoch(self, state: TrainState) -> tuple[TrainState, float]:
         """Return the state after one epoch, and the mean loss over its examples."""
@@ -83,7 +85,7 @@ class BatchEpochs(NamedTuple):
 
 
 def take_steps(
-    step: StateFunction, state: TrainState, batches: Iterable[Any]
+    step: StateFunction, state: TrainState, batches: Iterable[Tree]
 ) -> tuple[TrainState, list[float], list[int]]:
     """Take one step per batch; return the state, the losses and the batch sizes.
 
@@ -91,7 +93,7 @@ def take_steps(
     being computed.
     """
     history = _RecentSteps(step)
-    sizes = []
+    sizes: list[int] = []
     for batch in batches:
         sizes.append(count_examples(batch, "batch"))
         history.check_last()
@@ -107,10 +109,10 @@ class _RecentSteps:
 
     def __init__(self, step: StateFunction):
         self._step = step
-        self._steps: list[tuple[TrainState, Any, StepInfo]] = []
+        self._steps: list[tuple[TrainState, Tree, StepInfo]] = []
         self.losses: list[float] = []
 
-    def add(self, state: TrainState, batch: Any, info: StepInfo) -> None:
+    def add(self, state: TrainState, batch: Tree, info: StepInfo) -> None:
         self._steps = [*self._steps[-1:], (state, batch, info)]
 
     def check_last(self) -> None:
@@ -133,19 +135,20 @@ class _RecentSteps:
 
 
 def evaluate(
-    loss: Callable[[Any, Any, Array | None], tuple[Array, Any]], metrics: Metrics
-) -> Callable[[Any, Iterable[Any]], dict[str, float]]:
+    loss: Callable[[Tree, Tree, Array | None], tuple[Array, Tree]], metrics: Metrics
+) -> Callable[[Tree, Iterable[Tree]], dict[str, float]]:
     """Return `f(params, batches)`: loss and metrics, averaged over the examples of all batches."""
 
     @jax.jit
-    def figures(params: Any, batch: Any) -> dict[str, Array]:
+    def figures(params: Tree, batch: Tree) -> dict[str, ArrayLike]:
         value = {"loss": loss(params, batch, None)[0]}
         return value | {
             n: check_one_number(n, metric(params, batch)) for n, metric in metrics.items()
         }
 
-    def evaluate_batches(params: Any, batches: Iterable[Any]) -> dict[str, float]:
-        rows, sizes = [], []
+    def evaluate_batches(params: Tree, batches: Iterable[Tree]) -> dict[str, float]:
+        rows: list[dict[str, Array]] = []
+        sizes: list[int] = []
         for batch in batches:
             rows.append(figures(params, batch))
             sizes.append(count_examples(batch, "batch"))

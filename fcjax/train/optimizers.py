@@ -4,7 +4,6 @@ import inspect
 from collections.abc import Callable, Mapping
 from functools import cache
 from types import MappingProxyType
-from typing import Any
 
 import optax
 import optax.contrib
@@ -24,7 +23,7 @@ def optimizers() -> Mapping[str, Callable[..., optax.GradientTransformation]]:
     >>> {"adam", "sgd", "lbfgs", "muon", "prodigy"} <= set(optimizers())
     True
     """
-    found = {}
+    found: dict[str, Callable[..., optax.GradientTransformation]] = {}
     for module in (optax.contrib, optax):
         for name, function in vars(module).items():
             if inspect.isfunction(function) and _is_optimizer(name, function):
@@ -32,14 +31,14 @@ def optimizers() -> Mapping[str, Callable[..., optax.GradientTransformation]]:
     return MappingProxyType(found)
 
 
-def _is_optimizer(name: str, function: Callable[..., Any]) -> bool:
+def _is_optimizer(name: str, function: Callable[..., object]) -> bool:
     if name.startswith(("_", "scale_by_")) or _rate(function) is None:
         return False
     parameters = inspect.signature(function).parameters.values()
     return {p.name for p in parameters if p.default is p.empty} <= {"learning_rate"}
 
 
-def _rate(function: Callable[..., Any]) -> inspect.Parameter | None:
+def _rate(function: Callable[..., object]) -> inspect.Parameter | None:
     """Return the parameter that is the learning rate, found by its name, or None."""
     parameters = inspect.signature(function).parameters.values()
     return next((p for p in parameters if p.name.endswith("learning_rate")), None)

@@ -1,11 +1,12 @@
 """The progress of `fit`, and its checkpoints."""
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from .. import checkpoint
+from .._types import Tree
 from .settings import Settings, check_settings
 from .state import TrainState
 
@@ -16,7 +17,7 @@ class Progress(NamedTuple):
     """The state, the best parameters so far, and the figures of each epoch."""
 
     state: TrainState
-    best: Any
+    best: Tree
     history: History
 
     @property

@@ -3,31 +3,42 @@
 import re
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypedDict
 
 import jax
 import optax
 
+from .._types import Tree
 from .step import extra_arguments
 
 # A floating-point constant in the text of a jaxpr.
 _CONSTANT = re.compile(r"(?<![\w.])-?\d[\d.]*(?:e[-+]?\d+)?(?=:b?f\d)")
 _MAX_SHOWN = 3
 
-Settings = Mapping[str, Any]
+
+class Settings(TypedDict):
+    """The arguments that a checkpoint records; `figures` are the names of those of an epoch."""
+
+    batch_size: int | None
+    accumulate: int
+    shuffle: bool
+    seed: int
+    examples: int | None
+    optimizer: list[float] | None
+    figures: list[str]
 
 
-def constants_of(optimizer: optax.GradientTransformation, params: Any) -> list[float]:
+def constants_of(optimizer: optax.GradientTransformation, params: Tree) -> list[float]:
     """Return the constants of the optimizer's update, such as learning rate and decay rates.
 
     An Optax optimizer consists of functions, which cannot be compared, but their jaxprs can.
     Numbers in arrays or in the optimizer's state are not included.
     """
 
-    def value_and_aux(params: Any) -> tuple[Any, None]:
+    def value_and_aux(params: Tree) -> tuple[Tree, None]:
         return optax.tree.sum(params), None
 
-    def update(grads: Any, opt_state: Any, params: Any) -> Any:
+    def update(grads: Tree, opt_state: Tree, params: Tree) -> Tree:
         value = value_and_aux(params)[0]
         return optimizer.update(
             grads, opt_state, params, **extra_arguments(optimizer, value_and_aux, value, grads)
@@ -39,14 +50,14 @@ def constants_of(optimizer: optax.GradientTransformation, params: Any) -> list[f
     return [float(f"{float(number):.6g}") for number in _CONSTANT.findall(str(program))]
 
 
-def check_settings(saved: Settings, current: Settings, where: str) -> None:
+def check_settings(saved: Mapping[str, Any], current: Settings, where: str) -> None:
     """Warn if settings changed; raise ValueError if the result would be wrong.
 
     Two kinds of change make it wrong. A figure that some epochs lack would be assigned to the wrong
     epochs of the history. And accumulation counts batches, continuing from the checkpoint's count.
 
     Args:
-        saved: settings in the checkpoint.
+        saved: settings in the checkpoint; those of an older version may lack some.
         current: settings of this call of `fit`.
         where: name of the checkpoint in messages.
     """

@@ -1,13 +1,15 @@
 """The training state, and the information that a step returns."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
+from jax.typing import ArrayLike
 
 from .._arguments import describe, is_key
+from .._types import Tree
 
 
 class TrainState(NamedTuple):
@@ -18,8 +20,8 @@ class TrainState(NamedTuple):
     """
 
     step: Array
-    params: Any
-    opt_state: Any
+    params: Tree
+    opt_state: Tree
     key: Array
 
 
@@ -32,11 +34,11 @@ class StepInfo(NamedTuple):
 
     loss: Array
     grad_norm: Array | None
-    aux: Any
+    aux: Tree
 
 
 def init_state(
-    params: Any, optimizer: optax.GradientTransformation, *, key: Array | None = None
+    params: Tree, optimizer: optax.GradientTransformation, *, key: Array | None = None
 ) -> TrainState:
     """Return the state before the first step.
 
@@ -65,7 +67,7 @@ def init_state(
     return copy_arrays(state)
 
 
-def check_optimizer(optimizer: Any) -> None:
+def check_optimizer(optimizer: object) -> None:
     """Raise TypeError unless `optimizer` is an Optax gradient transformation."""
     if not isinstance(optimizer, optax.GradientTransformation):
         hint = "; call it first" if callable(optimizer) else ""
@@ -93,32 +95,32 @@ def check_opt_state(state: TrainState, optimizer: optax.GradientTransformation) 
         )
 
 
-def _parts(opt_state: Any) -> str:
+def _parts(opt_state: Tree) -> str:
     """Name the parts of an optimizer's state."""
     is_chain = type(opt_state) in (tuple, list)
     return ", ".join(type(part).__name__ for part in (opt_state if is_chain else [opt_state]))
 
 
-def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+def _shapes(tree: Tree) -> dict[str, tuple[int, ...]]:
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return {jax.tree_util.keystr(path): jnp.shape(leaf) for path, leaf in leaves}
 
 
-def copy_arrays(tree: Any) -> Any:
+def copy_arrays(tree: Tree) -> Tree:
     """Copy every array, so that no two leaves share memory and none is shared with the caller.
 
     The copies have strong dtypes. The weak dtype of a Python number would become strong in the
     first step, and the second step would be recompiled.
     """
 
-    def copy(leaf: Any) -> Array:
+    def copy(leaf: ArrayLike) -> Array:
         leaf = jnp.asarray(leaf)
         return jnp.array(leaf, dtype=leaf.dtype, copy=True)
 
     return jax.tree.map(copy, tree)
 
 
-def _check_params(params: Any) -> None:
+def _check_params(params: Tree) -> None:
     leaves = jax.tree_util.tree_leaves_with_path(params)
     if not leaves:
         raise TypeError(f"params must hold at least one array, got {describe(params)}")

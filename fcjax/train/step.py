@@ -3,7 +3,6 @@
 import inspect
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,10 +10,11 @@ import optax
 from jax import Array
 
 from .._arguments import describe
+from .._types import Function, Tree
 from .compiled import Compiled, StateFunction
 from .state import StepInfo, TrainState, check_opt_state, check_optimizer
 
-LossFn = Callable[..., Any]
+LossFn = Function
 
 
 def make_train_step(
@@ -74,7 +74,7 @@ def step_function(
     scalar_loss = with_key(loss_fn, has_aux)
     uses_key = takes_key(loss_fn)
 
-    def step(state: TrainState, batch: Any) -> tuple[TrainState, StepInfo]:
+    def step(state: TrainState, batch: Tree) -> tuple[TrainState, StepInfo]:
         check_opt_state(state, optimizer)
         key = key_for(state, "loss") if uses_key else None
         value_and_aux = partial(scalar_loss, batch=batch, key=key)
@@ -98,13 +98,13 @@ def key_for(state: TrainState, purpose: str) -> Array:
     return jax.random.fold_in(root, state.step)
 
 
-def with_key(loss_fn: LossFn, has_aux: bool) -> Callable[..., tuple[Array, Any]]:
+def with_key(loss_fn: LossFn, has_aux: bool) -> Callable[..., tuple[Array, Tree]]:
     """Return `loss_fn` as `f(params, batch, key) -> (loss, aux)`, whichever form it has."""
     if not callable(loss_fn):
         raise TypeError(f"loss_fn must be a function, got {describe(loss_fn)}")
     has_key = takes_key(loss_fn)
 
-    def loss(params: Any, batch: Any, key: Array | None) -> tuple[Array, Any]:
+    def loss(params: Tree, batch: Tree, key: Array | None) -> tuple[Array, Tree]:
         result = loss_fn(params, batch, key) if has_key else loss_fn(params, batch)
         value, aux = _split(result) if has_aux else (result, None)
         if isinstance(value, tuple):
@@ -125,7 +125,7 @@ def without_jit(loss_fn: LossFn) -> LossFn:
     return getattr(loss_fn, "__wrapped__", loss_fn) if hasattr(loss_fn, "lower") else loss_fn
 
 
-def _split(result: Any) -> tuple[Any, Any]:
+def _split(result: Tree) -> tuple[Tree, Tree]:
     if not isinstance(result, tuple) or len(result) != 2:
         raise TypeError(
             f"with has_aux=True loss_fn must return (loss, aux), got {describe(result)}"
@@ -150,21 +150,21 @@ def takes_key(loss_fn: LossFn) -> bool:
 
 def extra_arguments(
     optimizer: optax.GradientTransformation,
-    value_and_aux: Callable[[Any], tuple[Array, Any]],
+    value_and_aux: Callable[[Tree], tuple[Array, Tree]],
     loss: Array,
-    grads: Any,
-) -> dict[str, Any]:
+    grads: Tree,
+) -> dict[str, object]:
     """Return the extra arguments that the optimizer's `update` accepts."""
 
     # Optax's line searches pass the other extra arguments to value_fn, which must accept them.
-    def value_fn(params: Any, obj_fn: Any = None, grad_fn: Any = None) -> Array:
+    def value_fn(params: Tree, obj_fn: object = None, grad_fn: object = None) -> Array:
         del obj_fn, grad_fn
         return value_and_aux(params)[0]
 
-    def grad_fn(params: Any, _: Any = None) -> Any:
+    def grad_fn(params: Tree, _: object = None) -> Tree:
         return jax.grad(value_fn)(params)
 
-    offered = {
+    offered: dict[str, object] = {
         "value": loss,
         "grad": grads,
         "value_fn": value_fn,

@@ -5,8 +5,6 @@ log(y) at x = 0, but autodiff returns 0. A bisection has a derivative, but autod
 everywhere. And a rule may be finite where autodiff is not: the gradient of a norm at zero.
 """
 
-from typing import Any
-
 import numpy as np
 
 from .compare import difference, undefined
@@ -28,7 +26,7 @@ def slopes_at(sample: Sample, k: int, index: tuple[int, ...]) -> OneSidedSlopes:
     return one_sided_slopes(sample, k, unit(shape, place), weights_of(sample, sample.wide))
 
 
-def slope_tolerance(sample: Sample, k: int, gradient: Any) -> float:
+def slope_tolerance(sample: Sample, k: int, gradient: np.ndarray) -> float:
     """Return how far the slopes may lie from a correct gradient."""
     finite = np.abs(gradient[np.isfinite(gradient)])
     size = float(np.max(finite, initial=0.0))
@@ -73,7 +71,12 @@ def _refuted(sample: Sample, k: int) -> bool:
 
 
 def _supports_rule(
-    sample: Sample, k: int, index: Any, got: np.ndarray, want: np.ndarray, tolerance: float
+    sample: Sample,
+    k: int,
+    index: tuple[int, ...],
+    got: np.ndarray,
+    want: np.ndarray,
+    tolerance: float,
 ) -> bool:
     slopes = slopes_at(sample, k, index)
     if not slopes.bracket(float(got[index]), tolerance):

@@ -2,13 +2,15 @@
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from .._jax import is_tracing
+from .._types import Tree
 from .checks import CHECKS
 from .checks._check import Check
 from .expected import Expected
@@ -18,8 +20,11 @@ from .rounding import Accuracy
 from .sample import Kinks as Kinks, Sample
 from .subject import Subject
 
+K = TypeVar("K")
+V = TypeVar("V")
 
-def call_of(fun: Any, args: Any, kwargs: Any) -> None:
+
+def call_of(fun: object, args: object, kwargs: object) -> None:
     """Raise TypeError unless `fun` is a function that takes `args` and `kwargs`."""
     if is_tracing():
         raise TypeError("check_rule must be called outside of jit, grad and vmap")
@@ -44,16 +49,18 @@ def call_of(fun: Any, args: Any, kwargs: Any) -> None:
         raise TypeError(f"args must fit {name}({form}): {error}") from error
 
 
-def _signature(fun: Callable[..., Any]) -> inspect.Signature | None:
+def _signature(fun: Callable[..., object]) -> inspect.Signature | None:
     try:
         return inspect.signature(fun)
     except (TypeError, ValueError):  # some built-in functions have no signature
         return None
 
 
-def points_of(fun: Any, points: Any, kwargs: Any) -> list[Sequence[Any]]:
+def points_of(
+    fun: object, points: Iterable[Sequence[Tree]], kwargs: object
+) -> list[Sequence[Tree]]:
     """Return the points: the positional arguments of several calls."""
-    if not isinstance(points, Iterable) or isinstance(points, Mapping | str):
+    if not _is_sequence(points):
         raise TypeError(f"points must be a sequence of tuples, got {type(points).__name__}")
     points = list(points)
     if not points:
@@ -64,6 +71,10 @@ def points_of(fun: Any, points: Any, kwargs: Any) -> list[Sequence[Any]]:
         except TypeError as error:
             raise TypeError(f"points[{number}]: {error}") from error
     return points
+
+
+def _is_sequence(points: object) -> bool:
+    return isinstance(points, Iterable) and not isinstance(points, Mapping | str)
 
 
 def checks_of(names: Sequence[str] | None) -> list[Check]:
@@ -82,7 +93,7 @@ def require_known_checks(option: str, names: Iterable[str]) -> None:
             raise ValueError(f"{option}: {name!r} is unknown; accepted: {', '.join(CHECKS)}")
 
 
-def seed_of(key: Any) -> tuple[int, ...]:
+def seed_of(key: Array | None) -> tuple[int, ...]:
     """Return the integers of a PRNG key, typed or raw."""
     key = jax.random.key(0) if key is None else key
     dtype = getattr(key, "dtype", None)
@@ -93,29 +104,35 @@ def seed_of(key: Any) -> tuple[int, ...]:
     return tuple(int(word) for word in np.ravel(key))
 
 
-def accuracy_of(rtol: Any, atol: Any) -> Accuracy:
+def accuracy_of(rtol: object, atol: object) -> Accuracy:
     """Return the accuracy of the function that the caller declared."""
     return Accuracy(_size("rtol", rtol) or 0.0, _size("atol", atol) or 0.0)
 
 
-def seconds_of(time_limit: Any) -> float | None:
+def seconds_of(time_limit: object) -> float | None:
     """Return the time limit in seconds."""
     return _size("time_limit", time_limit)
 
 
-def mapping_of(option: str, value: Any, of: str) -> Mapping[Any, Any]:
+def mapping_of(option: str, value: Mapping[K, V] | None, of: str) -> Mapping[K, V]:
     """Return an option that must be a mapping; `of` describes its keys and values."""
     if value is None:
         return {}
-    if not isinstance(value, Mapping):
-        raise TypeError(f"{option} must map {of}, got {type(value).__name__}")
+    _require_mapping(option, value, of)
     return value
 
 
-def kinks_of(kinks: Any) -> dict[str, dict[float, float]]:
+def _require_mapping(option: str, value: object, of: str) -> None:
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{option} must map {of}, got {type(value).__name__}")
+
+
+def kinks_of(
+    kinks: Mapping[str, Mapping[float, float] | None] | None,
+) -> dict[str, dict[float, float]]:
     """Return the declared derivatives at kinks as floats."""
     form = "an argument to {point: derivative}"
-    found = {}
+    found: dict[str, dict[float, float]] = {}
     for name, points in mapping_of("kinks", kinks, form).items():
         of_name = mapping_of(f"kinks[{name!r}]", {} if points is None else points, "points")
         if points is None or not all(map(_is_finite, [*of_name, *of_name.values()])):
@@ -126,11 +143,11 @@ def kinks_of(kinks: Any) -> dict[str, dict[float, float]]:
     return found
 
 
-def _is_finite(value: Any) -> bool:
+def _is_finite(value: object) -> bool:
     return isinstance(value, int | float | np.number) and bool(np.isfinite(value))
 
 
-def _size(option: str, value: Any) -> float | None:
+def _size(option: str, value: object) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float | np.number):

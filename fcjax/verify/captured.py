@@ -2,8 +2,8 @@
 
 import functools
 import types
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,7 @@ from jax import Array
 
 from .._jax import (
     JIT,
+    ClosedJaxpr,
     constants_in,
     constants_into_rules,
     constants_of_rules,
@@ -25,6 +26,7 @@ from .._jax import (
     rule_constants,
     wrapped_by,
 )
+from .._types import AnyArray, Function
 
 # Limits of the search for names: some object graphs are infinite.
 MAX_DEPTH = 8
@@ -43,7 +45,7 @@ class Captured(NamedTuple):
     """
 
     names: tuple[str, ...] = ()
-    arrays: tuple[Any, ...] = ()
+    arrays: tuple[AnyArray, ...] = ()
     positions: tuple[int, ...] = ()
     fixed: tuple[str, ...] = ()
     missed: tuple[str, ...] = ()
@@ -58,7 +60,7 @@ class Captured(NamedTuple):
         )
 
 
-def captured_by(fun: Callable[..., Any], closed: Any) -> Captured:
+def captured_by(fun: Function, closed: ClosedJaxpr) -> Captured:
     """Return the arrays that `fun` closes over; `closed` is the traced program of its call."""
     program = inline_jits(closed)
     where = dict(_arrays_around(fun))
@@ -82,7 +84,7 @@ def captured_by(fun: Callable[..., Any], closed: Any) -> Captured:
     )
 
 
-def _missed(closed: Any, program: Any, where: Mapping[int, str]) -> Iterator[str]:
+def _missed(closed: ClosedJaxpr, program: ClosedJaxpr, where: Mapping[int, str]) -> Iterator[str]:
     """Yield the arrays that are closed over inside a loop or branch, if the program has rules."""
     if not any(map(is_hand_written, equations_in(program))):
         return
@@ -94,16 +96,18 @@ def _missed(closed: Any, program: Any, where: Mapping[int, str]) -> Iterator[str
             yield f"{name} ({array.dtype}{list(array.shape)}), which a loop closes over"
 
 
-def _is_real(array: Any) -> bool:
+def _is_real(array: AnyArray) -> bool:
     return has_dtype(array, jnp.floating) and array.size > 0
 
 
-def inline_jits(closed: Any) -> Any:
+def inline_jits(closed: ClosedJaxpr) -> ClosedJaxpr:
     """Inline the calls of jit in a program, so that their constants become its own."""
     return inline_calls(closed, lambda equation, _: name_of(equation) in JIT)
 
 
-def with_arrays(closed: Any, positions: Sequence[int], new: Sequence[Array]) -> list[Any]:
+def with_arrays(
+    closed: ClosedJaxpr, positions: Sequence[int], new: Sequence[Array]
+) -> list[AnyArray]:
     """Return the constants of a program with those at `positions` replaced."""
     consts = list(closed.consts)
     for position, value in zip(positions, new, strict=True):
@@ -111,14 +115,14 @@ def with_arrays(closed: Any, positions: Sequence[int], new: Sequence[Array]) -> 
     return consts
 
 
-def _arrays_around(fun: Callable[..., Any]) -> Iterator[tuple[int, str]]:
+def _arrays_around(fun: Function) -> Iterator[tuple[int, str]]:
     """Yield the id and the name of every array that is reachable from a function."""
     module = getattr(fun, "__module__", None)
     yield from _walk(fun, "", module, MAX_DEPTH, set())
 
 
 def _walk(
-    value: Any, name: str, module: str | None, depth: int, seen: set[int]
+    value: object, name: str, module: str | None, depth: int, seen: set[int]
 ) -> Iterator[tuple[int, str]]:
     if is_array(value):
         yield id(value), name or "captured"
@@ -131,7 +135,7 @@ def _walk(
         yield from _walk(inner, part, module, depth - 1, seen)
 
 
-def _parts(value: Any, name: str, module: str | None) -> Iterator[tuple[str, Any]]:
+def _parts(value: object, name: str, module: str | None) -> Iterator[tuple[str, object]]:
     """Yield the parts of an object, each with its name."""
     if isinstance(value, functools.partial):
         yield name, value.func
@@ -150,7 +154,7 @@ def _parts(value: Any, name: str, module: str | None) -> Iterator[tuple[str, Any
         yield from _fields(value, name)
 
 
-def _around_code(function: Any, module: str | None) -> Iterator[tuple[str, Any]]:
+def _around_code(function: types.FunctionType, module: str | None) -> Iterator[tuple[str, object]]:
     """Yield the closure of a function, its defaults, and the globals of its module that it uses."""
     for variable, cell in zip(
         function.__code__.co_freevars, function.__closure__ or (), strict=True
@@ -169,7 +173,7 @@ def _around_code(function: Any, module: str | None) -> Iterator[tuple[str, Any]]
                 yield variable, function.__globals__[variable]
 
 
-def _fields(value: Any, name: str) -> Iterator[tuple[str, Any]]:
+def _fields(value: object, name: str) -> Iterator[tuple[str, object]]:
     try:
         leaves = jax.tree.leaves_with_path(value)
     except ValueError:  # an object that only resembles a NamedTuple

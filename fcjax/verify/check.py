@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from jax import Array
 
 from .._progress import tqdm
+from .._types import Function, Tree
 from .arbiter import autodiff_is_refuted
 from .arguments import (
     Kinks,
@@ -45,12 +47,12 @@ DELAY = 3.0  # seconds before the progress bar appears
 
 
 def check_rule(
-    fun: Callable[..., Any],
-    args: Sequence[Any],
+    fun: Function,
+    args: Sequence[Tree],
     *,
-    reference: Callable[..., Any] | None = None,
-    kwargs: Mapping[str, Any] | None = None,
-    key: Any = None,
+    reference: Function | None = None,
+    kwargs: Mapping[str, Tree] | None = None,
+    key: Array | None = None,
     checks: Sequence[str] | None = None,
     expected_failures: ExpectedFailures | None = None,
     kinks: Kinks | None = None,
@@ -182,11 +184,11 @@ def check_rule(
 
 
 def check_at_points(
-    fun: Callable[..., Any],
-    points: Sequence[Sequence[Any]],
+    fun: Function,
+    points: Sequence[Sequence[Tree]],
     *,
-    reference: Callable[..., Any] | None = None,
-    kwargs: Mapping[str, Any] | None = None,
+    reference: Function | None = None,
+    kwargs: Mapping[str, Tree] | None = None,
     checks: Sequence[str] | None = None,
     expected_failures: ExpectedFailures | None = None,
     rtol: float | None = None,
@@ -233,7 +235,7 @@ def check_at_points(
     return (_report(sample, selected, expected) for sample in samples)
 
 
-def assert_rule(fun: Callable[..., Any], args: Sequence[Any], **options: Any) -> RuleReport:
+def assert_rule(fun: Function, args: Sequence[Tree], **options: Any) -> RuleReport:
     """Raise AssertionError, with the whole report, unless the gradient of `fun` is right.
 
     In a test suite, one line checks one rule.
@@ -269,10 +271,10 @@ def assert_rule(fun: Callable[..., Any], args: Sequence[Any], **options: Any) ->
 class _Options(NamedTuple):
     """The options of one call of `check_rule`."""
 
-    reference: Callable[..., Any] | None
-    kwargs: dict[str, Any]
+    reference: Function | None
+    kwargs: dict[str, Tree]
     kinks: Kinks
-    key: Any
+    key: Array | None
     rtol: float | None
     atol: float | None
     time_limit: float | None
@@ -284,7 +286,7 @@ def _expected(expected_failures: ExpectedFailures | None) -> Expected:
     return expectations(given)
 
 
-def _sample(fun: Any, args: Sequence[Any], options: _Options, explicit: bool) -> Sample:
+def _sample(fun: Function, args: Sequence[Tree], options: _Options, explicit: bool) -> Sample:
     seed = seed_of(options.key)
     accuracy = accuracy_of(options.rtol, options.atol)
     deadline = Deadline(seconds_of(options.time_limit))
@@ -318,7 +320,7 @@ def _exclude_nondifferentiable(point: Point, subject: Callable[[], Subject]) -> 
         point.captured = point.captured.with_first_fixed(why)
 
 
-def _at(first: Sample, number: int, args: Sequence[Any]) -> Sample:
+def _at(first: Sample, number: int, args: Sequence[Tree]) -> Sample:
     """Return a sample of the same subject at another point, seeded by its number."""
     try:
         point = first.point.moved_to(args)
@@ -382,7 +384,7 @@ def _classified(result: CheckResult, check: Check, sample: Sample) -> CheckResul
     return result
 
 
-def _call(sample: Sample, report: RuleReport, args: Sequence[Any], options: _Options) -> str:
+def _call(sample: Sample, report: RuleReport, args: Sequence[Tree], options: _Options) -> str:
     repeated = {
         "checks": list(dict.fromkeys(result.name for result in report.failures)),
         **options._asdict(),

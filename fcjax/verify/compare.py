@@ -1,8 +1,7 @@
 """Comparison of two arrays within a tolerance."""
 
-from typing import Any
-
 import numpy as np
+from jax.typing import ArrayLike
 
 from .hints import HintContext, hint
 from .precision import as_float64
@@ -12,13 +11,13 @@ from .report import CheckResult
 def compare(
     check: str,
     argument: str | None,
-    got: Any,
-    want: Any,
+    got: ArrayLike,
+    want: ArrayLike,
     tolerance: float,
     *,
     context: HintContext | None = None,
     message: str | None = None,
-    leave_out: Any = None,
+    leave_out: np.ndarray | np.bool_ | None = None,
 ) -> CheckResult:
     """Compare two arrays; NaN and infinities must occur at the same entries.
 
@@ -60,7 +59,7 @@ def difference(got: np.ndarray, want: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(error), np.inf, error)
 
 
-def undefined(got: Any, want: Any) -> np.ndarray:
+def undefined(got: ArrayLike, want: ArrayLike) -> np.ndarray:
     """Return a mask of the entries where the rule is finite and the oracle is not."""
     return np.asarray(~np.isfinite(as_float64(want)) & np.isfinite(as_float64(got)))
 

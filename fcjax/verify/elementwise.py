@@ -13,8 +13,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import DTypeLike
 
 from .._progress import tqdm
+from .._types import Function
 from .oracles import ORACLES, Oracle
 from .report import STYLES, Line, aligned, styled
 from .rules import without_rules
@@ -40,6 +42,8 @@ TITLES = {
 }
 # Of the state file. Another number whenever what is measured changes.
 FORMAT = 1
+# A `Finding` in JSON, where NaN and infinities are strings.
+Numbers = Mapping[str, float | str]
 # Two programs of one thread each keep two cores busy; more take more memory.
 THREADS = min(4, os.cpu_count() or 1)
 
@@ -78,7 +82,7 @@ class ElementwiseReport:
         Errors count on the absolute scale, and at finite inputs. A zero of the wrong sign counts
         among the values only: as a derivative it adds nothing to any sum.
         """
-        wrong = []
+        wrong: list[tuple[str, str]] = []
         for quantity, errors in (("value", self.value), ("derivative", self.derivative)):
             counted = {
                 "scaled": errors.scaled and errors.scaled.size > self.tolerance,
@@ -103,7 +107,7 @@ class ElementwiseReport:
 
     __repr__ = __str__
 
-    def __rich__(self) -> Any:
+    def __rich__(self) -> object:
         """Render in colours on a terminal that `rich` prints to."""
         return styled(self._lines())
 
@@ -133,12 +137,12 @@ class ElementwiseReport:
 
 
 def check_elementwise(
-    fun: Callable[..., Any],
+    fun: Function,
     *,
-    value: Callable[..., Any] | None = None,
-    derivative: Callable[..., Any] | None = None,
+    value: Function | None = None,
+    derivative: Function | None = None,
     name: str | None = None,
-    dtype: Any = "bfloat16",
+    dtype: DTypeLike = "bfloat16",
     tolerance: float = 8.0,
     floor: float = 1.0,
     state: str | os.PathLike[str] | None = None,
@@ -193,15 +197,22 @@ def check_elementwise(
     True
     """
     label = getattr(fun, "__name__", type(fun).__name__)
-    options: dict[str, Any] = {"tolerance": tolerance, "floor": floor, "state": state}
-    oracle = _oracle(fun, name, value, derivative)
-    return compare_elementwise({label: fun}, oracle, dtype, progress=progress, **options)[label]
+    reports = compare_elementwise(
+        {label: fun},
+        _oracle(fun, name, value, derivative),
+        dtype,
+        tolerance=tolerance,
+        floor=floor,
+        state=state,
+        progress=progress,
+    )
+    return reports[label]
 
 
 def compare_elementwise(
-    functions: Mapping[str, Callable[..., Any]],
+    functions: Mapping[str, Function],
     oracle: Oracle,
-    dtype: Any = "bfloat16",
+    dtype: DTypeLike = "bfloat16",
     *,
     tolerance: float = 8.0,
     floor: float = 1.0,
@@ -263,10 +274,10 @@ def _in_threads(sweep: Sweep, starts: Sequence[int]) -> Iterator[Found]:
 
 
 def _oracle(
-    fun: Callable[..., Any],
+    fun: Function,
     name: str | None,
-    value: Callable[..., Any] | None,
-    derivative: Callable[..., Any] | None,
+    value: Function | None,
+    derivative: Function | None,
 ) -> Oracle:
     if name is not None and name not in ORACLES:
         raise ValueError(f"name: {name!r} is unknown; accepted: {', '.join(ORACLES)}")
@@ -277,7 +288,7 @@ def _oracle(
     return Oracle(value, derivative or _autodiff(value))
 
 
-def _autodiff(value: Callable[..., Any]) -> Callable[[Array], Array]:
+def _autodiff(value: Function) -> Callable[[Array], Array]:
     def derivative(z: Array) -> Array:
         a, pull = jax.vjp(value, z)
         return pull(jnp.ones_like(a))[0]
@@ -285,7 +296,7 @@ def _autodiff(value: Callable[..., Any]) -> Callable[[Array], Array]:
     return derivative
 
 
-def _known_dtype(dtype: Any) -> str:
+def _known_dtype(dtype: DTypeLike) -> str:
     name = jnp.dtype(dtype).name
     if name not in BITS:
         raise ValueError(f"dtype: {name} has too many numbers; accepted: {', '.join(BITS)}")
@@ -295,7 +306,7 @@ def _known_dtype(dtype: Any) -> str:
 # --- the state file -------------------------------------------------------------------------
 
 
-def _identity(sweep: Sweep) -> dict[str, Any]:
+def _identity(sweep: Sweep) -> dict[str, object]:
     """Return what must be the same for findings to be about the same."""
     # objects in it are written with their addresses, which differ from run to run
     program = re.sub(r" at 0x[0-9a-f]+", "", sweep.programs())
@@ -315,7 +326,7 @@ class _Memory:
     """The state file, where there is one."""
 
     path: Path | None
-    identity: Mapping[str, Any]
+    identity: Mapping[str, object]
 
     def recall(self, nothing: Found) -> tuple[int, Found]:
         """Return the number of chunks that are done, and what was found in them."""
@@ -352,19 +363,21 @@ class _Memory:
         new.replace(self.path)
 
 
-def _to_dict(errors: Errors) -> dict[str, Any]:
+def _to_dict(errors: Errors) -> dict[str, Numbers | None]:
     return {
         kind: finding and {name: _plain(x) for name, x in finding._asdict().items()}
         for kind, finding in errors._asdict().items()
     }
 
 
-def _from_dict(errors: Mapping[str, Any]) -> Errors:
-    findings = {
-        kind: finding and Finding(**{name: float(x) for name, x in finding.items()})
-        for kind, finding in errors.items()
-    }
-    return Errors(**findings)
+def _from_dict(errors: Mapping[str, Numbers | None]) -> Errors:
+    return Errors(**{kind: _finding(numbers) for kind, numbers in errors.items()})
+
+
+def _finding(numbers: Numbers | None) -> Finding | None:
+    if numbers is None:
+        return None
+    return Finding(**{name: float(x) for name, x in numbers.items()})
 
 
 def _plain(x: float) -> float | str:

@@ -1,12 +1,10 @@
 """Likely causes of a wrong gradient, from its pattern."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-
-Array = Any  # of NumPy, where arithmetic on 0-dimensional arrays returns scalars
 
 
 class HintContext(NamedTuple):
@@ -20,12 +18,12 @@ class HintContext(NamedTuple):
     """
 
     sizes: Mapping[int, str]
-    cotangents: Sequence[Array] = ()
-    gradients: Mapping[str, Array] = {}
+    cotangents: Sequence[np.ndarray] = ()
+    gradients: Mapping[str, np.ndarray] = {}
     narrow: Sequence[str] = ()
 
 
-def hint(got: Array, want: Array, close: float, context: HintContext) -> str | None:
+def hint(got: np.ndarray, want: np.ndarray, close: float, context: HintContext) -> str | None:
     """Return the first known pattern that relates `got` to `want`, or None.
 
     Differences of at most `close` are ignored.
@@ -35,7 +33,9 @@ def hint(got: Array, want: Array, close: float, context: HintContext) -> str | N
     return next(_patterns(got, want, close, context), None)
 
 
-def _patterns(got: Array, want: Array, close: float, context: HintContext) -> Iterator[str]:
+def _patterns(
+    got: np.ndarray, want: np.ndarray, close: float, context: HintContext
+) -> Iterator[str]:
     if not np.all(np.isfinite(got)):
         yield "not finite, though the correct gradient is"
         return
@@ -59,11 +59,11 @@ def _patterns(got: Array, want: Array, close: float, context: HintContext) -> It
             yield f"rounded to {name} in an intermediate step"
 
 
-def _same(got: Array, want: Array, close: float) -> bool:
+def _same(got: np.ndarray, want: np.ndarray | np.float64, close: float) -> bool:
     return got.shape == want.shape and bool(np.all(np.abs(got - want) <= close))
 
 
-def _ratio(got: Array, want: Array, close: float) -> float | None:
+def _ratio(got: np.ndarray, want: np.ndarray, close: float) -> float | None:
     """Return r where `got = r want` everywhere, or None."""
     square = float(np.sum(want * want))
     if not np.any(np.abs(want) > close):
@@ -94,7 +94,7 @@ def _unlike_one(ratio: float) -> str:
     return next((text for text in texts if float(text) != 1), repr(ratio))
 
 
-def _copies(got: Array, cotangent: Array, close: float) -> Iterator[str]:
+def _copies(got: np.ndarray, cotangent: np.ndarray, close: float) -> Iterator[str]:
     if _same(got, cotangent, close):
         yield "the cotangent, unchanged: the factor g' is missing"
     if cotangent.ndim == got.ndim + 1 and got.ndim:

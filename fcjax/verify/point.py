@@ -11,11 +11,13 @@ import numpy as np
 from jax import Array
 
 from .._jax import Tracer, evaluate, has_dtype, is_array
+from .._types import Function, Tree
 from .captured import Captured, captured_by, inline_jits, with_arrays
 from .precision import Precision
 from .program import call, user_code
 
-Leaves = tuple[Any, ...]
+Leaves = tuple[Array, ...]
+Types = tuple[jax.ShapeDtypeStruct, ...]
 
 
 class Point:
@@ -33,7 +35,7 @@ class Point:
         captured: the arrays that the function closes over.
     """
 
-    def __init__(self, fun: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]):
+    def __init__(self, fun: Function, args: Sequence[Tree], kwargs: Mapping[str, Tree]):
         paths, self._tree = jax.tree.flatten_with_path((tuple(args), dict(kwargs)))
         names = _argument_names(fun, args)
         self.names = tuple(_name(path, names) for path, _ in paths)
@@ -49,7 +51,7 @@ class Point:
         self.arrays = tuple(i for i, leaf in enumerate(self.leaves) if is_array(leaf))
         self.captured = Captured()
 
-    def capture(self, fun: Callable[..., Any]) -> None:
+    def capture(self, fun: Function) -> None:
         """Find the arrays that `fun` closes over; raise Refused if `fun` cannot be traced."""
         with user_code(), Precision.OWN.context():
             closed = jax.make_jaxpr(partial(self._outputs, fun, {}))(*self.arguments)
@@ -76,11 +78,11 @@ class Point:
         return (*(self.names[i] for i in self.wrt), *self.captured.names)
 
     @property
-    def call(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def call(self) -> tuple[tuple[Tree, ...], dict[str, Tree]]:
         """The positional and keyword arguments."""
         return jax.tree.unflatten(self._tree, self.leaves)
 
-    def moved_to(self, args: Sequence[Any]) -> "Point":
+    def moved_to(self, args: Sequence[Tree]) -> "Point":
         """Return a copy of this point with the differentiable leaves of `args`.
 
         Raises:
@@ -106,14 +108,14 @@ class Point:
         count = len(self.wrt)
         return (*precision.cast(self.xs[:count]), *self.xs[count:])
 
-    def types(self, precision: Precision) -> tuple[Any, ...]:
+    def types(self, precision: Precision) -> Types:
         """Return the shapes and dtypes of the leaves that `cast` returns."""
         dtype = None if precision is Precision.OWN else jnp.dtype(precision.value)
         of_arguments = [jax.ShapeDtypeStruct(x.shape, dtype or x.dtype) for x in self.arguments]
         captured = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in self.captured.arrays]
         return (*of_arguments, *captured)
 
-    def on(self, fun: Callable[..., Any]) -> Callable[..., tuple[Leaves, Leaves]]:
+    def on(self, fun: Function) -> Callable[..., tuple[Leaves, Leaves]]:
         """Return `fun` as a function of the differentiable leaves.
 
         It returns the floating-point outputs and the other outputs. A complex output counts as two,
@@ -122,7 +124,7 @@ class Point:
         count = len(self.wrt)
 
         def of_leaves(
-            *xs: Array, constants: Mapping[int, Any] | None = None
+            *xs: Array, constants: Mapping[int, Tree] | None = None
         ) -> tuple[Leaves, Leaves]:
             outputs_at = partial(self._outputs, fun, constants or {})
             if len(xs) == count:
@@ -133,7 +135,7 @@ class Point:
 
         return of_leaves
 
-    def _outputs(self, fun: Any, constants: Mapping[int, Any], *xs: Any) -> list[Any]:
+    def _outputs(self, fun: Function, constants: Mapping[int, Tree], *xs: Array) -> list[Array]:
         replaced = dict(zip(self.wrt, xs, strict=True)) | dict(constants)
         leaves = [replaced.get(i, leaf) for i, leaf in enumerate(self.leaves)]
         args, kwargs = jax.tree.unflatten(self._tree, leaves)
@@ -150,7 +152,7 @@ class Point:
 
 def _sorted(outputs: Sequence[Array]) -> tuple[Leaves, Leaves]:
     """Return the floating-point outputs, complex ones as two, and the other outputs."""
-    floating: list[Any] = []
+    floating: list[Array] = []
     for y in outputs:
         if has_dtype_of(y, jnp.complexfloating):
             floating += [jnp.real(y), jnp.imag(y)]
@@ -159,16 +161,16 @@ def _sorted(outputs: Sequence[Array]) -> tuple[Leaves, Leaves]:
     return tuple(floating), tuple(y for y in outputs if not has_dtype_of(y, jnp.inexact))
 
 
-def has_dtype_of(y: Any, kind: Any) -> bool:
+def has_dtype_of(y: Array, kind: type[np.generic]) -> bool:
     """Whether a traced or concrete array has a kind of dtype."""
     return jnp.issubdtype(y.dtype, kind)
 
 
-def _is_deleted(leaf: Any) -> bool:
+def _is_deleted(leaf: object) -> bool:
     return isinstance(leaf, jax.Array) and not isinstance(leaf, Tracer) and leaf.is_deleted()
 
 
-def _require_supported(name: str, leaf: Any) -> None:
+def _require_supported(name: str, leaf: object) -> None:
     """Raise TypeError or ValueError for a leaf that cannot be checked."""
     if isinstance(leaf, Tracer):
         raise TypeError(f"{name} is a tracer; call check_rule outside of jit, grad and vmap")
@@ -178,12 +180,12 @@ def _require_supported(name: str, leaf: Any) -> None:
         raise TypeError(f"{name} is complex; only real arguments can be checked")
 
 
-def _argument_names(fun: Callable[..., Any], args: Sequence[Any]) -> list[str]:
+def _argument_names(fun: Function, args: Sequence[Tree]) -> list[str]:
     try:
         bound = inspect.signature(fun).bind_partial(*args)
     except (TypeError, ValueError):
         return [f"args[{i}]" for i in range(len(args))]
-    names = []
+    names: list[str] = []
     for name, value in bound.arguments.items():
         many = bound.signature.parameters[name].kind is inspect.Parameter.VAR_POSITIONAL
         names += [f"{name}[{i}]" for i in range(len(value))] if many else [name]
@@ -196,7 +198,7 @@ def _name(path: tuple[Any, ...], names: list[str]) -> str:
     return first + jax.tree_util.keystr(tuple(rest))
 
 
-def described(leaf: Any) -> str:
+def described(leaf: object) -> str:
     """Return the dtype and shape of an array, or the name or value of anything else."""
     if is_array(leaf):
         return f"{leaf.dtype}{list(np.shape(leaf))}"

@@ -3,17 +3,18 @@
 import contextlib
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Hashable
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import jax
 
-from .._jax import Tracer, quickly_compiled, says_unimplemented, unfiltered_tracebacks
+from .._jax import ClosedJaxpr, Tracer, quickly_compiled, says_unimplemented, unfiltered_tracebacks
+from .._types import Tree
 from .precision import Precision
 
 R = TypeVar("R")
-Form = tuple[Any, ...]
+Form = tuple[Hashable, ...]
 
 LEAK = (
     "the rule closes over a value that is differentiated outside the rule and so gets no gradient; "
@@ -44,7 +45,7 @@ class Refused(Exception):  # noqa: N818 - wraps an error of the user's code
 
 
 @contextlib.contextmanager
-def user_code() -> Iterator[None]:
+def user_code() -> Generator[None]:
     """Turn an error raised by the user's code or by JAX into `Refused`.
 
     This is the only place in the checker that catches every exception. An error whose innermost
@@ -61,7 +62,7 @@ def user_code() -> Iterator[None]:
         raise Refused(error) from error
 
 
-def call(fun: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+def call(fun: Callable[..., R], /, *args: Tree, **kwargs: Tree) -> R:
     """Call a user's function; an error of the call itself counts as raised by the user's code."""
     return fun(*args, **kwargs)
 
@@ -106,10 +107,10 @@ class Program(Generic[R]):
         self.function = function
         self._deadline = deadline
         self._compiled: dict[Form, Callable[..., R]] = {}
-        self._traced: dict[Form, Any] = {}
+        self._traced: dict[Form, ClosedJaxpr] = {}
         self._refusals: dict[Form, BaseException] = {}
 
-    def __call__(self, precision: Precision, *inputs: Any) -> R:
+    def __call__(self, precision: Precision, *inputs: Tree) -> R:
         """Return the results at `inputs`, computed by the compiled program."""
         form = ("call", *_form(precision, inputs))
         if form not in self._compiled:
@@ -126,7 +127,7 @@ class Program(Generic[R]):
             self._compiled[form] = jax.jit(self.function)
             return jax.block_until_ready(self._compiled[form](*inputs))
 
-    def trace(self, precision: Precision, *inputs: Any) -> Any:
+    def trace(self, precision: Precision, *inputs: Tree) -> ClosedJaxpr:
         """Return the closed jaxpr of the function at `inputs`."""
         form = ("trace", *_form(precision, inputs))
         with self._cached_refusal(form):
@@ -134,7 +135,7 @@ class Program(Generic[R]):
                 self._traced[form] = self.trace_again(precision, *inputs)
         return self._traced[form]
 
-    def trace_again(self, precision: Precision, *inputs: Any) -> Any:
+    def trace_again(self, precision: Precision, *inputs: Tree) -> ClosedJaxpr:
         """Trace the function without the cache, and return its closed jaxpr."""
         with user_code(), precision.context():
             # a new function object: JAX caches the trace of one that it has seen
@@ -144,18 +145,18 @@ class Program(Generic[R]):
             raise Refused(TypeError(LEAK))
         return closed
 
-    def shapes(self, precision: Precision, *inputs: Any) -> Any:
+    def shapes(self, precision: Precision, *inputs: Tree) -> Tree:
         """Return the tree, shapes and dtypes of the results."""
         with user_code(), precision.context():
             return jax.eval_shape(self.function, *inputs)
 
-    def eagerly(self, precision: Precision, *inputs: Any) -> R:
+    def eagerly(self, precision: Precision, *inputs: Tree) -> R:
         """Return the results, computed operation by operation."""
         with user_code(), precision.context():
             return jax.block_until_ready(self.function(*inputs))
 
     @contextlib.contextmanager
-    def _cached_refusal(self, form: Form) -> Iterator[None]:
+    def _cached_refusal(self, form: Form) -> Generator[None]:
         """Cache a `Refused` of the body; raise it at once if the form has been refused before."""
         if form in self._refusals:
             error = self._refusals[form]
@@ -168,6 +169,6 @@ class Program(Generic[R]):
             raise
 
 
-def _form(precision: Precision, inputs: Any) -> Form:
+def _form(precision: Precision, inputs: Tree) -> Form:
     leaves, tree = jax.tree.flatten(inputs)
     return (precision, tree, *((leaf.shape, leaf.dtype) for leaf in leaves))

@@ -162,7 +162,7 @@ class RuleReport:
 
     __repr__ = __str__
 
-    def __rich__(self) -> Any:
+    def __rich__(self) -> object:
         """Render in colours on a terminal that `rich` prints to."""
         return styled(self._lines())
 
@@ -212,13 +212,13 @@ class RuleReport:
         by_name = {n: [r for r in self.results if r.name == n] for n in names}
         ran = {n: [r for r in rs if r.status != "skipped"] for n, rs in by_name.items()}
         ran = {name: results for name, results in ran.items() if results}
-        rows = [("", "check", "argument", "largest error", "tolerance")]
+        rows: list[tuple[str, ...]] = [("", "check", "argument", "largest error", "tolerance")]
         rows += [_row(name, results) for name, results in ran.items()]
         styles = ["bold", *(_worst(results)[1] for results in ran.values())]
         yield from zip(aligned(rows, right=(3, 4)), styles, strict=True)
 
 
-def styled(lines: Iterable[Line]) -> Any:
+def styled(lines: Iterable[Line]) -> object:
     """Return lines as one coloured text, for `__rich__`, which only rich calls."""
     from rich.text import Text  # optional: only a caller that prints with rich needs it
 
@@ -255,7 +255,7 @@ def _figure(value: float | None) -> str:
     return "" if value is None else f"{value:.1e}"
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     if isinstance(value, tuple):
         return list(value)
     if isinstance(value, float) and (value != value or value in (float("inf"), -float("inf"))):

@@ -1,28 +1,29 @@
 """The Python call that repeats the failed checks."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from .._jax import has_dtype, is_array, unwrapped
+from .._types import Tree
 
 # Arguments with more entries in total are not written out.
 MAX_ENTRIES = 32
 
 
-def name_of_function(fun: Callable[..., Any]) -> str:
+def name_of_function(fun: Callable[..., object]) -> str:
     """Return the name of a function, or of the class of a callable object."""
     return getattr(fun, "__name__", type(fun).__name__)
 
 
 def call_that_repeats(
-    fun: Callable[..., Any],
-    args: Sequence[Any],
+    fun: Callable[..., object],
+    args: Sequence[Tree],
     described: str,
-    options: Mapping[str, Any],
+    options: Mapping[str, object],
 ) -> str:
     """Return Python code that calls `check_rule` again; short arguments are written out."""
     leaves = [leaf for leaf in jax.tree.leaves(args) if is_array(leaf)]
@@ -37,11 +38,11 @@ def call_that_repeats(
     return f"{imported}fcjax.check_rule({arguments}){note}"
 
 
-def _is_unset(value: Any) -> bool:
+def _is_unset(value: object) -> bool:
     return value is None or (isinstance(value, Mapping) and not value)
 
 
-def _written(value: Any) -> str:
+def _written(value: object) -> str:
     """Return a Python expression for a value; arrays in it keep every digit."""
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         fields = value._asdict().items()  # pyright: ignore[reportAttributeAccessIssue]
@@ -60,7 +61,7 @@ def _written(value: Any) -> str:
     return getattr(value, "__name__", repr(value))
 
 
-def _digits(array: Any) -> str:
+def _digits(array: ArrayLike) -> str:
     """Return the numbers of an array as a list, with as many digits as identify them."""
     array = np.asarray(array)
     if jnp.issubdtype(array.dtype, jnp.bfloat16):

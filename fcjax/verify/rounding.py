@@ -24,13 +24,18 @@ then `rtol · |largest entry| + atol` is added for its values. A gradient sums t
 such values and may amplify their errors, so 8 times as much is added for gradients.
 """
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from .._jax import (
+    Atom,
+    ClosedJaxpr,
+    Jaxpr,
+    JaxprEqn,
     contracted_size,
     inner_programs,
     is_key,
@@ -38,6 +43,7 @@ from .._jax import (
     name_of,
     opened,
     repetitions,
+    type_of,
 )
 from .precision import eps_of
 
@@ -64,7 +70,7 @@ def rounding_error(eps: float, roundings: float, size: float, loss: float) -> fl
     return eps * max(PER_ROUNDING * np.sqrt(roundings) * size, PER_LOSS * loss)
 
 
-def roundings(program: Any, outputs: list[Any]) -> float:
+def roundings(program: Jaxpr, outputs: Sequence[Atom]) -> float:
     """Count the operations, and the terms of their sums, on which `outputs` depend."""
     needed = {v for v in outputs if not is_literal(v)}
     count = 1.0
@@ -76,16 +82,16 @@ def roundings(program: Any, outputs: list[Any]) -> float:
     return count
 
 
-def _terms(equation: Any) -> float:
-    inner = [roundings(p, list(p.outvars)) for p in map(opened, inner_programs(equation))]
+def _terms(equation: JaxprEqn) -> float:
+    inner = [roundings(p, p.outvars) for p in map(opened, inner_programs(equation))]
     if inner:
         return max(inner) * repetitions(equation)
     # an output smaller than its inputs is a sum; a matrix product sums over a dimension
     contracted = contracted_size(equation)
     if contracted is not None:
         return float(contracted)
-    sizes = [v.aval.size for v in equation.invars if hasattr(v.aval, "size")]
-    outputs = [v.aval.size for v in equation.outvars if hasattr(v.aval, "size")]
+    sizes = [type_of(v).size for v in equation.invars if hasattr(v.aval, "size")]
+    outputs = [type_of(v).size for v in equation.outvars if hasattr(v.aval, "size")]
     return max(1.0, max(sizes, default=1) / max(1, max(outputs, default=1)))
 
 
@@ -97,11 +103,11 @@ class Dtypes(NamedTuple):
         constants: the dtypes to which constants were rounded.
     """
 
-    computed: frozenset[Any]
-    constants: frozenset[Any]
+    computed: frozenset[np.dtype]
+    constants: frozenset[np.dtype]
 
 
-def dtypes_in(closed: Any) -> Dtypes:
+def dtypes_in(closed: ClosedJaxpr) -> Dtypes:
     """Return the dtypes of the values and of the constants in a closed program."""
     program = opened(closed)
     found = list(_dtypes(program, [_is_floating(v) for v in program.invars]))
@@ -111,13 +117,13 @@ def dtypes_in(closed: Any) -> Dtypes:
     return Dtypes(computed, frozenset(dtype for dtype, is_constant in found if is_constant))
 
 
-def _dtypes(program: Any, depends: list[bool]) -> Iterator[tuple[Any, bool]]:
+def _dtypes(program: Jaxpr, depends: list[bool]) -> Iterator[tuple[np.dtype, bool]]:
     marked = {v for v, does in zip(program.invars, depends, strict=True) if does}
     for equation in program.eqns:
         flags = [not is_literal(v) and v in marked for v in equation.invars]
         rounded = [_rounded_to(v.val) for v in equation.invars if is_literal(v)]
         yield from ((dtype, True) for dtype in rounded if dtype is not None)
-        outputs = [v.aval.dtype for v in equation.outvars if _is_floating(v)]
+        outputs = [type_of(v).dtype for v in equation.outvars if _is_floating(v)]
         if not any(flags):
             if name_of(equation) not in MOVES:  # computed from constants alone
                 yield from ((dtype, True) for dtype in outputs)
@@ -129,7 +135,7 @@ def _dtypes(program: Any, depends: list[bool]) -> Iterator[tuple[Any, bool]]:
             yield from _dtypes(inner, flags if same else [True] * len(inner.invars))
 
 
-def _rounded_to(number: Any) -> Any | None:
+def _rounded_to(number: ArrayLike) -> np.dtype | None:
     """Return the dtype to which a constant was rounded, None if it is exact.
 
     Integers and numbers with few significant bits are taken to be exact. A float64 constant that is
@@ -152,11 +158,11 @@ def _has_bits(value: float, bits: int) -> bool:
     return (float(np.frexp(value)[0]) * 2**bits).is_integer()
 
 
-def _is_floating(variable: Any) -> bool:
+def _is_floating(variable: Atom) -> bool:
     dtype = getattr(variable.aval, "dtype", None)
     return dtype is not None and jnp.issubdtype(dtype, jnp.floating)
 
 
-def coarsest(dtypes: frozenset[Any]) -> float:
+def coarsest(dtypes: frozenset[np.dtype]) -> float:
     """Return the spacing at 1 of the coarsest of these dtypes, 0 if there are none."""
     return max(map(eps_of, dtypes), default=0.0)

@@ -6,11 +6,22 @@ only the plain forward computation is left, which JAX differentiates itself.
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
+from jax import Array
 
-from .._jax import as_function, equations_in, inline_calls, is_array, rule_in
+from .._jax import (
+    ClosedJaxpr,
+    Flags,
+    JaxprEqn,
+    as_function,
+    equations_in,
+    inline_calls,
+    is_array,
+    rule_in,
+)
+from .._types import AnyArray, Function, Tree
 
 
 class RuleCall(NamedTuple):
@@ -33,8 +44,8 @@ class RuleCall(NamedTuple):
 
 
 def without_rules(
-    fun: Callable[..., Any], *, keep: Callable[[RuleCall], bool] = lambda call: False
-) -> Callable[..., Any]:
+    fun: Function, *, keep: Callable[[RuleCall], bool] = lambda call: False
+) -> Function:
     """Return `fun` with every hand-written rule replaced by the function that it decorates.
 
     The computation is traced, and rules are removed everywhere: from `fun` itself, from the
@@ -63,12 +74,12 @@ def without_rules(
     True
     """
 
-    def is_removed(equation: Any, flags: Any) -> bool:
+    def is_removed(equation: JaxprEqn, flags: Flags) -> bool:
         call = _call_in(equation)
         return call is not None and not keep(call)
 
     @functools.wraps(fun)
-    def plain(*args: Any, **kwargs: Any) -> Any:
+    def plain(*args: Tree, **kwargs: Tree) -> Tree:
         on_arrays, arrays = _of_arrays(fun, args, kwargs)
         closed, result = jax.make_jaxpr(on_arrays, return_shape=True)(*arrays)
         outputs = as_function(inline_calls(closed, is_removed))(*arrays)
@@ -77,7 +88,7 @@ def without_rules(
     return plain
 
 
-def rules_in(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[RuleCall, ...]:
+def rules_in(fun: Function, *args: Tree, **kwargs: Tree) -> tuple[RuleCall, ...]:
     """Return the calls of hand-written rules in `fun(*args, **kwargs)`, except JAX's own.
 
     >>> import jax.numpy as jnp
@@ -89,25 +100,25 @@ def rules_in(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[RuleCa
     return calls_in(jax.make_jaxpr(on_arrays)(*arrays))
 
 
-def calls_in(program: Any) -> tuple[RuleCall, ...]:
+def calls_in(program: ClosedJaxpr) -> tuple[RuleCall, ...]:
     """Return the calls of hand-written rules in a traced program, except JAX's own."""
     calls = map(_call_in, equations_in(program))
     return tuple(call for call in calls if call is not None)
 
 
-def _call_in(equation: Any) -> RuleCall | None:
+def _call_in(equation: JaxprEqn) -> RuleCall | None:
     rule = rule_in(equation)
     if rule is None or rule.is_jaxs_own:
         return None
     return RuleCall(rule.name, rule.source, rule.arguments)
 
 
-def _of_arrays(fun: Any, args: Any, kwargs: Any) -> tuple[Callable[..., Any], list[Any]]:
+def _of_arrays(fun: Function, args: Tree, kwargs: Tree) -> tuple[Function, list[AnyArray]]:
     """Return the call as a function of its arrays alone, and the arrays."""
     leaves, tree = jax.tree.flatten((args, kwargs))
     traced = [i for i, leaf in enumerate(leaves) if is_array(leaf)]
 
-    def on_arrays(*arrays: Any) -> Any:
+    def on_arrays(*arrays: Array) -> Tree:
         filled = list(leaves)
         for i, array in zip(traced, arrays, strict=True):
             filled[i] = array

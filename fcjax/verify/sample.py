@@ -2,11 +2,12 @@
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
+from .._types import Function
 from .hints import HintContext
 from .point import Leaves, Point
 from .precision import Precision, as_float64, eps_of, largest
@@ -29,7 +30,7 @@ class Sample:
 
     def __init__(
         self,
-        fun: Callable[..., Any],
+        fun: Function,
         subject: Subject,
         point: Point,
         seed: Sequence[int],
@@ -80,14 +81,14 @@ class Sample:
             self._dys[precision] = self.as_cotangents(values, precision)
         return self._dys[precision]
 
-    def as_cotangents(self, values: Sequence[Any], precision: Precision) -> Leaves:
+    def as_cotangents(self, values: Sequence[ArrayLike], precision: Precision) -> Leaves:
         """Return `values` as arrays with the dtypes of the outputs."""
         ys = self.subject.ys(precision)
         with precision.context():
             pairs = zip(values, ys, strict=True)
             return tuple(jnp.asarray(np.asarray(v).astype(y.dtype)) for v, y in pairs)
 
-    def moved(self, precision: Precision, k: int, values: Any) -> Leaves:
+    def moved(self, precision: Precision, k: int, values: ArrayLike) -> Leaves:
         """Return the leaves with `values` in place of the k-th."""
         xs = self.xs(precision)
         with precision.context():
@@ -95,15 +96,21 @@ class Sample:
 
     # --- results --------------------------------------------------------------------------------
 
-    def rule(self, precision: Precision, xs: Any = None, dys: Any = None) -> ValuesAndGrads:
+    def rule(
+        self, precision: Precision, xs: Leaves | None = None, dys: Leaves | None = None
+    ) -> ValuesAndGrads:
         """Return the values, and the gradients by the rule that is checked."""
         return self._evaluate(self.subject.rule, precision, xs, dys)
 
-    def autodiff(self, precision: Precision, xs: Any = None, dys: Any = None) -> ValuesAndGrads:
+    def autodiff(
+        self, precision: Precision, xs: Leaves | None = None, dys: Leaves | None = None
+    ) -> ValuesAndGrads:
         """Return the values, and the gradients by autodiff of the reference."""
         return self._evaluate(self.subject.plain, precision, xs, dys)
 
-    def _evaluate(self, side: Side, precision: Precision, xs: Any, dys: Any) -> ValuesAndGrads:
+    def _evaluate(
+        self, side: Side, precision: Precision, xs: Leaves | None, dys: Leaves | None
+    ) -> ValuesAndGrads:
         here = xs is None and dys is None
         if here and (side, precision) in self._results:
             return self._results[side, precision]
@@ -127,7 +134,7 @@ class Sample:
 
     # --- tolerances -----------------------------------------------------------------------------
 
-    def allowed(self, k: int, want: Any, precision: Precision) -> float:
+    def allowed(self, k: int, want: ArrayLike, precision: Precision) -> float:
         """Return the tolerance for the k-th gradient."""
         loss = self.precision_loss(k)
         if precision is Precision.FLOAT64:
@@ -135,13 +142,13 @@ class Sample:
             loss = max(loss, self._precision_loss(self.rule, k))
         return self.allowed_for(self.subject.eps(precision, k), k, want, loss)
 
-    def allowed_for(self, eps: float, k: int, want: Any, loss: float) -> float:
+    def allowed_for(self, eps: float, k: int, want: ArrayLike, loss: float) -> float:
         """Return the tolerance for the k-th gradient at a given eps and precision loss."""
         size = largest(want)
         rounding = rounding_error(eps, self.subject.roundings(k), size, loss)
         return rounding + PER_LOSS * self.subject.accuracy.of(size)
 
-    def allowed_value(self, i: int, want: Any, precision: Precision) -> float:
+    def allowed_value(self, i: int, want: ArrayLike, precision: Precision) -> float:
         """Return the tolerance for the i-th output."""
         size, roundings = largest(want), self.subject.roundings(i, value=True)
         rounding = rounding_error(self.subject.eps(precision), roundings, size, 0)
@@ -181,7 +188,7 @@ class Sample:
 
     def hint_context(self, k: int, precision: Precision) -> HintContext:
         """Return the quantities to which a wrong k-th gradient may be related."""
-        others: dict[str, Any] = {}
+        others: dict[str, np.ndarray] = {}
         with contextlib.suppress(Refused):
             right = self.autodiff(precision).dxs
             others = {self.name(j): as_float64(dx) for j, dx in enumerate(right) if j != k}
@@ -206,7 +213,7 @@ class Sample:
         return {size: what for size, what in sizes.items() if size > 1}
 
 
-def nearly_equal(rounded: Any, exact: Any) -> bool:
+def nearly_equal(rounded: ArrayLike, exact: ArrayLike) -> bool:
     """Whether two outputs agree up to rounding in a narrow dtype; NaN equals NaN."""
     one, other = as_float64(rounded), as_float64(exact)
     with np.errstate(invalid="ignore"):

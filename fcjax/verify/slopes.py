@@ -1,9 +1,10 @@
 """Difference quotients of the function: central and one-sided."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from jax.typing import ArrayLike
 
 from .point import Leaves
 from .precision import Precision, as_float64, eps_of, largest
@@ -36,7 +37,7 @@ def weights_of(sample: Sample, precision: Precision) -> Weights:
     return Weights(tuple(dys), terms, total, sum(int(np.sum(~f)) for f in finite))
 
 
-def _sum_abs(array: Any) -> float:
+def _sum_abs(array: ArrayLike) -> float:
     """Return Σ |array|."""
     return float(np.sum(np.abs(array)))
 
@@ -134,7 +135,7 @@ def step_of(sample: Sample, k: int, noise: float) -> float:
     return noise ** (1 / 3) * (largest(sample.point.xs[k]) or 1.0)
 
 
-def unit(shape: tuple[int, ...], place: int) -> Any:
+def unit(shape: tuple[int, ...], place: int) -> np.ndarray:
     """Return the unit vector of one entry."""
     u = np.zeros(shape)
     u.flat[place] = 1

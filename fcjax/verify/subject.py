@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,8 @@ from jax.dtypes import float0
 
 from .._jax import (
     MESH_PRIMITIVES,
+    ClosedJaxpr,
+    JaxprEqn,
     equations_in,
     is_batched_by_hand,
     may_not_end,
@@ -19,12 +21,15 @@ from .._jax import (
     rule_in,
     stops_gradient,
 )
-from .point import Leaves, Point
+from .._types import Function, Tree
+from .point import Leaves, Point, Types
 from .precision import Precision, eps_of
 from .program import Deadline, Program, Refused
 from .rounding import Accuracy, coarsest, dtypes_in, roundings
 from .rules import RuleCall, calls_in, without_rules
 
+K = TypeVar("K")
+V = TypeVar("V")
 OfLeaves = Callable[..., tuple[Leaves, Leaves]]
 
 
@@ -71,11 +76,13 @@ class Subject:
         self.deadline = deadline or Deadline()
         self.rule, self.plain = Side(rule, self.deadline), Side(plain, self.deadline)
         self.point, self.has_reference, self.accuracy = point, has_reference, accuracy
-        self._programs: dict[str, Program[Any]] = {}
-        self._ys: dict[Precision, tuple[Any, ...]] = {}
+        self._programs: dict[str, Program[Tree]] = {}
+        self._ys: dict[Precision, Types] = {}
 
     @classmethod
-    def of(cls, fun: Any, reference: Any, point: Point, **options: Any) -> "Subject":
+    def of(
+        cls, fun: Function, reference: Function | None, point: Point, **options: Any
+    ) -> "Subject":
         """Return the subject for a function; the default reference is `fun` without its rules."""
         rule = point.on(fun)
         plain = without_rules(rule) if reference is None else point.on(reference)
@@ -93,7 +100,7 @@ class Subject:
             deadline=self.deadline,
         )
 
-    def program(self, name: str, function: Callable[..., Any]) -> Program[Any]:
+    def program(self, name: str, function: Function) -> Program[Tree]:
         """Return the program with this name; the first call makes it from `function`."""
         if name not in self._programs:
             self._programs[name] = Program(function, self.deadline)
@@ -111,22 +118,22 @@ class Subject:
         """The number of differentiable leaves."""
         return len(self.names)
 
-    def ys(self, precision: Precision) -> tuple[Any, ...]:
+    def ys(self, precision: Precision) -> Types:
         """Return the shapes and dtypes of the floating-point outputs."""
         if precision not in self._ys:
             self._ys[precision] = self.rule.value.shapes(precision, *self.point.types(precision))[0]
         return self._ys[precision]
 
-    def traced(self, side: Side, precision: Precision) -> Any:
+    def traced(self, side: Side, precision: Precision) -> ClosedJaxpr:
         """Return the program of a pullback, as a closed jaxpr."""
         return side.pullback.trace(precision, *self._form_of_pullback(precision))
 
-    def retraced(self) -> Any:
+    def retraced(self) -> ClosedJaxpr:
         """Trace the pullback of the rule again, without the cache, as a closed jaxpr."""
         inputs = self._form_of_pullback(Precision.OWN)
         return self.rule.pullback.trace_again(Precision.OWN, *inputs)
 
-    def _form_of_pullback(self, precision: Precision) -> tuple[Leaves, Leaves]:
+    def _form_of_pullback(self, precision: Precision) -> tuple[Types, Types]:
         dys = tuple(jax.ShapeDtypeStruct(y.shape, y.dtype) for y in self.ys(precision))
         return self.point.types(precision), dys
 
@@ -142,7 +149,7 @@ class Subject:
         return None
 
     @functools.cached_property
-    def value_program(self) -> Any:
+    def value_program(self) -> ClosedJaxpr:
         """The program of the function without differentiation."""
         return self.rule.value.trace(Precision.OWN, *self.point.types(Precision.OWN))
 
@@ -157,7 +164,7 @@ class Subject:
         return self.has_reference or bool(self.calls)
 
     @functools.cached_property
-    def _equations(self) -> list[Any]:
+    def _equations(self) -> list[JaxprEqn]:
         programs = (self.value_program, self.traced(self.rule, Precision.OWN))
         return [equation for program in programs for equation in equations_in(program)]
 
@@ -262,14 +269,14 @@ class Subject:
         return roundings(program, [chosen[k]])
 
 
-class _Memo(dict[Any, Any]):
+class _Memo(dict[K, V]):
     """A dict that computes missing values."""
 
-    def __init__(self, make: Callable[[Any], Any]):
+    def __init__(self, make: Callable[[K], V]):
         super().__init__()
         self._make = make
 
-    def __missing__(self, key: Any) -> Any:
+    def __missing__(self, key: K) -> V:
         self[key] = self._make(key)
         return self[key]
 

@@ -16,7 +16,7 @@ taken below it, and at an input of less than that size the oracle's result at ze
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache, partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,9 +24,8 @@ import numpy as np
 from jax import Array, lax
 from jax.typing import ArrayLike
 
+from .._types import Function
 from .oracles import Oracle
-
-Function = Callable[..., Any]
 
 BITS = {"bfloat16": jnp.uint16, "float16": jnp.uint16, "float32": jnp.uint32}
 QUANTITIES = ("value", "derivative")
@@ -179,7 +178,7 @@ def _value_and_derivative(function: Function, z: Array) -> tuple[Array, Array]:
     return a, da
 
 
-def _bits(dtype: str, start: int) -> Any:
+def _bits(dtype: str, start: int) -> np.generic:
     return np.dtype(BITS[dtype]).type(start)
 
 
@@ -215,7 +214,9 @@ class _Measured(NamedTuple):
     want: Array
 
 
-_Results = Sequence[tuple[Any, Any]]  # of each function: values and derivatives
+_Results = Sequence[tuple[Array, Array]]  # of each function: values and derivatives
+# Of the inputs of each column: both largest errors, and the counts that share an integer.
+_Figures = tuple[Array, Array, Array]
 _Comparison = list[list[_Measured]]  # by function and quantity
 
 
@@ -293,8 +294,10 @@ def _compiled_by_column(oracle: Oracle) -> Function:
     counts of at most 255 share an integer.
     """
 
-    def by_column(limits: _Limits, z: Array, results: _Results) -> Any:
-        def step(figures: Any, row: Any) -> tuple[Any, None]:
+    def by_column(limits: _Limits, z: Array, results: _Results) -> list[_Figures]:
+        def step(
+            figures: list[_Figures], row: tuple[Array, _Results]
+        ) -> tuple[list[_Figures], None]:
             measured = jax.tree.leaves(_measured(oracle, limits, *row), is_leaf=_is_measured)
             return [_accumulated(*pair) for pair in zip(figures, measured, strict=True)], None
 
@@ -306,14 +309,14 @@ def _compiled_by_column(oracle: Oracle) -> Function:
     return jax.jit(by_column)
 
 
-def _accumulated(figures: Any, new: _Measured) -> tuple[Array, Array, Array]:
+def _accumulated(figures: _Figures, new: _Measured) -> _Figures:
     ulp, scaled, counts = figures
     for k, condition in enumerate(new[SIZES:-1]):
         counts = counts + (condition.astype(jnp.uint32) << 8 * k)
     return jnp.maximum(ulp, new.ulp), jnp.maximum(scaled, new.scaled), counts
 
 
-def _unpacked(figures: Any) -> list[np.ndarray]:
+def _unpacked(figures: _Figures) -> list[np.ndarray]:
     """Return one array for each kind, from what `_accumulated` made."""
     *sizes, counts = map(np.asarray, figures)
     return [*sizes, *(counts >> 8 * k & 255 for k in range(4))]
@@ -326,7 +329,7 @@ def _reduced(measured: _Measured) -> list[np.ndarray]:
     return [x.max(keepdims=True) for x in sizes] + [x.sum(keepdims=True) for x in conditions]
 
 
-def _is_measured(x: Any) -> bool:
+def _is_measured(x: object) -> bool:
     return isinstance(x, _Measured)
 
 

@@ -2,12 +2,15 @@
 
 import inspect
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
 import numpy as np
+from jax.typing import ArrayLike
 
 from .._jax import (
     JIT,
+    Atom,
+    ClosedJaxpr,
+    JaxprEqn,
     branch_index,
     equations_in,
     inline_calls,
@@ -18,6 +21,7 @@ from .._jax import (
     rule_in,
     with_outputs,
 )
+from .._types import AnyArray
 from .point import described
 from .precision import Precision, as_float64, largest
 from .program import Refused, TimeUp
@@ -79,7 +83,8 @@ def _branches(sample: Sample) -> Iterator[str]:
     program = sample.subject.value_program
     inlined = inline_calls(program, lambda equation, _: _is_call(equation))
     outer = [e for e in opened(inlined).eqns if branch_index(e) is not None]
-    taken = _taken(sample, inlined, [branch_index(e) for e in outer])
+    indices = [index for e in outer if (index := branch_index(e)) is not None]
+    taken = _taken(sample, inlined, indices)
     for equation, index in zip(outer, taken, strict=True):
         if index is None:
             yield _branch_line(equation, "the branch that was taken is unknown")
@@ -100,11 +105,11 @@ def _zeros(sample: Sample) -> Iterator[str]:
             yield f"the gradient of {sample.name(k)} at other points: at this point it is zero"
 
 
-def _is_call(equation: Any) -> bool:
+def _is_call(equation: JaxprEqn) -> bool:
     return name_of(equation) in JIT or rule_in(equation) is not None
 
 
-def _taken(sample: Sample, program: Any, indices: list[Any]) -> list[int | None]:
+def _taken(sample: Sample, program: ClosedJaxpr, indices: list[Atom]) -> list[int | None]:
     if not indices:
         return []
     chosen = with_outputs(program, indices)
@@ -115,7 +120,7 @@ def _taken(sample: Sample, program: Any, indices: list[Any]) -> list[int | None]
         return [None] * len(indices)
 
 
-def _branch_line(equation: Any, what: str) -> str:
+def _branch_line(equation: JaxprEqn, what: str) -> str:
     place = place_in_source(equation)
     return f"the cond{' at ' + place if place else ''}: {what}"
 
@@ -146,7 +151,7 @@ def doubts(
     return tuple(lines)
 
 
-def _outputs_and_gradients(sample: Sample) -> list[Any] | None:
+def _outputs_and_gradients(sample: Sample) -> list[AnyArray] | None:
     """Return all outputs in one array, followed by the gradients; None if they are unknown."""
     try:
         found = sample.rule(sample.wide)
@@ -156,7 +161,7 @@ def _outputs_and_gradients(sample: Sample) -> list[Any] | None:
     return [np.concatenate(outputs) if outputs else np.zeros(0), *found.dxs]
 
 
-def _is_within_tolerance(sample: Sample, gradient: Any) -> bool:
+def _is_within_tolerance(sample: Sample, gradient: ArrayLike) -> bool:
     """Whether rtol and atol allow an error of half the gradient or more."""
     size = largest(gradient)
     return size > 0 and PER_LOSS * sample.subject.accuracy.of(size) > size / 2
@@ -173,6 +178,6 @@ def _doubt(name: str, results: Sequence[CheckResult], value_checks: set[str]) ->
     return f"the gradient of {name} was not compared with an oracle ({'; '.join(reasons)})"
 
 
-def _has_finite_entry(y: Any) -> bool:
+def _has_finite_entry(y: ArrayLike) -> bool:
     """Whether an array has a finite entry."""
     return bool(np.any(np.isfinite(as_float64(y))))

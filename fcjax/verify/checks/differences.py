@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -129,7 +129,7 @@ def _quotients(
     sample: Sample,
     k: int,
     dx: np.ndarray,
-    directions: list[Any],
+    directions: list[np.ndarray],
     precision: Precision,
     weights: Weights,
 ) -> _Quotients:
@@ -137,7 +137,9 @@ def _quotients(
     rtol, atol = sample.subject.accuracy
     step = step_of(sample, k, max(eps, rtol))
     allowed = sample.allowed(k, dx, precision)
-    got, want, tolerance = [], [], []
+    got: list[float] = []
+    want: list[float] = []
+    tolerance: list[float] = []
     # the error of the values, divided by the step
     noise = (256 * eps + 2 * rtol) * weights.terms / step + 2 * atol * weights.total / step
     for u in directions:

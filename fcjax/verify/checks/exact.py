@@ -1,7 +1,6 @@
 """Polynomials at integers, where floating-point arithmetic is exact."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -48,7 +47,7 @@ def exact(sample: Sample) -> Iterator[CheckResult]:
             yield compare("exact", sample.name(k), got, want, 0.0, message=message)
 
 
-def _integers(sample: Sample, like: Any, stream: int) -> jax.Array:
+def _integers(sample: Sample, like: jax.Array, stream: int) -> jax.Array:
     """Return random integers, as floating-point numbers."""
     numbers = np.rint(
         np.clip(2 * sample.random(like.shape, stream), -LARGEST_INTEGER, LARGEST_INTEGER)

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +10,7 @@ import numpy as np
 
 from ..._jax import (
     Halves,
+    ShapedArray,
     as_function,
     halves_of,
     is_array,
@@ -17,8 +18,10 @@ from ..._jax import (
     output_path,
     says_closed_over,
     says_no_reverse_mode,
+    type_of,
     wrong_cotangent,
 )
+from ..._types import AnyArray, Tree
 from ..precision import Precision, same_bits
 from ..program import LEAK, Refused, Skip, call, user_code
 from ..report import CheckResult
@@ -42,9 +45,9 @@ def structure(sample: Sample) -> Iterator[CheckResult]:
     yield CheckResult("structure", "passed")
 
 
-def _cotangent_types(sample: Sample) -> list[tuple[Any, Any]]:
+def _cotangent_types(sample: Sample) -> list[tuple[jax.Array, ShapedArray]]:
     outputs = opened(sample.subject.traced(sample.subject.rule, Precision.OWN)).outvars
-    types = [v.aval for v in outputs[len(outputs) - sample.count :]]
+    types = [type_of(v) for v in outputs[len(outputs) - sample.count :]]
     return list(zip(sample.point.xs, types, strict=True))
 
 
@@ -108,7 +111,7 @@ class BareRule(NamedTuple):
     """
 
     halves: Halves
-    arguments: tuple[Any, ...]
+    arguments: tuple[Tree, ...]
     names: tuple[str, ...]
 
 
@@ -147,18 +150,18 @@ def integers(sample: Sample) -> Iterator[CheckResult]:
         yield CheckResult("integers", status, bare.names[i], message=message)
 
 
-def _is_nondifferentiable(primal: Any) -> bool:
+def _is_nondifferentiable(primal: Tree) -> bool:
     """Whether an argument contains arrays, none of which is differentiable."""
     leaves = [leaf for leaf in jax.tree.leaves(primal) if is_array(leaf)]
     return bool(leaves) and not any(jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in leaves)
 
 
-def _is_nonzero(cotangent: Any) -> bool:
+def _is_nonzero(cotangent: Tree) -> bool:
     array = np.asarray(cotangent)
     return array.dtype != jax.dtypes.float0 and bool(np.any(array))
 
 
-def _raw_cotangents(bare: BareRule, sample: Sample) -> tuple[Any, ...]:
+def _raw_cotangents(bare: BareRule, sample: Sample) -> tuple[Tree, ...]:
     """Call the forward and the backward function of a rule directly, without JAX."""
     halves = bare.halves
     static = [bare.arguments[i] for i in halves.static]
@@ -169,7 +172,7 @@ def _raw_cotangents(bare: BareRule, sample: Sample) -> tuple[Any, ...]:
         return tuple(call(halves.backward, *static, residuals, cotangents))
 
 
-def _random_cotangents(sample: Sample, outputs: list[Any]) -> Iterator[Any]:
+def _random_cotangents(sample: Sample, outputs: list[Tree]) -> Iterator[AnyArray]:
     """Yield a cotangent for each output; a complex one is built from two real ones."""
     dys = iter(sample.dys(Precision.OWN))
     for y in outputs:
@@ -199,7 +202,7 @@ def determinism(sample: Sample) -> Iterator[CheckResult]:
         yield CheckResult("determinism", status, sample.name(k), message=message)
 
 
-def _gradients_of_two_traces(sample: Sample) -> list[Any]:
+def _gradients_of_two_traces(sample: Sample) -> list[list[Tree]]:
     """Return the gradients of the first trace and of a new one if their programs differ."""
     own, subject = Precision.OWN, sample.subject
     first, second = subject.traced(subject.rule, own), subject.retraced()

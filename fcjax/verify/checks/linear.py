@@ -2,12 +2,12 @@
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import ArrayLike
 
 from ..compare import compare
 from ..precision import Precision, as_float64
@@ -75,7 +75,7 @@ def linearity(sample: Sample) -> Iterator[CheckResult]:
         yield worst(results)
 
 
-def _gradients(sample: Sample, dys: Sequence[Any], precision: Precision) -> list[np.ndarray]:
+def _gradients(sample: Sample, dys: Sequence[ArrayLike], precision: Precision) -> list[np.ndarray]:
     cotangents = sample.as_cotangents(dys, precision)
     return [as_float64(dx) for dx in sample.rule(precision, dys=cotangents).dxs]
 
@@ -95,7 +95,7 @@ def dot_product(sample: Sample) -> Iterator[CheckResult]:
     precision, f = sample.wide, sample.subject.plain.function
     us = [sample.random(x.shape, 20 + k) for k, x in enumerate(sample.point.xs)]
 
-    def along(xs: tuple[Array, ...], us: Any, dys: tuple[Array, ...]) -> Array:
+    def along(xs: tuple[Array, ...], us: tuple[Array, ...], dys: tuple[Array, ...]) -> Array:
         _, ty = jax.jvp(lambda *xs: f(*xs)[0], xs, us)
         return sum(((dy * t).sum() for dy, t in zip(dys, ty, strict=True)), jnp.zeros(()))
 
@@ -115,7 +115,7 @@ def dot_product(sample: Sample) -> Iterator[CheckResult]:
 
 
 def _projected(
-    sample: Sample, k: int, dx: np.ndarray, u: Any, forward: float, precision: Precision
+    sample: Sample, k: int, dx: np.ndarray, u: np.ndarray, forward: float, precision: Precision
 ) -> CheckResult:
     if not np.isfinite(forward):
         message = "the reference's forward derivative is not finite"

@@ -2,14 +2,17 @@
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from ..._jax import says_unimplemented
+from ..._types import AnyArray, Tree
 from ..compare import compare
+from ..point import Leaves
 from ..precision import FACTORS, as_float64, scaled
 from ..program import Refused
 from ..report import CheckResult
@@ -20,7 +23,9 @@ from .linear import worst
 # A part of a call that can be mapped over: ("x", k) is the k-th differentiable leaf, ("dy", 0) the
 # cotangent, and ("constant", i) the i-th leaf, if it is an array but not differentiable.
 Part = tuple[str, int]
-Values = dict[Part, Any]
+Values = dict[Part, Tree]
+# The outputs of all calls, and the gradients.
+Results = tuple[Tree, Tree]
 
 COTANGENT: Part = ("dy", 0)
 FIRST, LAST = 0, -1
@@ -88,7 +93,7 @@ def _name(sample: Sample, part: Part) -> str:
 # --- versions of each part ------------------------------------------------------------------------
 
 
-def _versions(sample: Sample, part: Part) -> list[Any]:
+def _versions(sample: Sample, part: Part) -> list[Tree]:
     """Return the values of a part in each of the stacked calls."""
     kind, number = part
     precision = sample.wide
@@ -110,11 +115,11 @@ def _versions(sample: Sample, part: Part) -> list[Any]:
         return [jnp.asarray(np.roll(np.asarray(leaf), n)) for n in range(len(FACTORS))]
 
 
-def _stacked(versions: list[Any], axis: int) -> Any:
+def _stacked(versions: list[Tree], axis: int) -> Tree:
     return jax.tree.map(lambda *leaves: jnp.stack(leaves, axis=_axis(leaves[0], axis)), *versions)
 
 
-def _axis(leaf: Any, axis: int) -> int:
+def _axis(leaf: AnyArray, axis: int) -> int:
     return axis if np.ndim(leaf) else FIRST
 
 
@@ -137,16 +142,16 @@ def _values_and_grads(side: Side, values: Values) -> ValuesAndGrads:
     return pullback_of(lambda *xs: side.function(*xs, constants=constants))(xs, values[COTANGENT])
 
 
-def _arguments(values: Values) -> tuple[tuple[Any, ...], Mapping[int, Any]]:
+def _arguments(values: Values) -> tuple[Leaves, Mapping[int, Tree]]:
     xs = sorted((part, x) for part, x in values.items() if part[0] == "x")
     constants = {number: v for (kind, number), v in values.items() if kind == "constant"}
     return tuple(x for _, x in xs), constants
 
 
-def _mapped(side: Side, mapping: Mapped) -> Callable[[Values, Values], Any]:
+def _mapped(side: Side, mapping: Mapped) -> Callable[[Values, Values], Results]:
     """Return the function that maps base values and stacked values to (ys, dxs)."""
 
-    def program(base: Values, stacks: Values) -> tuple[Any, Any]:
+    def program(base: Values, stacks: Values) -> Results:
         values = {**base, **stacks}
         axes = {part: _axes(values[part], mapping) if part in stacks else None for part in values}
         if mapping.parts == (COTANGENT,):
@@ -159,7 +164,7 @@ def _mapped(side: Side, mapping: Mapped) -> Callable[[Values, Values], Any]:
     return program
 
 
-def _vmap_of_pullback(side: Side, values: Values, axes: Any) -> tuple[Any, Any]:
+def _vmap_of_pullback(side: Side, values: Values, axes: Tree) -> Results:
     """Map the pullback alone, as `jax.jacrev` does, and repeat the values of the one call."""
     xs, constants = _arguments(values)
     ys, pull, _ = jax.vjp(lambda *xs: side.function(*xs, constants=constants), *xs, has_aux=True)
@@ -168,19 +173,19 @@ def _vmap_of_pullback(side: Side, values: Values, axes: Any) -> tuple[Any, Any]:
     )
 
 
-def _axes(stack: Any, mapping: Mapped) -> Any:
+def _axes(stack: Tree, mapping: Mapped) -> Tree:
     return jax.tree.map(lambda leaf: mapping.axis if leaf.ndim > 1 else FIRST, stack)
 
 
-def _grad_of_vmap(side: Side, values: Values, axes: Mapping[Part, Any]) -> tuple[Any, Any]:
+def _grad_of_vmap(side: Side, values: Values, axes: Mapping[Part, Tree]) -> Results:
     xs, constants = _arguments(values)
     of_xs = tuple(axes["x", k] for k in range(len(xs)))
     of_constants = {i: axes["constant", i] for i in constants}
 
-    def one(xs: Any, constants: Any) -> Any:
+    def one(xs: Leaves, constants: Mapping[int, Tree]) -> Leaves:
         return side.function(*xs, constants=constants)[0]
 
-    def mapped(*xs: Any) -> Any:
+    def mapped(*xs: Array) -> Leaves:
         in_axes = (of_xs, of_constants)
         return jax.vmap(one, in_axes=in_axes, axis_size=len(FACTORS))(xs, constants)
 
@@ -193,11 +198,11 @@ def _grad_of_vmap(side: Side, values: Values, axes: Mapping[Part, Any]) -> tuple
     return ys, pull(dys)
 
 
-def _evaluate_all(sample: Sample, mappings: list[Mapped]) -> Mapping[Mapped, Any]:
+def _evaluate_all(sample: Sample, mappings: list[Mapped]) -> Mapping[Mapped, Results]:
     """Return the results of all mappings from one program, which halves the compile time."""
     functions = [_mapped(sample.subject.rule, mapping) for mapping in mappings]
 
-    def together(base: Values, stacks: list[Values]) -> list[Any]:
+    def together(base: Values, stacks: list[Values]) -> list[Results]:
         return [function(base, stack) for function, stack in zip(functions, stacks, strict=True)]
 
     program = sample.subject.program("vmap", together)
@@ -211,7 +216,7 @@ def _evaluate_all(sample: Sample, mappings: list[Mapped]) -> Mapping[Mapped, Any
 # --- comparison -----------------------------------------------------------------------------------
 
 
-def _result(sample: Sample, mapping: Mapped, got: Any) -> CheckResult:
+def _result(sample: Sample, mapping: Mapped, got: Results | None) -> CheckResult:
     name = _name(sample, mapping.parts[0]) if len(mapping.parts) == 1 else None
     name = None if mapping.parts[0] == COTANGENT else name
     label = mapping.label(sample)
@@ -229,7 +234,7 @@ def _result(sample: Sample, mapping: Mapped, got: Any) -> CheckResult:
     return worst(list(_compared(sample, mapping, name, label, *got)))
 
 
-def _evaluate(sample: Sample, side: Side, mapping: Mapped) -> Any:
+def _evaluate(sample: Sample, side: Side, mapping: Mapped) -> Results:
     which = "rule" if side is sample.subject.rule else "plain"
     program = sample.subject.program(f"vmap {which} {mapping}", _mapped(side, mapping))
     return program(sample.wide, _base(sample), _stacks(sample, mapping))
@@ -250,11 +255,11 @@ def _reference_can(sample: Sample, mapping: Mapped) -> bool:
 
 
 def _value_can(sample: Sample, mapping: Mapped) -> bool:
-    def program(base: Values, stacks: Values) -> Any:
+    def program(base: Values, stacks: Values) -> Tree:
         values = {**base, **stacks}
         axes = {part: _axes(values[part], mapping) if part in stacks else None for part in values}
 
-        def value(v: Values) -> Any:
+        def value(v: Values) -> tuple[Leaves, Leaves]:
             xs, constants = _arguments(v)
             return sample.subject.plain.function(*xs, constants=constants)
 
@@ -270,7 +275,7 @@ def _value_can(sample: Sample, mapping: Mapped) -> bool:
 
 
 def _compared(
-    sample: Sample, mapping: Mapped, name: str | None, label: str, ys: Any, dxs: Any
+    sample: Sample, mapping: Mapped, name: str | None, label: str, ys: Leaves, dxs: Leaves
 ) -> Iterator[CheckResult]:
     singles = _separate_calls(sample, mapping)
     for i, got in enumerate(ys):
@@ -296,7 +301,7 @@ def _separate_calls(sample: Sample, mapping: Mapped) -> list[ValuesAndGrads]:
     """Return the values and gradients of each version, from separate calls."""
     versions = {part: _versions(sample, part) for part in mapping.parts}
     base, rule = _base(sample), sample.subject.rule
-    singles = []
+    singles: list[ValuesAndGrads] = []
     for n in range(len(FACTORS)):
         values = {**base, **{part: several[n] for part, several in versions.items()}}
         xs, constants = _arguments(values)

@@ -1,12 +1,13 @@
 """Gradients in the dtypes of the arguments, in bfloat16 and in float16."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from ..compare import compare, undefined
+from ..point import Leaves
 from ..precision import Precision, as_float64, eps_of, largest
 from ..program import Refused, Skip
 from ..report import CheckResult
@@ -53,11 +54,11 @@ def _right(sample: Sample, chosen: Precision) -> ValuesAndGrads:
     return sample.autodiff(Precision.FLOAT64, xs, _cotangents(sample, chosen))
 
 
-def _cotangents(sample: Sample, chosen: Precision) -> Any:
+def _cotangents(sample: Sample, chosen: Precision) -> Leaves:
     return sample.as_cotangents(sample.dys(chosen), Precision.FLOAT64)
 
 
-def _widened(sample: Sample, chosen: Precision) -> Any:
+def _widened(sample: Sample, chosen: Precision) -> Leaves:
     """Return the leaves rounded to `chosen`, in float64; captured arrays are unchanged."""
     count = len(sample.point.wrt)
     xs = sample.xs(chosen)
@@ -71,7 +72,7 @@ def _agrees_with_float64(sample: Sample, chosen: Precision, got: ValuesAndGrads)
 
 
 def _compared(
-    sample: Sample, chosen: Precision, k: int, got: Any, right: Any, label: str
+    sample: Sample, chosen: Precision, k: int, got: Array, right: Array, label: str
 ) -> CheckResult | None:
     eps = sample.subject.eps(chosen, k)
     tolerance = sample.allowed_for(eps, k, right, sample.precision_loss(k))
@@ -86,7 +87,7 @@ def _compared(
     return compare("precision", name, got, nearest, tolerance, message=label, leave_out=out)
 
 
-def _conditioning(sample: Sample, chosen: Precision, k: int, right: Any) -> float:
+def _conditioning(sample: Sample, chosen: Precision, k: int, right: Array) -> float:
     """Return how much the k-th gradient changes if its leaf changes by a rounding error.
 
     A rule with an error of this size is exact at a neighbouring point.
@@ -102,7 +103,7 @@ def _conditioning(sample: Sample, chosen: Precision, k: int, right: Any) -> floa
         return largest(np.abs(as_float64(beside) - as_float64(right)))
 
 
-def _nearest_to(sample: Sample, chosen: Precision, k: int, got: Any, want: Any) -> Any:
+def _nearest_to(sample: Sample, chosen: Precision, k: int, got: Array, want: Array) -> np.ndarray:
     """Return the value nearest to `got` between the correct gradients here and on either side.
 
     Rounded numbers often lie on a kink, where the choice of autodiff of the reference is arbitrary.
@@ -110,7 +111,7 @@ def _nearest_to(sample: Sample, chosen: Precision, k: int, got: Any, want: Any) 
     wants = [as_float64(want)]
     random = np.random.default_rng(0)
     exact = _widened(sample, chosen)
-    steps = [STEP * random.uniform(-1, 1, x.shape) for x in exact]
+    steps: list[np.ndarray] = [STEP * random.uniform(-1, 1, x.shape) for x in exact]
     for sign in (-1, 1):
         with Precision.FLOAT64.context():
             xs = tuple(
@@ -119,13 +120,13 @@ def _nearest_to(sample: Sample, chosen: Precision, k: int, got: Any, want: Any) 
             )
         dys = _cotangents(sample, chosen)
         wants.append(as_float64(sample.autodiff(Precision.FLOAT64, xs, dys).dxs[k]))
-    got = as_float64(got)
-    between = np.clip(got, np.min(wants, axis=0), np.max(wants, axis=0))
-    return np.where(np.isfinite(got), between, want)
+    here = as_float64(got)
+    between = np.clip(here, np.min(wants, axis=0), np.max(wants, axis=0))
+    return np.where(np.isfinite(here), between, want)
 
 
 def _autodiff_is_no_better(
-    sample: Sample, chosen: Precision, k: int, exact: Any, result: CheckResult
+    sample: Sample, chosen: Precision, k: int, exact: Array, result: CheckResult
 ) -> bool:
     """Whether autodiff of the reference has an error of comparable size in this dtype."""
     try:

@@ -5,15 +5,17 @@ is told which arguments are not perturbed.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
+from jax import Array
 
 from ..compare import compare, undefined
 from ..point import Leaves
 from ..program import Refused, Skip
 from ..report import CheckResult
 from ..sample import Sample
+from ..subject import OfLeaves
 
 # At most this many outputs, and as many arguments, are left out in turn.
 MAX_PARTS = 12
@@ -70,7 +72,7 @@ def _uses(sample: Sample) -> Iterator[Use]:
             yield Use(f"with the gradient of {name} alone", ys, (k,))
 
 
-def _gradients_of_all(sample: Sample, which: str, uses: list[Use]) -> list[Any] | None:
+def _gradients_of_all(sample: Sample, which: str, uses: list[Use]) -> list[Leaves] | None:
     """Return the gradients of all uses from one program, or None if the program fails."""
     f = getattr(sample.subject, which).function
     gradients = [_gradient(f, use) for use in uses]
@@ -91,9 +93,9 @@ def _gradients_of(sample: Sample, which: str, use: Use) -> Leaves:
     return program(sample.wide, sample.xs(sample.wide), sample.dys(sample.wide))
 
 
-def _gradient(f: Any, use: Use) -> Callable[[Leaves, Leaves], Leaves]:
+def _gradient(f: OfLeaves, use: Use) -> Callable[[Leaves, Leaves], Leaves]:
     def gradient(xs: Leaves, dys: Leaves) -> Leaves:
-        def partly(*active: Any) -> Leaves:
+        def partly(*active: Array) -> Leaves:
             filled = list(xs)
             for k, x in zip(use.arguments, active, strict=True):
                 filled[k] = x

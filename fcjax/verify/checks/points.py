@@ -1,9 +1,9 @@
 """The rule at points where mistakes hide: far from zero, at zero, and at kinks."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
+from jax.typing import ArrayLike
 
 from ..compare import compare
 from ..precision import Precision, as_float64
@@ -67,7 +67,7 @@ def _non_finite_at(
             )
 
 
-def _finite(array: Any) -> bool:
+def _finite(array: ArrayLike) -> bool:
     return bool(np.all(np.isfinite(as_float64(array))))
 
 
@@ -117,7 +117,7 @@ def _is_elementwise(sample: Sample, k: int) -> bool:
     return True
 
 
-def _values(sample: Sample, k: int, x: Any) -> np.ndarray:
+def _values(sample: Sample, k: int, x: ArrayLike) -> np.ndarray:
     return as_float64(sample.value(sample.wide, sample.moved(sample.wide, k, x))[0][0])
 
 

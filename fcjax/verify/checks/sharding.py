@@ -3,19 +3,21 @@
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from jax import Array
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from ..._jax import is_array, says_axes_differ
+from ..._types import AnyArray, Tree
 from ..compare import compare
+from ..point import Leaves
 from ..precision import as_float64, largest
 from ..program import Refused, Skip, user_code
 from ..report import CheckResult
 from ..sample import Sample
-from ..subject import Side, pullback_of
+from ..subject import OfLeaves, Side, pullback_of
 from .form import argument_in
 
 DEVICES = 2
@@ -53,7 +55,7 @@ def _split(sample: Sample) -> list[bool]:
 
 
 def _compared(
-    sample: Sample, name: str, evaluate: Callable[..., Any], split: list[bool]
+    sample: Sample, name: str, evaluate: Callable[..., Leaves], split: list[bool]
 ) -> Iterator[CheckResult]:
     try:
         want = evaluate(sample, sample.subject.plain, split)
@@ -98,12 +100,12 @@ def _is_right_on_one(sample: Sample, k: int) -> bool:
     return bool(error <= sample.allowed(k, right, sample.wide))
 
 
-def _mesh(kind: AxisType) -> Any:
+def _mesh(kind: AxisType) -> Mesh:
     devices = np.array(jax.devices()[:DEVICES])
-    return jax.sharding.Mesh(devices, (AXIS,), axis_types=(kind,))
+    return Mesh(devices, (AXIS,), axis_types=(kind,))
 
 
-def _enlarged(sample: Sample, split: list[bool]) -> list[Any]:
+def _enlarged(sample: Sample, split: list[bool]) -> list[Tree]:
     """Return the leaves with one scaled copy of the examples for each device."""
     leaves = list(sample.point.leaves)
     wrt = sample.point.wrt
@@ -116,8 +118,8 @@ def _enlarged(sample: Sample, split: list[bool]) -> list[Any]:
     return leaves
 
 
-def _placed(leaves: list[Any], split: list[bool], mesh: Any) -> list[Any]:
-    def place(leaf: Any, yes: bool) -> Any:
+def _placed(leaves: list[Tree], split: list[bool], mesh: Mesh) -> list[Tree]:
+    def place(leaf: Tree, yes: bool) -> Tree:
         if not is_array(leaf):
             return leaf
         return jax.device_put(leaf, NamedSharding(mesh, _spec(leaf, yes)))
@@ -125,11 +127,11 @@ def _placed(leaves: list[Any], split: list[bool], mesh: Any) -> list[Any]:
     return [place(leaf, yes) for leaf, yes in zip(leaves, split, strict=True)]
 
 
-def _spec(leaf: Any, yes: bool) -> PartitionSpec:
+def _spec(leaf: AnyArray, yes: bool) -> PartitionSpec:
     return PartitionSpec(AXIS, *[None] * (np.ndim(leaf) - 1)) if yes else PartitionSpec()
 
 
-def _on_mesh(sample: Sample, side: Side, split: list[bool], kind: AxisType) -> Any:
+def _on_mesh(sample: Sample, side: Side, split: list[bool], kind: AxisType) -> Leaves:
     """Differentiate a call whose arguments are placed on a mesh."""
     mesh = _mesh(kind)
     with user_code(), sample.wide.context(), jax.set_mesh(mesh):
@@ -138,20 +140,20 @@ def _on_mesh(sample: Sample, side: Side, split: list[bool], kind: AxisType) -> A
         return jax.jit(lambda xs: pullback_of(f)(xs, _cotangents(f, xs)).dxs)(xs)
 
 
-def _on(sample: Sample, side: Side, leaves: list[Any]) -> tuple[Callable[..., Any], tuple]:
+def _on(sample: Sample, side: Side, leaves: list[Tree]) -> tuple[OfLeaves, Leaves]:
     """Return the call at other leaves as a function of the differentiable ones, and these."""
     wrt = sample.point.wrt
     constants = {i: leaf for i, leaf in enumerate(leaves) if i not in wrt}
     return lambda *xs: side.function(*xs, constants=constants), tuple(leaves[i] for i in wrt)
 
 
-def _cotangents(f: Callable[..., Any], xs: tuple[Any, ...]) -> tuple[Any, ...]:
+def _cotangents(f: OfLeaves, xs: Leaves) -> Leaves:
     """Return cotangents that differ from entry to entry, with the sharding of the outputs."""
     ys = f(*xs)[0]
     return tuple(jax.numpy.cos(3 * jax.lax.stop_gradient(y)) for y in ys)
 
 
-def _in_shard_map(sample: Sample, side: Side, split: list[bool], check_vma: bool) -> Any:
+def _in_shard_map(sample: Sample, side: Side, split: list[bool], check_vma: bool) -> Leaves:
     """Differentiate `shard_map` of the call; each device returns the outputs of its examples."""
     mesh = _mesh(AxisType.Auto)
     wrt = sample.point.wrt
@@ -160,7 +162,7 @@ def _in_shard_map(sample: Sample, side: Side, split: list[bool], check_vma: bool
         arrays = [i for i, leaf in enumerate(leaves) if is_array(leaf)]
         specs = tuple(_spec(leaves[i], split[i]) for i in arrays)
 
-        def local(*values: Any) -> tuple[Any, ...]:
+        def local(*values: Array) -> Leaves:
             filled = list(leaves)
             for i, value in zip(arrays, values, strict=True):
                 filled[i] = value
@@ -172,9 +174,9 @@ def _in_shard_map(sample: Sample, side: Side, split: list[bool], check_vma: bool
             local, mesh=mesh, in_specs=specs, out_specs=PartitionSpec(AXIS), check_vma=check_vma
         )
 
-        def program(xs: tuple[Any, ...]) -> Any:
-            def f(*xs: Any) -> tuple[Any, Any]:
-                filled = dict(zip(wrt, xs, strict=True))
+        def program(xs: Leaves) -> Leaves:
+            def f(*xs: Array) -> tuple[Leaves, Leaves]:
+                filled: dict[int, Tree] = dict(zip(wrt, xs, strict=True))
                 return mapped(*(filled.get(i, leaves[i]) for i in arrays)), ()
 
             return pullback_of(f)(xs, _cotangents(f, xs)).dxs
@@ -182,7 +184,7 @@ def _in_shard_map(sample: Sample, side: Side, split: list[bool], check_vma: bool
         return jax.jit(program)(tuple(leaves[i] for i in wrt))
 
 
-SHARDINGS: dict[str, Callable[..., Any]] = {
+SHARDINGS: dict[str, Callable[..., Leaves]] = {
     "automatic sharding": functools.partial(_on_mesh, kind=AxisType.Auto),
     "explicit axes": functools.partial(_on_mesh, kind=AxisType.Explicit),
     "shard_map": functools.partial(_in_shard_map, check_vma=True),

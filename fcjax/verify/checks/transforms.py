@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +9,9 @@ import numpy as np
 from jax import Array, lax
 
 from ..._jax import equations_in
+from ..._types import Function, Tree
 from ..compare import compare
+from ..point import Leaves
 from ..precision import FACTORS, Precision, as_float64, eps_of, largest, scaled
 from ..program import Refused, Skip
 from ..report import CheckResult
@@ -20,7 +21,7 @@ from .values import vjp
 
 # Evaluated one by one, each operation is a program to compile, which takes 30 ms or more.
 MAX_EAGER_OPERATIONS = 32
-Mode = Callable[[Callable[..., Any], Any, Any], Any]
+Mode = Callable[[Function, Leaves, Leaves], Tree]
 
 
 def second_order(sample: Sample) -> Iterator[CheckResult]:
@@ -60,7 +61,7 @@ def _with_hint(result: CheckResult) -> CheckResult:
     return dataclasses.replace(result, hint=hint)
 
 
-def _reference_product(sample: Sample) -> Any:
+def _reference_product(sample: Sample) -> Tree:
     why: Refused | None = None
     for mode in (_forward_again, _reverse_again):
         try:
@@ -70,7 +71,7 @@ def _reference_product(sample: Sample) -> Any:
     raise Skip(f"JAX cannot differentiate the reference twice: {why}")
 
 
-def _hessian_product(sample: Sample, side: Side, mode: Mode) -> Any:
+def _hessian_product(sample: Sample, side: Side, mode: Mode) -> Tree:
     precision = sample.wide
 
     def gradient(xs: tuple[Array, ...], dys: tuple[Array, ...]) -> tuple[Array, ...]:
@@ -78,7 +79,7 @@ def _hessian_product(sample: Sample, side: Side, mode: Mode) -> Any:
         ys, pull = jax.vjp(lambda *xs: side.function(*xs)[0], *xs)
         return pull(tuple(dy + y for dy, y in zip(dys, ys, strict=True)))
 
-    def product(xs: Any, dys: Any, us: Any) -> Any:
+    def product(xs: Leaves, dys: Leaves, us: Leaves) -> Tree:
         return mode(lambda xs: gradient(xs, dys), xs, us)
 
     xs, dys = sample.xs(precision), sample.dys(precision)
@@ -89,11 +90,11 @@ def _hessian_product(sample: Sample, side: Side, mode: Mode) -> Any:
     return program(precision, xs, dys, us)
 
 
-def _forward_again(gradient: Callable[..., Any], xs: Any, us: Any) -> Any:
+def _forward_again(gradient: Function, xs: Leaves, us: Leaves) -> Tree:
     return jax.jvp(gradient, (xs,), (us,))[1]
 
 
-def _reverse_again(gradient: Callable[..., Any], xs: Any, us: Any) -> Any:
+def _reverse_again(gradient: Function, xs: Leaves, us: Leaves) -> Tree:
     # the Hessian is symmetric, so its transpose times u equals the result of forward mode
     dxs, pull = jax.vjp(gradient, xs)
     return pull(tuple(u.astype(dx.dtype) for u, dx in zip(us, dxs, strict=True)))[0]
@@ -144,18 +145,18 @@ def scan(sample: Sample) -> Iterator[CheckResult]:
             )
 
 
-def _scanned(f: OfLeaves) -> Callable[..., Any]:
+def _scanned(f: OfLeaves) -> Function:
     """Return the function of both: Σ of gradients at scaled points, and the gradient of Σ."""
 
     def at(xs: tuple[Array, ...], factor: Array) -> tuple[Array, ...]:
         return tuple(x * factor.astype(x.dtype) for x in xs)
 
-    def program(xs: tuple[Array, ...], dys: tuple[Array, ...], factors: Array) -> Any:
-        def add_gradients(total: Any, factor: Array) -> tuple[Any, None]:
+    def program(xs: tuple[Array, ...], dys: tuple[Array, ...], factors: Array) -> tuple[Tree, Tree]:
+        def add_gradients(total: Tree, factor: Array) -> tuple[Tree, None]:
             return jax.tree.map(jnp.add, total, pullback_of(f)(at(xs, factor), dys).dxs), None
 
-        def add_values(*xs: Array) -> Any:
-            def step(total: Any, factor: Array) -> tuple[Any, None]:
+        def add_values(*xs: Array) -> Tree:
+            def step(total: Tree, factor: Array) -> tuple[Tree, None]:
                 return jax.tree.map(jnp.add, total, f(*at(xs, factor))[0]), None
 
             return lax.scan(step, jax.tree.map(jnp.zeros_like, dys), factors)[0]
