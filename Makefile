@@ -1,6 +1,7 @@
 # make demo   install what the main job needs, and run it
 # make check  install what the tests need, and run lint, types and each rule once (under a minute)
 # make test   the same, with every test
+# make test-torch  install PyTorch as well (gigabytes), and run the comparisons with it
 # make mutate  plant faults in the package, one at a time, and count those that tests catch (20 min)
 # make bench  train beside the peers, and write benchmarks/README.md (50 min on an idle machine)
 # make bench-check  fail if a small case is slower or larger than benchmarks/results has it (3 min)
@@ -24,7 +25,7 @@ BENCH := $(VENV)-bench
 TPU := $(VENV)-tpu
 POWER := $(VENV)-power
 
-.PHONY: demo check test mutate bench bench-check bench-tpu-compile bench-power clean help
+.PHONY: demo check test test-torch mutate bench bench-check bench-tpu-compile bench-power clean help
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/fcjax train
@@ -39,7 +40,10 @@ test: $(VENV)/test.stamp
 	$(BIN)/ruff format --check --diff .
 	$(BIN)/ruff check .
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist worksteal
+
+test-torch: $(VENV)/torch.stamp
+	$(BIN)/python -m pytest tests/test_losses.py tests/examples/test_curve_fit.py -k torch
 
 mutate: $(VENV)/test.stamp
 	$(BIN)/python tests/mutate.py
@@ -63,6 +67,11 @@ $(VENV)/demo.stamp: $(VENV)/pip.stamp pyproject.toml
 $(VENV)/test.stamp: $(VENV)/pip.stamp pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
 	touch $@ $(VENV)/demo.stamp
+
+# PyTorch in the version of the benchmarks; from now on `make test` compares with it too.
+$(VENV)/torch.stamp: $(VENV)/test.stamp
+	$(BIN)/python -m pip install --quiet "$$(sed -n 's/.*"\(torch==[^"]*\)".*/\1/p' pyproject.toml)"
+	touch $@
 
 $(BENCH)/bench.stamp: $(BENCH)/pip.stamp pyproject.toml
 	$(BENCH)/bin/python -m pip install --quiet --editable '.[bench]'

@@ -1,7 +1,28 @@
 """How every test runs: types checked, exact matrix products, eight simulated devices."""
 
 import contextlib
+import gc
+import importlib.metadata
 import importlib.util
+import os
+import tempfile
+from functools import partial
+
+# XLA compiling programs that run once or twice is most of the time of the tests. On a CPU they are
+# compiled quickly rather than well. XLA_FLAGS from outside replaces this: `XLA_FLAGS= make test`
+# tests the programs that users run. A flag that a version does not know would end the process.
+if not importlib.metadata.entry_points(group="jax_plugins"):
+    jaxlib = tuple(map(int, importlib.metadata.version("jaxlib").split(".")[:2]))
+    older = " --xla_cpu_use_fusion_emitters=false" if jaxlib < (0, 11) else ""
+    os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0" + older)
+# What is compiled is found again after it has been dropped from memory, and by scripts that tests
+# start. Every worker has a folder of its own, for JAX's files are not safe between processes.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    CACHE = tempfile.TemporaryDirectory(prefix="fcjax-tests-")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = CACHE.name
+os.environ["JAX_COMPILATION_CACHE_DIR"] += "/" + os.environ.get("PYTEST_XDIST_WORKER", "main")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 import jax
 import jax.numpy as jnp
@@ -17,12 +38,37 @@ if CHECKS_TYPES:
     tower = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
     jaxtyping.install_import_hook("fcjax", tower)
 
+    def of_modules(fn, *, check):
+        """Check what modules and classes define: to decorate inner functions takes minutes."""
+        return fn if "<locals>" in getattr(fn, "__qualname__", "") else check(fn)
+
+    jaxtyped = jaxtyping.jaxtyped
+    jaxtyping.jaxtyped = lambda **options: partial(of_modules, check=jaxtyped(**options))
+
 # Simulated CPU devices, for the tests of sharding; accelerators keep the number that they have.
 jax.config.update("jax_num_cpu_devices", 8)
 # A float32 product is one of float32 on accelerators too, not of bfloat16 or TF32.
 jax.config.update("jax_default_matmul_precision", "highest")
 
 pytest.register_assert_rewrite("support")
+
+
+# A compiled program takes about a megabyte of memory.
+PROGRAMS_HELD = 500
+_compiled = []
+jax.monitoring.register_event_duration_secs_listener(
+    lambda event, _, **__: event.endswith("backend_compile_duration") and _compiled.append(event)
+)
+
+
+@pytest.fixture(autouse=True)
+def _forget():
+    """Let go of compiled programs, which JAX would keep to the end."""
+    yield
+    if len(_compiled) > PROGRAMS_HELD:
+        _compiled.clear()
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture

@@ -107,15 +107,15 @@ def check_gradients(case, *dtypes, jit=True):
     The oracles are computed in float32 at least, from the same rounded arguments. `jit` compiles
     one program instead of one per operation: quicker, unless many cases share their operations.
     """
-    pullback = partial(_compiled, _pullback) if jit else _pullback
+    run = pullback if jit else _pullback
     args = cast(case.args, *dtypes)
     dy = random_like(jax.eval_shape(case.rule, *args))
-    y, gradients = pullback(case.rule, args, dy)
+    y, gradients = run(case.rule, args, dy)
     wide = jnp.promote_types(jnp.result_type(*args), jnp.float32)
     # the coarsest rounding anywhere decides
     allowed = max(tolerance(a.dtype) for a in (*args, y))
     plain_args, (plain_dy,) = cast(exactly(args), wide), cast(exactly([dy]), wide)
-    _, plain_gradients = pullback(case.plain, plain_args, plain_dy)
+    _, plain_gradients = run(case.plain, plain_args, plain_dy)
     differences = reference.numerical_vjp(case.program, exactly(args), exactly([dy])[0])
     assert_close(y, case.program(*exactly(args)), allowed, "value")
     for i, arg in enumerate(args):
@@ -128,8 +128,13 @@ def check_gradients(case, *dtypes, jit=True):
 
 def pointwise(f, z):
     """Value and derivative of an elementwise function at each point."""
-    a, (da,) = _compiled(_pullback, f, (z,), jnp.ones_like(z))
+    a, (da,) = pullback(f, (z,), jnp.ones_like(z))
     return a, da
+
+
+def pullback(f, args, dy):
+    """Value and gradients, from one compiled program."""
+    return _compiled(_pullback, f, args, dy)
 
 
 def _pullback(f, args, dy):

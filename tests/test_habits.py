@@ -33,7 +33,7 @@ def test_make_check_is_the_beginning_of_make_test():
     assert check == test
     assert len(check) == 3
     assert "tests/test_core.py" in core
-    assert everything.endswith("pytest -n auto")
+    assert everything.endswith("pytest -n auto --dist worksteal")
 
 
 def test_the_hooks_have_the_versions_of_the_tests():

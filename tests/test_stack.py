@@ -203,8 +203,7 @@ def test_a_run_passes_its_own_checker(name):
     fcjax.assert_rule(partial(run_alone, g=name), args)
 
 
-@pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("name", ["elu", "gelu"])
+@pytest.mark.parametrize(("name", "bias"), [("elu", True), ("gelu", False)])
 @pytest.mark.parametrize("every", [1, 2, 3, 4, 5, 6, 100])
 def test_remat_saves_less_and_changes_nothing(name, every, bias, x64):
     params, *rest = at_a_point(x64, bias=bias)
