@@ -734,10 +734,12 @@ def in_row_major_order(V: Array) -> Array:
 CompilerOptions = dict[str, Any]  # JAX's type for them has no integers
 
 # Options of XLA that halve the compile time at the cost of slower programs: no LLVM optimizations,
-# and LLVM IR emitted directly rather than through MLIR. Some versions do not have them.
+# LLVM IR emitted directly rather than through MLIR, and small programs not split between threads.
+# Some versions do not have them.
 QUICK: CompilerOptions = {
     "xla_backend_optimization_level": 0,
     "xla_cpu_use_fusion_emitters": False,
+    "xla_cpu_parallel_codegen_split_count": 1,
 }
 
 

@@ -14,7 +14,8 @@ from functools import partial
 if not importlib.metadata.entry_points(group="jax_plugins"):
     jaxlib = tuple(map(int, importlib.metadata.version("jaxlib").split(".")[:2]))
     older = " --xla_cpu_use_fusion_emitters=false" if jaxlib < (0, 11) else ""
-    os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0" + older)
+    quick = "--xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1"
+    os.environ.setdefault("XLA_FLAGS", quick + older)
 # What is compiled is found again after it has been dropped from memory, and by scripts that tests
 # start. Every worker has a folder of its own, for JAX's files are not safe between processes.
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
