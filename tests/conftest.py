@@ -8,16 +8,16 @@ import os
 import tempfile
 from functools import partial
 
-# XLA compiling programs that run once or twice is most of the time of the tests. On a CPU they are
-# compiled quickly rather than well. XLA_FLAGS from outside replaces this: `XLA_FLAGS= make test`
-# tests the programs that users run. A flag that a version does not know would end the process.
+# Most of the time, XLA compiles programs that run once or twice. On a CPU they are compiled quickly
+# rather than well. XLA_FLAGS from outside replaces this: `XLA_FLAGS= make test` tests the programs
+# that users run. A flag that a version does not know would end the process.
 if not importlib.metadata.entry_points(group="jax_plugins"):
     jaxlib = tuple(map(int, importlib.metadata.version("jaxlib").split(".")[:2]))
     older = " --xla_cpu_use_fusion_emitters=false" if jaxlib < (0, 11) else ""
     quick = "--xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1"
     os.environ.setdefault("XLA_FLAGS", quick + older)
-# What is compiled is found again after it has been dropped from memory, and by scripts that tests
-# start. Every worker has a folder of its own, for JAX's files are not safe between processes.
+# This folder keeps compiled programs for later tests, after memory has dropped them, and for the
+# scripts that tests start. Each worker has its own: JAX does not lock the files.
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     CACHE = tempfile.TemporaryDirectory(prefix="fcjax-tests-")
     os.environ["JAX_COMPILATION_CACHE_DIR"] = CACHE.name
@@ -57,9 +57,14 @@ pytest.register_assert_rewrite("support")
 # A compiled program takes about a megabyte of memory.
 PROGRAMS_HELD = 500
 _compiled = []
-jax.monitoring.register_event_duration_secs_listener(
-    lambda event, _, **__: event.endswith("backend_compile_duration") and _compiled.append(event)
-)
+
+
+def _count_compiled(event, _, **__):
+    if event.endswith("backend_compile_duration"):
+        _compiled.append(event)
+
+
+jax.monitoring.register_event_duration_secs_listener(_count_compiled)
 
 
 @pytest.fixture(autouse=True)
