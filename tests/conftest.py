@@ -39,9 +39,14 @@ if CHECKS_TYPES:
     tower = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
     jaxtyping.install_import_hook("fcjax", tower)
 
+    # What users call in the checker. To check its thousands of small calls takes minutes.
+    CHECKER = tuple(f"fcjax.verify.{name}" for name in ("check", "elementwise", "report", "rules"))
+
     def of_modules(fn, *, check):
         """Check what modules and classes define: to decorate inner functions takes minutes."""
-        return fn if "<locals>" in getattr(fn, "__qualname__", "") else check(fn)
+        place = getattr(fn, "__module__", "")
+        internal = place.startswith("fcjax.verify.") and not place.startswith(CHECKER)
+        return fn if internal or "<locals>" in getattr(fn, "__qualname__", "") else check(fn)
 
     jaxtyped = jaxtyping.jaxtyped
     jaxtyping.jaxtyped = lambda **options: partial(of_modules, check=jaxtyped(**options))
