@@ -31,7 +31,7 @@ def save(
 
     Raises:
         ImportError: Orbax is not installed.
-        ValueError: `step` is not larger than the latest one.
+        ValueError: `step` is negative, or not larger than the latest one.
 
     >>> import tempfile
     >>> import jax.numpy as jnp
@@ -41,10 +41,9 @@ def save(
     {'w': Array([0., 1., 2.], dtype=float32)}
     """
     newest = latest(directory)
-    if step < 0 or (newest is not None and step <= newest):
-        raise ValueError(
-            f"step must be at least 0 and larger than the latest, {newest}, got {step}"
-        )
+    lowest = 0 if newest is None else newest + 1
+    if step < lowest:
+        raise ValueError(f"step must be at least {lowest}, after all in {directory}, got {step}")
     with _manager(directory) as manager:
         args = _orbax().args
         manager.save(

@@ -88,3 +88,12 @@ def test_what_is_not_there_is_told(tmp_path):
     folder = saved(tmp_path / "run", jnp.zeros(3))
     with pytest.raises(FileNotFoundError, match=r"no checkpoint of step 7; it holds \[5\]"):
         fcjax.checkpoint.metadata(folder, step=7)
+
+
+def test_a_step_that_is_too_small_is_told_the_smallest(tmp_path):
+    with pytest.raises(ValueError, match=r"step must be at least 0, .* got -1"):
+        fcjax.checkpoint.save(tmp_path / "run", jnp.zeros(3), step=-1)
+    folder = saved(tmp_path / "run", jnp.zeros(3))
+    newest = fcjax.checkpoint.latest(folder)
+    with pytest.raises(ValueError, match=f"step must be at least {newest + 1}, "):
+        fcjax.checkpoint.save(folder, jnp.zeros(3), step=newest)

@@ -234,7 +234,7 @@ def test_a_batch_spread_over_devices_gives_the_same_step(x64):
 
 
 BAD_LOSSES = {
-    "returned a tuple; pass has_aux": lambda p, b: (jnp.sum(p), 1),
+    "got a tuple; make_train_step accepts": lambda p, b: (jnp.sum(p), 1),
     "one floating-point number, got float32": lambda p, b: p,
     "one floating-point number, got int32": lambda p, b: jnp.argmax(p),
     r"called as \(params, batch\) or \(params, batch, key\), got \(p\)": lambda p: jnp.sum(p),

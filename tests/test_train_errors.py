@@ -56,7 +56,7 @@ MANY = {f"column {i}": X[: 20 - i % 2] for i in range(2000)}
             lambda: fit(optimizer={"w": jnp.ones((50, 50))}),
             ("optimizer must be", "float32[50, 50]"),
         ),
-        (lambda: fit(loss=LONG), ("loss_fn must be a function", "list")),
+        (lambda: fit(loss=LONG), ("loss must be a function", "list")),
         (lambda: fit(epochs=LONG), ("epochs must be an integer", "list")),
         (lambda: fit(batch_size=LONG), ("batch_size must be an integer", "list")),
         (lambda: fcjax.init_state(PARAMS, OPTIMIZER, key=LONG), ("key must be one PRNG key",)),

@@ -10,7 +10,7 @@ from jax import lax
 from .._arguments import describe
 from .._types import Tree
 from .arguments import check_count
-from .compiled import Compiled
+from .compiled import Compiled, StateFunction
 from .shuffle import random_order
 from .state import StepInfo, TrainState
 from .step import LossFn, key_for, step_function, takes_key
@@ -63,6 +63,13 @@ def make_train_epoch(
     """
     check_count("batch_size", batch_size)
     step = step_function(loss_fn, optimizer, has_aux=has_aux, grad_norm=grad_norm)
+    return compiled_epoch(step, batch_size, shuffle=shuffle, step_uses_key=takes_key(loss_fn))
+
+
+def compiled_epoch(
+    step: StateFunction, batch_size: int, *, shuffle: bool, step_uses_key: bool
+) -> Compiled:
+    """Return the program that applies `step` to every batch."""
 
     def train_epoch(state: TrainState, data: Tree) -> tuple[TrainState, StepInfo]:
         full, rest = _split(in_epoch_order(state, data, shuffle), batch_size)
@@ -72,7 +79,7 @@ def make_train_epoch(
             infos = jax.tree.map(lambda many, one: jnp.concatenate([many, one[None]]), infos, info)
         return state, infos
 
-    return Compiled(train_epoch, uses_key=shuffle or takes_key(loss_fn))
+    return Compiled(train_epoch, uses_key=shuffle or step_uses_key)
 
 
 def count_examples(data: Tree, name: str = "data") -> int:

@@ -22,7 +22,7 @@ from .arguments import (
 )
 from .compiled import Compiled
 from .data_check import check_dtypes, check_values
-from .epoch import count_examples, make_train_epoch
+from .epoch import compiled_epoch, count_examples
 from .loop import ArrayEpochs, BatchEpochs, EpochEnd, evaluate
 from .progress import History, Progress, Store
 from .settings import Settings, constants_of
@@ -136,6 +136,7 @@ def fit(
     for name, count in (counts if patience is None else counts | {"patience": patience}).items():
         check_count(name, count)
     check_seed(seed)
+    takes_key(loss, "loss")
     metrics, callbacks = checked_metrics(metrics), checked_callbacks(callbacks)
     accumulating = _with_accumulation(optimizer, accumulate, data, batch_size)
     start = Progress(init_state(params, accumulating, key=jax.random.key(seed)), params, {})
@@ -145,7 +146,7 @@ def fit(
     train = _epochs(loss, accumulating, data, batch_size, shuffle)
     for name, arrays in in_memory.items():
         key = start.state.key if name == "data" else None
-        plain_loss = with_key(without_jit(loss), False)
+        plain_loss = with_key(without_jit(loss), False, "loss")
         check_values(name, arrays, plain_loss, params, rows=batch_size, key=key)
     score = _make_score(loss, metrics, params, data, validation_data)
     settings: Settings = {
@@ -222,8 +223,9 @@ def _epochs(
     batch_size: int | None,
     shuffle: bool,
 ) -> ArrayEpochs | BatchEpochs:
-    plain = step_function(loss, optimizer, has_aux=False, grad_norm=False)
-    step = Compiled(plain, uses_key=takes_key(loss), overwrites=False)
+    plain = step_function(loss, optimizer, has_aux=False, grad_norm=False, name="loss")
+    uses_key = takes_key(loss)
+    step = Compiled(plain, uses_key=uses_key, overwrites=False)
     if not _is_arrays(data):
         if not isinstance(data, Iterable):
             raise TypeError(
@@ -242,7 +244,7 @@ def _epochs(
         )
     check_count("batch_size", batch_size)
     count_examples(data)
-    train_epoch = make_train_epoch(loss, optimizer, batch_size=batch_size, shuffle=shuffle)
+    train_epoch = compiled_epoch(plain, batch_size, shuffle=shuffle, step_uses_key=uses_key)
     return ArrayEpochs(train_epoch, step, jax.tree.map(jnp.asarray, data), batch_size, shuffle)
 
 
@@ -268,7 +270,7 @@ def _make_score(
     loss: LossFn, metrics: Metrics, params: Tree, data: Tree, validation_data: Tree
 ) -> Callable[[Tree], dict[str, float]]:
     """Return a function from the parameters to the figures at the end of an epoch."""
-    score = evaluate(with_key(loss, has_aux=False), metrics)
+    score = evaluate(with_key(loss, False, "loss"), metrics)
     if validation_data is None and not metrics:
         return lambda params: {}
     name, given = (

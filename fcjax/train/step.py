@@ -68,11 +68,12 @@ def step_function(
     *,
     has_aux: bool,
     grad_norm: bool,
+    name: str = "loss_fn",
 ) -> StateFunction:
     """Return the step as a plain function, for `jax.jit` and `lax.scan`."""
     check_optimizer(optimizer)
-    scalar_loss = with_key(loss_fn, has_aux)
-    uses_key = takes_key(loss_fn)
+    scalar_loss = with_key(loss_fn, has_aux, name)
+    uses_key = takes_key(loss_fn, name)
 
     def step(state: TrainState, batch: Tree) -> tuple[TrainState, StepInfo]:
         check_opt_state(state, optimizer)
@@ -98,21 +99,27 @@ def key_for(state: TrainState, purpose: str) -> Array:
     return jax.random.fold_in(root, state.step)
 
 
-def with_key(loss_fn: LossFn, has_aux: bool) -> Callable[..., tuple[Array, Tree]]:
-    """Return `loss_fn` as `f(params, batch, key) -> (loss, aux)`, whichever form it has."""
-    if not callable(loss_fn):
-        raise TypeError(f"loss_fn must be a function, got {describe(loss_fn)}")
-    has_key = takes_key(loss_fn)
+def with_key(
+    loss_fn: LossFn, has_aux: bool, name: str = "loss_fn"
+) -> Callable[..., tuple[Array, Tree]]:
+    """Return `loss_fn` as `f(params, batch, key) -> (loss, aux)`, whichever form it has.
+
+    Errors call it by `name`.
+    """
+    has_key = takes_key(loss_fn, name)
 
     def loss(params: Tree, batch: Tree, key: Array | None) -> tuple[Array, Tree]:
         result = loss_fn(params, batch, key) if has_key else loss_fn(params, batch)
         value, aux = _split(result) if has_aux else (result, None)
         if isinstance(value, tuple):
-            raise TypeError("loss_fn returned a tuple; pass has_aux=True if it is (loss, aux)")
+            raise TypeError(
+                f"{name} must return one floating-point number, got a tuple; make_train_step "
+                "accepts (loss, aux) with has_aux=True"
+            )
         value = jnp.asarray(value)
         if value.ndim or not jnp.issubdtype(value.dtype, jnp.floating):
             raise TypeError(
-                f"loss_fn must return one floating-point number, got {describe(value)}; "
+                f"{name} must return one floating-point number, got {describe(value)}; "
                 'a loss with reduction="none" must be averaged'
             )
         return value, aux
@@ -133,8 +140,10 @@ def _split(result: Tree) -> tuple[Tree, Tree]:
     return result
 
 
-def takes_key(loss_fn: LossFn) -> bool:
+def takes_key(loss_fn: LossFn, name: str = "loss_fn") -> bool:
     """Whether the third argument of the loss is required, or named key."""
+    if not callable(loss_fn):
+        raise TypeError(f"{name} must be a function, got {describe(loss_fn)}")
     parameters = list(inspect.signature(loss_fn).parameters.values())
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     required = [p for p in positional if p.default is p.empty]
@@ -143,7 +152,7 @@ def takes_key(loss_fn: LossFn) -> bool:
     if len(required) > 3 or (len(positional) < 2 and not variadic):
         names = ", ".join(p.name for p in positional)
         raise TypeError(
-            f"loss_fn must be called as (params, batch) or (params, batch, key), got ({names})"
+            f"{name} must be called as (params, batch) or (params, batch, key), got ({names})"
         )
     return has_key
 
