@@ -1,22 +1,10 @@
 """Give a gradient the dtype, shape and sharding that its primal has."""
 
-import jax
 from jax import Array, lax
-from jax.sharding import NamedSharding, PartitionSpec
 from jax.typing import DTypeLike
 
 from ._jax import varying_axes
-
-
-def placement(V: Array, dZ: Array) -> NamedSharding:
-    """Return the sharding that the gradient of `V` must have, on the mesh of `dZ`.
-
-    A `V` without a mesh (a constant of the traced function) is treated as replicated.
-    """
-    sharding = jax.typeof(V).sharding
-    if sharding.mesh.empty:
-        return NamedSharding(jax.typeof(dZ).sharding.mesh, PartitionSpec(*[None] * V.ndim))
-    return sharding
+from ._placement import at, placement
 
 
 def cotangent_of(V: Array, dV: Array, dtype: DTypeLike | None = None) -> Array:
@@ -35,7 +23,4 @@ def cotangent_of(V: Array, dV: Array, dtype: DTypeLike | None = None) -> Array:
     extra = varying_axes(dV) - varying_axes(V)
     if extra:
         dV = lax.psum(dV, tuple(sorted(extra)))
-    target = placement(V, dV)
-    if jax.typeof(dV).sharding.spec != target.spec:
-        dV = jax.sharding.reshard(dV, target)
-    return dV.astype(dtype or V.dtype)
+    return at(dV, placement(V, dV)).astype(dtype or V.dtype)

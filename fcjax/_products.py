@@ -8,14 +8,15 @@ transposes X in memory. The benchmarks measure the difference under "The weight 
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
-import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.sharding import NamedSharding
 from jax.typing import DTypeLike
 
-from ._jax import in_row_major_order
+from ._jax import in_row_major_order, last_to_front
+from ._placement import at, sum_over_examples
 
 # The dtype to which the operands of products are rounded; None does not round them.
 ComputeDtype = DTypeLike | None
@@ -72,6 +73,12 @@ def weight_gradient(
     compute_dtype: ComputeDtype, X: Array, dZ: Array, out_sharding: NamedSharding
 ) -> Array:
     """Return `Xᵀ dZ`. On a CPU, transpose X in memory first where that is faster."""
+    return sum_over_examples(partial(_weight_gradient, compute_dtype), (X, dZ), out_sharding)
+
+
+def _weight_gradient(
+    compute_dtype: ComputeDtype, X: Array, dZ: Array, out_sharding: NamedSharding | None = None
+) -> Array:
     operand = jnp.dtype(_operand_dtype(compute_dtype, X, dZ))
     examples = tuple(range(X.ndim - 1))
 
@@ -87,6 +94,18 @@ def weight_gradient(
         return direct(X, dZ)
     # The choice is made when the program is compiled for a device.
     return lax.platform_dependent(X, dZ, cpu=transposed_first, default=direct)
+
+
+def bias_gradient(dZ: Array, out_sharding: NamedSharding) -> Array:
+    """Return the sum of `dZ` over the examples, accumulated in float32 or wider."""
+    return sum_over_examples(_sum, (dZ,), out_sharding)
+
+
+def _sum(dZ: Array, out_sharding: NamedSharding | None = None) -> Array:
+    total = jnp.sum(
+        dZ, axis=tuple(range(dZ.ndim - 1)), dtype=jnp.promote_types(dZ.dtype, jnp.float32)
+    )
+    return total if out_sharding is None else at(total, out_sharding)
 
 
 def transposing_pays(examples: int, n_in: int, n_out: int, itemsize: int) -> bool:
@@ -111,13 +130,18 @@ def transposing_pays(examples: int, n_in: int, n_out: int, itemsize: int) -> boo
 
 
 def transposed(X: Array) -> Array:
-    """Return X with its last axis moved to the front, in row-major order in memory.
+    """Return X with its last axis moved to the front; on one device, in row-major order."""
+    return last_to_front(X, _transposed_in_memory)
+
+
+def _transposed_in_memory(X: Array) -> Array:
+    """Move the last axis of X to the front, in row-major order in memory.
 
     If the width of X is a power of two, the entries of a column map to the same few sets of the
     cache. Such an X is cut into strips of columns, which are transposed one by one.
     """
     *batch, n_in = X.shape
-    if not _in_blocks(math.prod(batch), n_in, X.dtype.itemsize) or _is_sharded(X):
+    if not _in_blocks(math.prod(batch), n_in, X.dtype.itemsize):
         return in_row_major_order(jnp.moveaxis(X, -1, 0))
     strips = X.reshape(*batch, n_in // _BLOCK, _BLOCK)
     strips = in_row_major_order(jnp.moveaxis(strips, -2, 0))
@@ -128,8 +152,3 @@ def _in_blocks(examples: int, n_in: int, itemsize: int) -> bool:
     """Whether a column has more entries in the same set of the cache than the set can hold."""
     shared = math.gcd(n_in * itemsize, _CACHE_PERIOD)
     return n_in % _BLOCK == 0 and examples * shared > _CACHE_BYTES
-
-
-def _is_sharded(X: Array) -> bool:
-    """Whether the type of X has a sharding, so that splitting an axis could be an error."""
-    return any(jax.typeof(X).sharding.spec)

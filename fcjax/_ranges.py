@@ -13,6 +13,7 @@ from typing import NamedTuple
 class Range(NamedTuple):
     """The values that a loss accepts for an argument: from `low` to `high`, or equal to `ignored`.
 
+    With `ends_only`, only `low` and `high` themselves are accepted.
     With `integers_only`, the range applies to integer arrays alone, because floating-point arrays
     hold distributions.
     """
@@ -22,6 +23,7 @@ class Range(NamedTuple):
     high: int
     ignored: int | None = None
     integers_only: bool = False
+    ends_only: bool = False
 
 
 def class_range(loss: str, number: int, ignored: int | None) -> Range:

@@ -10,8 +10,16 @@ from jax import Array
 from jaxtyping import ArrayLike, Float
 
 from ._arguments import check_matrix_product, floating
-from ._cotangent import cotangent_of, placement
-from ._products import ComputeDtype, compute_dtype_of, narrowed, product, weight_gradient
+from ._cotangent import cotangent_of
+from ._placement import beside, placement, product_operands
+from ._products import (
+    ComputeDtype,
+    bias_gradient,
+    compute_dtype_of,
+    narrowed,
+    product,
+    weight_gradient,
+)
 
 
 def dense(
@@ -62,9 +70,10 @@ def dense(
 
 
 def _affine(compute_dtype: ComputeDtype, x: Array, w: Array, b: Array | None) -> Array:
-    Z = product(x, w, ((x.ndim - 1,), (0,)), compute_dtype)
+    X, W, sharding = product_operands(x, narrowed(compute_dtype, w))
+    Z = product(X, W, ((x.ndim - 1,), (0,)), compute_dtype, sharding)
     if b is not None:
-        Z = Z + b
+        Z = Z + beside(b, Z)
     return Z.astype(jnp.result_type(*(v for v in (x, w, b) if v is not None)))
 
 
@@ -120,15 +129,14 @@ def dense_bwd(
     The factor that meets Ẋ, Ẇ and ḃ is dX, dW and db; `dZᵀ 1` is the sum over examples, because
     one bias is added to each of them.
     """
-    X, W, b, x_dtype = kept
+    x, w, b, x_dtype = kept
+    X, W, _ = product_operands(x, narrowed(compute_dtype, w))
     dX = product(dZ, W, ((dZ.ndim - 1,), (1,)), compute_dtype, placement(X, dZ))
-    dX = cotangent_of(X, dX, x_dtype.dtype)
-    dW = cotangent_of(W, weight_gradient(compute_dtype, X, dZ, placement(W, dZ)))
+    dX = cotangent_of(x, dX, x_dtype.dtype)
+    dW = cotangent_of(w, weight_gradient(compute_dtype, X, dZ, placement(w, dZ)))
     if b is None:
         return dX, dW, None
-    examples = tuple(range(X.ndim - 1))
-    db = jnp.sum(dZ, axis=examples, dtype=jnp.promote_types(dZ.dtype, jnp.float32))
-    return dX, dW, cotangent_of(b, db)
+    return dX, dW, cotangent_of(b, bias_gradient(dZ, placement(b, dZ)))
 
 
 _dense.defvjp(dense_fwd, dense_bwd)

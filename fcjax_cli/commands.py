@@ -51,7 +51,7 @@ def verify(
     library: OmitArgPrefixes[Library],
     checking: OmitArgPrefixes[Checking],
     out: Path = Path("out/verify.json"),
-) -> None:
+) -> int:
     """Check hand-written gradients on the default backend: fcjax's rules, or your own function.
 
     The exit status is
@@ -80,4 +80,4 @@ def verify(
     """
     from fcjax.cli.verify import verify
 
-    verify(function, library, checking, out)
+    return verify(function, library, checking, out)

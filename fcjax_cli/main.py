@@ -13,6 +13,12 @@ def main() -> None:
     except ImportError:
         sys.exit("fcjax: the command needs tyro and rich: pip install 'fcjax[app]'")
     try:
-        tyro.extras.subcommand_cli_from_dict({"train": train, "verify": verify}, prog="fcjax")
+        status = tyro.extras.subcommand_cli_from_dict(
+            {"train": train, "verify": verify}, prog="fcjax"
+        )
+    except SystemExit as end:
+        # tyro exits with 2 on a mistyped option, but 2 is the status of an inconclusive verdict.
+        sys.exit(1 if end.code == 2 else end.code)
     except (TypeError, ValueError, ImportError, OSError, FloatingPointError) as error:
         sys.exit(f"fcjax: {error}")  # NonFiniteLossError is a FloatingPointError
+    sys.exit(status)

@@ -14,7 +14,7 @@ import fcjax
 PACKAGE = Path(fcjax.__file__).parent
 ROOT = PACKAGE.parent
 RULES = {"dense", "activations", "losses", "norms", "dropout"}
-SHARED = {"_arguments", "_cotangent"}
+SHARED = {"_arguments", "_cotangent", "_placement"}
 EVERYWHERE = {"_types"}
 
 ALLOWED = {
@@ -22,12 +22,13 @@ ALLOWED = {
     "_jax": set(),
     "_types": set(),
     "_progress": set(),
-    "_products": {"_jax"},
+    "_placement": set(),
+    "_products": {"_jax", "_placement"},
     "_ranges": set(),
     "dense": SHARED | {"_products"},
     "losses": SHARED | {"_products", "_ranges"},
-    **dict.fromkeys(SHARED, SHARED),
-    "_cotangent": SHARED | {"_jax"},
+    "_arguments": set(),
+    "_cotangent": {"_jax", "_placement"},
     "network": SHARED | {"_jax", "_products", "dense", "activations"},
     "checkpoint": {"_arguments"},
     "plot": set(),

@@ -128,6 +128,11 @@ def test_a_right_function_exits_with_0(run, tmp_path):
     assert [r["verdict"] for r in reports(tmp_path / "out/verify.json").values()] == ["right"]
 
 
+@pytest.mark.parametrize("options", [("--onli", "tanh"), ("--rtol", "abc")])
+def test_a_mistyped_option_exits_with_1(run, options):
+    assert run(*options)[0] == 1
+
+
 def test_a_function_that_was_not_compared_exits_with_2(run, tmp_path):
     code, out = run("own_rules:wrong", *SHAPES, "--checks", "linearity")
     assert code == 2
@@ -362,7 +367,7 @@ def test_the_examples_of_the_help_run(run, calls, monkeypatch, tmp_path):
     )
     point = [np.ones((5, 3)).tolist(), np.ones((3, 4)).tolist(), [0, 1, 2, 3, 0], 2.0, 0.5]
     (tmp_path / "point.json").write_text(json.dumps(point))
-    monkeypatch.setattr(command, "_verify_exhaustively", lambda *arguments: None)
+    monkeypatch.setattr(command, "_verify_exhaustively", lambda *arguments: 0)
     _, out = run("--help")
     examples = [line.split()[2:] for line in out.splitlines() if line.startswith("  fcjax verify")]
     assert len(examples) > 8

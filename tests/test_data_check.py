@@ -100,6 +100,15 @@ def test_a_binary_target_outside_its_range_is_named_by_row_and_column(name, targ
     )
 
 
+def test_a_hinge_target_is_one_of_two_numbers():
+    def loss(params, batch):
+        return fcjax.hinge(fcjax.mlp(params, batch[0]), batch[1])
+
+    text = refused(loss, (X, BITS), params=COLUMN)
+    assert text.startswith("data[1] must hold -1 or 1 for hinge, got 0.0 in row ")
+    assert fit(loss, (X, 2 * BITS - 1), params=COLUMN).history["loss"]
+
+
 def with_options(**options):
     return lambda p, b: fcjax.softmax_cross_entropy(fcjax.mlp(p, b[0]), b[1], **options)
 

@@ -433,7 +433,11 @@ WRONG = [
     ({"loss": None}, TypeError, "^loss must be a function, got NoneType"),
     ({"loss": lambda params: 0.0}, TypeError, r"^loss must be called as \(params, batch\)"),
     ({"loss": lambda params, batch: (1.0, 2.0)}, TypeError, "^loss must return one .* got a tuple"),
+    ({"loss": lambda params, batch: None}, TypeError, "^loss must return one .* got None"),
     ({"loss": lambda params, batch: jnp.ones(3)}, TypeError, "^loss must return one floating"),
+    ({"seed": 2**63}, ValueError, "seed must fit into 64 bits, got 9223372036854775808"),
+    ({"shuffle": "no"}, TypeError, "shuffle must be True or False, got str 'no'"),
+    ({"progress": "no"}, TypeError, "progress must be True or False, got str 'no'"),
     ({"seed": 1.5}, TypeError, "seed must be an integer, got float 1.5"),
     ({"metrics": [mean_distance]}, TypeError, "metrics must map names to functions .*got list"),
     ({"metrics": mean_distance}, TypeError, "metrics must map names to functions .*got function"),
@@ -452,3 +456,10 @@ WRONG = [
 def test_wrong_arguments_are_refused_by_name(changes, kind, message):
     with pytest.raises(kind, match=message):
         fit(**changes)
+
+
+def test_only_true_stops_training():
+    ends = []
+    assert len(fit(epochs=3, callbacks=lambda end: ends.append(end) or 1).history["loss"]) == 3
+    assert len(fit(epochs=3, callbacks=lambda end: np.bool_(True)).history["loss"]) == 1
+    assert len(ends) == 3

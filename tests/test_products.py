@@ -28,7 +28,7 @@ def is_transposed(dtype, examples, n_in, n_out):
     """Whether `dense` transposes an X of that shape on a CPU, by what it was traced to."""
     shapes = jnp.zeros((examples, n_in)), jnp.zeros((examples, n_out))
     trace = jax.make_jaxpr(weight_gradient, static_argnums=2)(*shapes, dtype)
-    return "layout_constraint" in str(trace)
+    return "last_to_front" in str(trace)
 
 
 @pytest.mark.parametrize("dtype", [None, jnp.bfloat16, jnp.float16], ids=str)

@@ -725,3 +725,69 @@ WRONG = {
 def test_what_cannot_be(error, message, call):
     with pytest.raises(error, match=message):
         call()
+
+
+# --- activations that change between calls --------------------------------------------------------
+
+
+class _Scaled:
+    """Equal to every other one, whatever its slope."""
+
+    def __init__(self, slope):
+        self.slope = slope
+
+    def __call__(self, z):
+        return self.slope * z
+
+    def __eq__(self, other):
+        return isinstance(other, _Scaled)
+
+    def __hash__(self):
+        return 0
+
+
+def _closing_over_a_variable():
+    slope = 1.0
+
+    def change():
+        nonlocal slope
+        slope = 2.0
+
+    return lambda z: slope * z, change
+
+
+def _with_an_attribute():
+    g = _Scaled(1.0)
+    return g, lambda: setattr(g, "slope", 2.0)
+
+
+def _with_an_array_as_option():
+    slope = np.float32([1.0])
+    return partial(fcjax.leaky_relu, negative_slope=slope), lambda: slope.fill(2.0)
+
+
+@pytest.mark.parametrize(
+    "make", [_closing_over_a_variable, _with_an_attribute, _with_an_array_as_option]
+)
+@pytest.mark.parametrize("run", [lambda f: f, jax.jit], ids=["eager", "jit"])
+def test_an_activation_that_changed_is_evaluated_anew(make, run):
+    params = fcjax.stack(fcjax.init(jax.random.key(0), (4, *[8] * 5, 3)))
+    x = jnp.asarray(normal(0, 5, 4), jnp.float32)
+    g, change = make()
+
+    def value_and_gradient(params, x):
+        return jax.value_and_grad(lambda p: jnp.sum(fcjax.mlp(p, x, activations=g)))(params)
+
+    for _ in range(2):
+        got = run(lambda *args: value_and_gradient(*args))(params, x)
+        value, gradients = value_and_gradient(fcjax.unstack(params), x)
+        assert_trees_close(got, (value, fcjax.stack(gradients)), 1e-5)
+        change()
+
+
+def test_equal_activations_with_other_numbers_are_not_confused():
+    params = fcjax.stack(fcjax.init(jax.random.key(0), (4, *[8] * 5, 3)))
+    x = jnp.asarray(normal(0, 5, 4), jnp.float32)
+    one, two = (fcjax.mlp(params, x, activations=_Scaled(slope)) for slope in (1.0, 2.0))
+    assert_trees_close(two, fcjax.mlp(fcjax.unstack(params), x, activations=_Scaled(2.0)), 1e-5)
+    assert not np.allclose(one, two)

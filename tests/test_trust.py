@@ -864,3 +864,46 @@ def test_a_long_check_shows_how_far_it_is(monkeypatch, capsys):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: False, raising=False)
     fcjax.check_rule(fcjax.tanh, (X,), checks=["vjp"])
     assert capsys.readouterr().err == ""
+
+
+# --- functions that differentiate ----------------------------------------------------------------
+
+
+@jax.custom_vjp
+def _square_with_half_a_gradient(x):
+    return x * x
+
+
+_square_with_half_a_gradient.defvjp(lambda x: (x * x, x), lambda x, dy: (dy * x,))
+
+
+def _descends(x):
+    return x - 0.1 * jax.grad(lambda y: jnp.sum(_square_with_half_a_gradient(y)))(x)
+
+
+def _returns_value_and_gradient(x):
+    return jax.value_and_grad(lambda y: jnp.sum(_square_with_half_a_gradient(y)))(x)
+
+
+@pytest.mark.parametrize(
+    "fun", [_descends, jax.jit(_descends), _returns_value_and_gradient], ids=["", "jit", "both"]
+)
+def test_a_rule_that_an_inner_gradient_hides_is_not_called_right(fun):
+    report = fcjax.check_rule(fun, (jnp.linspace(0.5, 1.5, 5),))
+    assert report.verdict == "inconclusive"
+    assert "computes a derivative itself" in report.doubts[0]
+    assert "JAX's own" not in str(report)
+
+
+def test_a_rule_that_differentiates_inside_is_no_such_function():
+    @jax.custom_vjp
+    def rule(x):
+        return jnp.sin(x) + jax.grad(lambda y: jnp.sum(y**3))(x)
+
+    rule.defvjp(lambda x: jax.vjp(lambda x: jnp.sin(x) + 3 * x**2, x), lambda pull, dy: pull(dy))
+    assert fcjax.check_rule(rule, (jnp.linspace(0.5, 1.5, 5),)).verdict == "right"
+
+
+def test_numbers_alone_are_not_checked():
+    with pytest.raises(TypeError, match="args must contain at least one floating-point array"):
+        fcjax.check_rule(fcjax.tanh, ([1.0, 2.0],))

@@ -3,7 +3,13 @@
 Their names are listed only here: `fcjax` re-exports everything in this file.
 """
 
-from ._facts import Facts as Facts, Rule as Rule, facts_of as facts_of, rule_of as rule_of
+from ._facts import (
+    Facts as Facts,
+    Rule as Rule,
+    facts_of as facts_of,
+    is_fixed as is_fixed,
+    rule_of as rule_of,
+)
 from ._gated import (
     gelu as gelu,
     glu as glu,

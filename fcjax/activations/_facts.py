@@ -89,14 +89,35 @@ def rule_of(function: Callable[[Array], Array]) -> Rule:
     >>> bwd(kept, jnp.ones(3)).round(2), keeps
     (Array([0.42, 1.  , 0.42], dtype=float32), 'output')
     """
-    base, options = function, {}
-    if isinstance(function, functools.partial) and not function.args:
-        base, options = function.func, function.keywords
+    base, options = _base_and_options(function)
     facts = facts_of(base)
     if facts is not None:
         _check_options(base, options)
     rule = None if facts is None else facts.rule(**options)
     return rule or Rule(functools.partial(jax.vjp, function), _pull, "pullback")
+
+
+def is_fixed(function: Callable[[Array], Array]) -> bool:
+    """Whether a function computes the same in every call, so that its program can be kept.
+
+    This is known of the functions of this package and of JAX, with numbers as options. Any other
+    function may read a variable that changes.
+
+    >>> import fcjax
+    >>> is_fixed(functools.partial(fcjax.leaky_relu, negative_slope=0.2)), is_fixed(lambda z: z)
+    (True, False)
+    """
+    base, options = _base_and_options(function)
+    numbers = all(isinstance(value, bool | int | float | str) for value in options.values())
+    of_jax = getattr(base, "__module__", "").startswith("jax.")
+    return numbers and (of_jax or facts_of(base) is not None)
+
+
+def _base_and_options(function: Function) -> tuple[Function, Mapping[str, object]]:
+    """Return the function inside a `functools.partial` and its options; otherwise none."""
+    if isinstance(function, functools.partial) and not function.args:
+        return function.func, function.keywords
+    return function, {}
 
 
 def _check_options(activation: Function, options: Mapping[str, object]) -> None:

@@ -54,6 +54,8 @@ def hinge(
     >>> hinge(jnp.array([0.5, -2.0]), jnp.array([1, -1]), reduction="none")
     Array([0.5, 0. ], dtype=float32)
     """
+    if weights is None and reduction != "none":  # otherwise a target may be masked
+        report_range(target, Range("hinge", -1, 1, ends_only=True))
     return reduce(_hinge(*pair(pred, target, labels=True)), weights, reduction)
 
 

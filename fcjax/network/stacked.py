@@ -24,7 +24,7 @@ layers exist at a time.
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -35,9 +35,11 @@ from .._cotangent import cotangent_of
 from .._jax import make_varying, output_type, varying_axes
 from .._products import ComputeDtype, compute_dtype_of, narrowed
 from .._types import Tree
-from ..activations import rule_of
+from ..activations import is_fixed, rule_of
 from ..dense import dense_bwd, dense_fwd
 from .layers import Layer
+
+R = TypeVar("R")
 
 
 def apply_stacked(
@@ -51,9 +53,16 @@ def apply_stacked(
     """Apply stacked layers with `w (L, n, n)` and `b (L, n)` to `x (..., n)`."""
     layers = Layer(floating("w", layers.w), None if layers.b is None else floating("b", layers.b))
     compute_dtype = compute_dtype_of(compute_dtype)
+    if not is_fixed(g):
+        g = _anew(g)
     x = as_layer_output(layers, x, g, compute_dtype)
     g, theta = _hoist_closure(g, x)
     return _stacked(_Static(g, compute_dtype, remat_every or layers.w.shape[0]), layers, theta, x)
+
+
+def _anew(g: Callable[[Array], Array]) -> Callable[[Array], Array]:
+    """Return a new function, for which JAX has no program that an earlier call has left."""
+    return lambda Z: g(Z)
 
 
 class _Static(NamedTuple):
@@ -83,13 +92,22 @@ def _stacked(static: _Static, layers: Layer, theta: tuple[Array, ...], x: Array)
     return _value(static, layers, theta, x)
 
 
-# Compiled, so that calls outside of jit also share one program.
-@partial(jax.jit, static_argnums=0)
+def _compiled_if_fixed(f: Callable[..., R]) -> Callable[..., R]:
+    """Let calls outside of jit share one program, if the activation is the same in every call."""
+    compiled = jax.jit(f, static_argnums=0)
+
+    def run(static: _Static, *args: Tree) -> R:
+        return (compiled if is_fixed(static.g) else f)(static, *args)
+
+    return run
+
+
+@_compiled_if_fixed
 def _value(static: _Static, layers: Layer, theta: tuple[Array, ...], x: Array) -> Array:
     return _scan_forward(static, layers, theta, x, jnp.arange(layers.w.shape[0]))[0]
 
 
-@partial(jax.jit, static_argnums=0)
+@_compiled_if_fixed
 def _stacked_fwd(
     static: _Static, layers: Layer, theta: tuple[Array, ...], x: Array
 ) -> tuple[Array, _Residuals]:
@@ -104,7 +122,7 @@ def _stacked_fwd(
     return A, _Residuals(layers, theta, starts, x, S)
 
 
-@partial(jax.jit, static_argnums=0)
+@_compiled_if_fixed
 def _stacked_bwd(
     static: _Static, kept: _Residuals, dA: Array
 ) -> tuple[Layer, tuple[Array, ...], Array]:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import SupportsIndex, TypeGuard
 
 import jax
+import numpy as np
 from jax.typing import ArrayLike
 
 from .._arguments import describe, is_number
@@ -27,11 +28,19 @@ def check_count(name: str, count: object) -> None:
 
 
 def check_seed(seed: SupportsIndex) -> None:
-    """Raise unless `seed` is a Python or NumPy integer."""
+    """Raise unless `seed` is a Python or NumPy integer of 64 bits."""
     try:
-        operator.index(seed)
+        number = operator.index(seed)
     except TypeError:
         raise TypeError(f"seed must be an integer, got {describe(seed)}") from None
+    if not -(2**63) <= number < 2**63:
+        raise ValueError(f"seed must fit into 64 bits, got {number}")
+
+
+def check_bool(name: str, value: object) -> None:
+    """Raise TypeError unless `value` is True or False."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be True or False, got {describe(value)}")
 
 
 def checked_metrics(metrics: object) -> Metrics:

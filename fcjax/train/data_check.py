@@ -132,14 +132,18 @@ def _check_range(entry: _NamedArray, accepted: Range | None) -> None:
 
     def is_outside(array: np.ndarray) -> np.ndarray:
         outside = (array < low) | (array > high)
+        if accepted.ends_only:
+            outside = (array != low) & (array != high)
         return outside if ignored is None else outside & (array != ignored)
 
-    index = _first_index(array, is_outside, bool(array.min() < low) or bool(array.max() > high))
+    may_be = accepted.ends_only or bool(array.min() < low) or bool(array.max() > high)
+    index = _first_index(array, is_outside, may_be)
     if index is not None:
         what = "classes" if accepted.integers_only else "numbers"
+        span = f"{low} or {high}" if accepted.ends_only else f"{what} from {low} to {high}"
         other = "" if ignored is None else f" or ignore_index, {ignored},"
         raise ValueError(
-            f"{entry.name} must hold {what} from {low} to {high}{other} for {accepted.loss}, "
+            f"{entry.name} must hold {span}{other} for {accepted.loss}, "
             f"got {np.asarray(array)[index]} in {_in_words(index)}"
         )
 

@@ -9,7 +9,7 @@ from jax import lax
 
 from .._arguments import describe
 from .._types import Tree
-from .arguments import check_count
+from .arguments import check_bool, check_count
 from .compiled import Compiled, StateFunction
 from .shuffle import random_order
 from .state import StepInfo, TrainState
@@ -62,6 +62,7 @@ def make_train_epoch(
     (3, (3,))
     """
     check_count("batch_size", batch_size)
+    check_bool("shuffle", shuffle)
     step = step_function(loss_fn, optimizer, has_aux=has_aux, grad_norm=grad_norm)
     return compiled_epoch(step, batch_size, shuffle=shuffle, step_uses_key=takes_key(loss_fn))
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import Array
 
@@ -14,6 +15,7 @@ from .._progress import tqdm
 from .._types import Tree
 from .arguments import (
     Metrics,
+    check_bool,
     check_count,
     check_numbers,
     check_seed,
@@ -136,6 +138,9 @@ def fit(
     for name, count in (counts if patience is None else counts | {"patience": patience}).items():
         check_count(name, count)
     check_seed(seed)
+    check_bool("shuffle", shuffle)
+    if progress is not None:
+        check_bool("progress", progress)
     takes_key(loss, "loss")
     metrics, callbacks = checked_metrics(metrics), checked_callbacks(callbacks)
     accumulating = _with_accumulation(optimizer, accumulate, data, batch_size)
@@ -190,13 +195,19 @@ def _train(
             bar.set_postfix(run.last_figures())
             bar.update()
             end = EpochEnd(run.epochs, state, run.last_figures())
-            stop = True in [call(end) for call in callbacks]
+            answers = [call(end) for call in callbacks]
+            stop = any(map(_is_true, answers))
             last = stop or run.epochs == limits.epochs or run.out_of_patience(limits.patience)
             if last or run.epochs % limits.checkpoint_every == 0:
                 store.save(run)
             if stop:
                 break
     return run
+
+
+def _is_true(value: object) -> bool:
+    """Whether a callback returned True; 1, which `write` returns, is not."""
+    return isinstance(value, bool | np.bool_) and bool(value)
 
 
 def _figure_names(metrics: Metrics, validation_data: Tree) -> list[str]:

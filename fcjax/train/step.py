@@ -6,11 +6,13 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import Array
 
 from .._arguments import describe
 from .._types import Function, Tree
+from .arguments import check_bool
 from .compiled import Compiled, StateFunction
 from .state import StepInfo, TrainState, check_opt_state, check_optimizer
 
@@ -71,6 +73,8 @@ def step_function(
     name: str = "loss_fn",
 ) -> StateFunction:
     """Return the step as a plain function, for `jax.jit` and `lax.scan`."""
+    check_bool("has_aux", has_aux)
+    check_bool("grad_norm", grad_norm)
     check_optimizer(optimizer)
     scalar_loss = with_key(loss_fn, has_aux, name)
     uses_key = takes_key(loss_fn, name)
@@ -116,6 +120,8 @@ def with_key(
                 f"{name} must return one floating-point number, got a tuple; make_train_step "
                 "accepts (loss, aux) with has_aux=True"
             )
+        if not isinstance(value, Array | np.ndarray | np.generic | int | float | complex):
+            raise TypeError(f"{name} must return one floating-point number, got {describe(value)}")
         value = jnp.asarray(value)
         if value.ndim or not jnp.issubdtype(value.dtype, jnp.floating):
             raise TypeError(

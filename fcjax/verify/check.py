@@ -63,7 +63,7 @@ def check_rule(
     r"""Check the hand-written gradient of `fun` at `args`, argument by argument.
 
     `fun` may be a `jax.custom_vjp` or `jax.custom_jvp` function, or any function that calls some:
-    a wrapper, a loss over a whole network, a training step, a module. The oracle is the same
+    a wrapper, a loss over a whole network, a module. The oracle is the same
     computation without its hand-written rules (`fcjax.verify.without_rules`), differentiated by
     JAX in float64. Finite differences and forward mode are independent oracles. If a composition
     of rules is wrong, the report names the rule at fault.

@@ -148,33 +148,34 @@ def check_elementwise(
     state: str | os.PathLike[str] | None = None,
     progress: bool = False,
 ) -> ElementwiseReport:
-    """Compare an elementwise function and its derivative with an oracle at every input there is.
+    """Compare an elementwise function and its derivative with an oracle at every possible input.
 
-    A function of one number has finitely many inputs: 65536 in the dtypes of 16 bits, 2³² in
-    float32. Each is compared, which takes about a second and some minutes. The derivative is what
-    `jax.vjp` returns for a cotangent of 1.
+    A function of one number has finitely many inputs: 65536 in a 16-bit dtype, which takes about a
+    second, and 2³² in float32, which takes minutes. The derivative is what `jax.vjp` returns for a
+    cotangent of 1.
 
-    Two figures are given for the errors. `ulp` counts in spacings of the dtype's numbers at the
-    exact result: it tells how many digits are right, and is large next to a zero of the function.
-    `scaled` counts in spacings at max(|exact result|, floor), an absolute scale for all that is
-    smaller than `floor`. It is the one that `tolerance` is about: a derivative `1 − a²` that is
-    read from a rounded output `a` loses digits where it tends to 0, yet never errs by more than
-    the rounding of `a` does. All results below the smallest normal number count as one, for
-    hardware may take them for zero; at inputs of that size, the oracle's result at zero is as good.
+    The report measures errors in two units. `ulp` is the spacing of the dtype's numbers at the
+    exact result. It shows how many digits are right, and is large next to a zero of the function.
+    `scaled` is the spacing at max(|exact result|, floor), so errors of small results are measured
+    on an absolute scale. `tolerance` bounds the scaled error: a derivative `1 − a²` computed from a
+    rounded output `a` loses digits where it tends to 0, but its absolute error stays as small as
+    the rounding error of `a`. All results below the smallest normal number count as equal, because
+    hardware may replace them with zero. At inputs of that size, the oracle's result at zero is
+    accepted too.
 
     Args:
         fun: takes an array, and returns one number for each of its numbers, in the same dtype.
-        value: the oracle of its values, in float64; by default `fun` itself in float64, its
-            hand-written rules taken out.
+        value: the oracle of its values, in float64; by default `fun` in float64 without its
+            hand-written rules.
         derivative: the oracle of its derivatives; by default autodiff of `value`.
-        name: of one of the activations in `fcjax.verify.oracles`, whose formulas are the oracle
-            then; `jax.nn` has functions of these names, with these defaults of their parameters.
+        name: the name of an activation in `fcjax.verify.oracles`, to use its formulas as the
+            oracle. Names and default parameters are those of `jax.nn`.
         dtype: bfloat16, float16 or float32.
-        tolerance: the largest `scaled` error that is right.
-        floor: the least size at which `scaled` takes a spacing.
-        state: a JSON file to write what is known to, chunk by chunk. A call goes on where the file
-            ends.
-        progress: show a bar.
+        tolerance: the largest `scaled` error that is accepted.
+        floor: the smallest size at which `scaled` measures the spacing.
+        state: a JSON file in which to store the results after each chunk of inputs. A later call
+            continues from there.
+        progress: whether to show a progress bar.
 
     Returns:
         An `ElementwiseReport`: `report.ok`, `report.value`, `report.derivative`,
@@ -219,10 +220,10 @@ def compare_elementwise(
     state: str | os.PathLike[str] | None = None,
     progress: bool = False,
 ) -> dict[str, ElementwiseReport]:
-    """Do what `check_elementwise` does for several functions, by label, beside one oracle.
+    """Compare several functions with one oracle, as `check_elementwise` does for one.
 
     Args:
-        functions: by label.
+        functions: maps labels to functions.
         oracle: value and derivative, in float64.
         dtype: as in `check_elementwise`, as are the other options.
         tolerance: see there.

@@ -58,8 +58,9 @@ class Point:
         self.captured = captured_by(fun, closed)
 
     def require_leaves(self) -> None:
-        """Raise TypeError if there is no differentiable leaf."""
-        if not self.differentiable:
+        """Raise TypeError if there is no differentiable leaf, or only numbers were passed."""
+        numbers_only = not self.wrt and any(isinstance(leaf, float) for leaf in self.leaves)
+        if numbers_only or not self.differentiable:
             raise TypeError("args must contain at least one floating-point array, got none")
 
     @property

@@ -191,7 +191,7 @@ class RuleReport:
         verdict = {
             "wrong": f"{len(self.failures)} of {len(done)} results are wrong",
             "right": f"all {len(done)} results are right",
-            "inconclusive": f"inconclusive, though 0 of {len(done)} results are wrong",
+            "inconclusive": f"inconclusive, with no failure in {len(done)} results",
         }[self.verdict]
         return f"{self.function}({self.arguments}): {verdict}, {skipped} skipped"
 

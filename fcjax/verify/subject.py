@@ -13,6 +13,7 @@ from .._jax import (
     MESH_PRIMITIVES,
     ClosedJaxpr,
     JaxprEqn,
+    differentiates,
     equations_in,
     is_batched_by_hand,
     may_not_end,
@@ -157,6 +158,11 @@ class Subject:
     def calls(self) -> tuple[RuleCall, ...]:
         """The calls of hand-written rules in the function."""
         return calls_in(self.value_program)
+
+    @functools.cached_property
+    def differentiates(self) -> bool:
+        """Whether the function itself calls `jax.grad` or the like, which hides rules."""
+        return differentiates(self.value_program)
 
     @property
     def has_oracle(self) -> bool:

@@ -29,6 +29,11 @@ from .report import CheckResult
 from .rounding import PER_LOSS
 from .sample import Sample
 
+INNER_DERIVATIVE = (
+    "the function computes a derivative itself (jax.grad, jax.vjp, jax.jvp), and the rules used in "
+    "it cannot be seen: check the function that it differentiates"
+)
+
 
 def not_covered(sample: Sample, results: Sequence[CheckResult]) -> tuple[str, ...]:
     """Return a line for everything that the results do not cover."""
@@ -74,7 +79,8 @@ def _options(sample: Sample) -> Iterator[str]:
 
 
 def _rules(sample: Sample) -> Iterator[str]:
-    if not sample.subject.calls and not sample.subject.has_reference:
+    subject = sample.subject
+    if not (subject.calls or subject.has_reference or subject.differentiates):
         yield "the function has no hand-written rule: its gradient is JAX's own"
 
 
@@ -136,6 +142,8 @@ def doubts(
         return ("the function has no finite value here, so its gradient is meaningless",)
     if not any(map(np.size, sample.point.xs)):
         return ("the arguments have no elements",)
+    if sample.subject.differentiates:
+        return (INNER_DERIVATIVE,)
     compared = {
         r.argument
         for r in results
