@@ -9,6 +9,7 @@ from jaxtyping import ArrayLike, Float
 
 from ._arguments import describe, floating, is_number
 from ._cotangent import cotangent_of
+from ._placement import beside
 
 
 def layer_norm(
@@ -47,7 +48,7 @@ def layer_norm(
     """
     x, scale, bias = floating("x", x), floating("scale", scale), floating("bias", bias)
     _check_features(x, scale=scale, bias=bias)
-    return _layer_norm(_checked_eps(eps), x, scale, bias)
+    return _layer_norm(_checked_eps(eps), x, beside(scale, x), beside(bias, x))
 
 
 def rms_norm(
@@ -80,7 +81,7 @@ def rms_norm(
     """
     x, scale = floating("x", x), floating("scale", scale)
     _check_features(x, scale=scale)
-    return _rms_norm(_checked_eps(eps), x, scale)
+    return _rms_norm(_checked_eps(eps), x, beside(scale, x))
 
 
 def _check_features(x: Array, **parameters: Array) -> None:

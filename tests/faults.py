@@ -110,7 +110,7 @@ LAYERS = [
         ("db averaged over the batch",
          "bias_gradient(dZ, placement", "bias_gradient(dZ / dZ.shape[0], placement", DENSE),
         ("no gradient of the bias",
-         "dW, cotangent_of(b, bias_gradient(dZ, placement(b, dZ)))", "dW, jnp.zeros_like(b)", DENSE),
+         "cotangent_of(b, bias_gradient(dZ, placement(b, dZ)))", "jnp.zeros_like(b)", DENSE),
         ("dW divided by the number of examples",
          "weight_gradient(compute_dtype, X, dZ, placement(w, dZ))",
          "weight_gradient(compute_dtype, X, dZ, placement(w, dZ)) / X.shape[0]", DENSE),

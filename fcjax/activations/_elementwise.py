@@ -19,6 +19,7 @@ from jax.typing import ArrayLike
 
 from .._arguments import floating, is_number
 from .._cotangent import cotangent_of
+from .._placement import beside
 from .._types import Tree
 from ._facts import Function, Rule, with_facts
 
@@ -116,7 +117,8 @@ def parametric(
             z = floating("z", z)
             if _is_constant(p):
                 return constant(z, float(p))
-            return free(z, jnp.asarray(p, z.dtype) if is_number(p) else floating(name, p))
+            p = jnp.asarray(p, z.dtype) if is_number(p) else floating(name, p)
+            return free(z, beside(p, z) if p.ndim < z.ndim else p)
 
         return activation
 

@@ -12,7 +12,8 @@ from jax.typing import DTypeLike
 from jaxtyping import ArrayLike, Float, Shaped
 
 from .._arguments import check_matrix_product, describe, floating
-from .._cotangent import cotangent_of, placement
+from .._cotangent import cotangent_of
+from .._placement import beside, placement, product_operands
 from .._products import ComputeDtype, compute_dtype_of, product, weight_gradient
 from .._ranges import class_range, report_range
 from .._types import Tree
@@ -121,6 +122,9 @@ def dense_softmax_cross_entropy(
     operand = compute_dtype_of(compute_dtype) or jnp.promote_types(X.dtype, W.dtype)
     wide = _logits_dtype(X, W, b, operand)
     chunk = _chunk_size(chunk_size, X.shape[-1], K * jnp.dtype(wide).itemsize)
+    # The chunks share W, b and c where they are used, not where they are stored.
+    X, W, _ = product_operands(X, W)
+    b, c = (None if V is None else beside(V, X) for V in (b, c))
     static, inputs = _Static(options, operand, wide, chunk), _Inputs(X, W, b, labels, c)
     if reduction == "none":
         losses = _per_example(static, inputs)
@@ -171,7 +175,8 @@ def _chunk_size(chunk_size: int | None, n_in: int, bytes_per_example: int) -> in
 
 
 def _logits(static: _Static, X: Array, W: Array, b: Array | None) -> Array:
-    Z = product(X, W, ((X.ndim - 1,), (0,)), static.operand).astype(static.wide)
+    X, W, sharding = product_operands(X, W)
+    Z = product(X, W, ((X.ndim - 1,), (0,)), static.operand, sharding).astype(static.wide)
     return Z if b is None else Z + b.astype(static.wide)
 
 
@@ -267,7 +272,7 @@ class _Residuals(NamedTuple):
 def _total_fwd(
     static: _Static, inputs: _Inputs, a: Array | None
 ) -> tuple[tuple[Array, Array], _Residuals]:
-    ones = jnp.ones_like(inputs.X[..., 0], dtype=static.wide)
+    ones = jnp.ones_like(jnp.sum(inputs.X, -1), dtype=static.wide)
     A = ones if a is None else a.astype(jnp.promote_types(a.dtype, jnp.float32))
     (losses, n), gradients = _gradients(static, inputs, A)
     return _sums(losses, n, a), _Residuals(inputs, a, gradients, losses, n)

@@ -6,6 +6,7 @@ from jaxtyping import ArrayLike, Float, Shaped
 
 from .._arguments import check_not_empty, describe, floating
 from .._cotangent import cotangent_of
+from .._placement import beside
 from .._ranges import class_range, report_range
 from ._cross_entropy import (
     Options,
@@ -81,7 +82,8 @@ def softmax_cross_entropy(
     labels = checked_labels(labels, Z.shape, f"logits {describe(Z)}")
     options = label_options(labels, label_smoothing, ignore_index)
     class_weights = checked_class_weights(class_weights, Z.shape[-1])
-    losses, counts = _cross_entropy(options, Z, labels, class_weights)
+    c = None if class_weights is None else beside(class_weights, Z)
+    losses, counts = _cross_entropy(options, Z, labels, c)
     equal = counts_are_equal(options, labels, class_weights)
     return reduce(losses, weights, reduction, counts=None if equal else counts)
 
