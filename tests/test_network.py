@@ -425,7 +425,7 @@ def test_an_unhashable_activation_works_in_the_passes_as_in_the_network():
     want, pull = jax.vjp(partial(fcjax.mlp, activations=Doubled()), params, x)
     np.testing.assert_allclose(A, want, rtol=1e-6)
     got = fcjax.backward(params, cache, dA)
-    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-5), got, pull(dA))
+    assert_trees_close(got, pull(dA), tolerance(jnp.float32))
 
 
 @pytest.mark.parametrize("name", ["tanh", "gelu", "softmax"])
@@ -433,7 +433,8 @@ def test_the_cache_has_the_outputs_and_prints_no_arrays(name):
     params = fcjax.stack(fcjax.init(jax.random.key(0), (3, 5, 5, 5, 2)))
     x = jnp.asarray(normal(2, 4, 3), jnp.float32)
     A, cache = fcjax.forward(params, x, activations=name, output_activation=name)
-    np.testing.assert_array_equal(cache[-1].A, A)
-    np.testing.assert_array_equal(cache[0].A, cache[1].X[0])
-    np.testing.assert_array_equal(cache[1].A[-1], cache[2].X)
+    # another program may round the activation in another way
+    assert_close(cache[-1].A, A, tolerance(jnp.float32))
+    assert_close(cache[0].A, cache[1].X[0], tolerance(jnp.float32))
+    assert_close(cache[1].A[-1], cache[2].X, tolerance(jnp.float32))
     assert str(cache[1]) == f"LayerCache(X=float32[2, 4, 5], Z=float32[2, 4, 5], activation={name})"
