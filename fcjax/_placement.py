@@ -81,15 +81,11 @@ def sum_over_examples(
         return lax.psum(total, tuple(sorted(examples - names)))
 
     in_specs = tuple(PartitionSpec(*_axes(V)) for V in operands)
-    manual = {name for V in operands for axes in _axes(V) for name in _names(axes)}
-    run = jax.shard_map(
-        on_one_device,
-        mesh=target.mesh,
-        in_specs=in_specs,
-        out_specs=target.spec,
-        axis_names=manual,
-    )
-    return run(*operands)
+    mesh = target.mesh
+    explicit = set(mesh.explicit_axes)
+    return jax.shard_map(
+        on_one_device, mesh=mesh, in_specs=in_specs, out_specs=target.spec, axis_names=explicit
+    )(*operands)
 
 
 def _rest(axes: Axes, first: Axes) -> tuple[str, ...] | None:

@@ -1,6 +1,6 @@
 """A step or an epoch as one compiled program that overwrites its input state."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import jax
@@ -11,7 +11,7 @@ from .._jax import Tracer
 from .._types import Tree
 from .state import StepInfo, TrainState
 
-StateFunction = Callable[[TrainState, Tree], tuple[TrainState, StepInfo]]
+StateFunction = Callable[..., tuple[TrainState, StepInfo]]
 # A state without its key.
 Carried = tuple[Array, Tree, Tree]
 
@@ -19,20 +19,35 @@ Carried = tuple[Array, Tree, Tree]
 class Compiled:
     """`function(state, data) -> (state, StepInfo)`, compiled at the first call.
 
+    With `static_of`, the function has a third argument, the static value `static_of(data)`.
+
     The program does not return the key. No step changes it, and JAX's fastest way to call a
     program does not support programs that return a typed key.
     """
 
-    def __init__(self, function: StateFunction, *, uses_key: bool, overwrites: bool = True):
+    def __init__(
+        self,
+        function: StateFunction,
+        *,
+        uses_key: bool,
+        overwrites: bool = True,
+        static_of: Callable[[Tree], Hashable] | None = None,
+    ):
         """Compile `function`; with `overwrites`, the result reuses the memory of the input."""
-        self._uses_key = uses_key
+        self._uses_key, self._static_of = uses_key, static_of
 
-        def program(carried: Carried, key: Tree, data: Tree) -> tuple[Carried, StepInfo]:
-            state, info = function(TrainState(*carried, key), data)
+        def program(
+            carried: Carried, key: Tree, data: Tree, *static: Hashable
+        ) -> tuple[Carried, StepInfo]:
+            state, info = function(TrainState(*carried, key), data, *static)
             return state[:3], info
 
         # JAX does not declare `_cache_size`
-        self._program: Any = jax.jit(program, donate_argnums=0 if overwrites else ())
+        self._program: Any = jax.jit(
+            program,
+            donate_argnums=0 if overwrites else (),
+            static_argnums=() if static_of is None else 3,
+        )
 
     def __call__(self, state: TrainState, data: Tree) -> tuple[TrainState, StepInfo]:
         """Call the program.
@@ -45,7 +60,7 @@ class Compiled:
         used_key = key if self._uses_key else None
         try:
             (step, params, opt_state), info = self._program(
-                (step, params, opt_state), used_key, data
+                (step, params, opt_state), used_key, data, *self._static(data)
             )
         except (RuntimeError, ValueError):
             _check_not_overwritten(state)
@@ -54,7 +69,11 @@ class Compiled:
 
     def lower(self, state: TrainState, data: Tree) -> jax.stages.Lowered:
         """Return the result of `jax.jit(...).lower`, to inspect or to compile ahead of time."""
-        return self._program.lower(state[:3], state.key if self._uses_key else None, data)
+        key = state.key if self._uses_key else None
+        return self._program.lower(state[:3], key, data, *self._static(data))
+
+    def _static(self, data: Tree) -> tuple[Hashable, ...]:
+        return () if self._static_of is None else (self._static_of(data),)
 
     def _cache_size(self) -> int:
         return self._program._cache_size()

@@ -19,7 +19,7 @@ from jax import Array
 from .._arguments import describe
 from .._ranges import Range, collected_ranges
 from .._types import Tree
-from .epoch import count_examples
+from .batches import count_examples
 
 Loss = Callable[[Tree, Tree, Array | None], tuple[Array, Tree]]
 _Array = np.ndarray | Array

@@ -22,9 +22,10 @@ from .arguments import (
     checked_callbacks,
     checked_metrics,
 )
+from .batches import count_examples
 from .compiled import Compiled
 from .data_check import check_dtypes, check_values
-from .epoch import compiled_epoch, count_examples
+from .epoch import compiled_epoch
 from .loop import ArrayEpochs, BatchEpochs, EpochEnd, evaluate
 from .progress import History, Progress, Store
 from .settings import Settings, constants_of

@@ -3,7 +3,7 @@
 A loss that is not finite raises `NonFiniteLossError`.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import jax
@@ -14,9 +14,10 @@ from jax.typing import ArrayLike
 
 from .._types import Tree
 from .arguments import Metrics, check_one_number
+from .batches import count_examples, each_batch, epoch_batches, sharding_of_examples
 from .compiled import StateFunction
-from .epoch import batches_of, count_examples, in_epoch_order
 from .state import StepInfo, TrainState, copy_arrays
+from .step import key_for
 
 
 class EpochEnd(NamedTuple):
@@ -59,12 +60,16 @@ class ArrayEpochs(NamedTuple):
         end, infos = self.train_epoch(copy_arrays(state), self.data)
         losses = np.asarray(infos.loss)
         if not np.isfinite(losses).all():
-            data = in_epoch_order(state, self.data, self.shuffle)
-            take_steps(self.step, state, batches_of(data, self.batch_size))
+            take_steps(self.step, state, self._batches(state))
             raise NonFiniteLossError(int(state.step), float(losses[~np.isfinite(losses)][0]), state)
         sizes = np.full(len(losses), self.batch_size)
         sizes[-1] = count_examples(self.data) - sizes[:-1].sum()
         return end, float(np.average(losses, weights=sizes))
+
+    def _batches(self, state: TrainState) -> Iterator[Tree]:
+        key = key_for(state, "shuffle") if self.shuffle else None
+        sharding = sharding_of_examples(self.data)
+        return each_batch(epoch_batches(self.data, self.batch_size, key, sharding))
 
 
 class BatchEpochs(NamedTuple):
