@@ -1,5 +1,9 @@
 """Training on a mesh, in every layout of the parameters: right numbers, and no wasted message."""
 
+import itertools
+import re
+from collections import Counter
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -146,3 +150,148 @@ def test_a_step_with_explicit_axes(on_one_device, layout, loss):
 def test_a_step_with_automatic_axes(on_one_device, layout, loss):
     _, (state, _) = on_mesh(AxisType.Auto, layout, loss)
     assert_trees_close(state.params, on_one_device(loss)[0].params, 64 * tolerance(jnp.float32))
+
+
+# --- what is sent between devices -----------------------------------------------------------------
+
+COLLECTIVE = re.compile(
+    r"= (.*?) (all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute)\("
+)
+DEEP = (16, 64, 64, 64, 32)
+# The parameters of a network of these sizes, and the loss.
+NUMBERS = sum(n * m + m for n, m in itertools.pairwise(DEEP)) + 1
+
+
+def compiled_step(layout, axis_type, shape, loss=plain):
+    mesh = mesh_of(axis_type, shape)
+    with jax.set_mesh(mesh):
+        params = placed(mesh, layout, {"layers": fcjax.init(jax.random.key(0), DEEP)})
+        batch = jax.device_put((X, LABELS), NamedSharding(mesh, P("data")))
+        state = fcjax.init_state(params, OPTIMIZER)
+        return fcjax.make_train_step(loss, OPTIMIZER).lower(state, batch).compile()
+
+
+def messages(compiled):
+    """The kind of each collective, and the shapes that it sends."""
+    found = COLLECTIVE.findall(compiled.as_text())
+    return [(kind, re.findall(r"\w+\[[\d,]*\]", result)) for result, kind in found]
+
+
+def count(compiled):
+    return dict(Counter(kind for kind, _ in messages(compiled)))
+
+
+def numbers_sent(compiled):
+    """How many numbers the collectives of a device hold."""
+    return sum(
+        int(np.prod([int(n) for n in shape[shape.index("[") + 1 : -1].split(",") if n]))
+        for _, shapes in messages(compiled)
+        for shape in shapes
+    )
+
+
+AXES = pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit], ids=["auto", ""])
+SHAPES = pytest.mark.parametrize("shape", [(8, 1), (2, 4)], ids=["8", "2 x 4"])
+
+
+@AXES
+@SHAPES
+@pytest.mark.parametrize("loss", [plain, narrow])
+def test_data_parallel_adds_the_gradients_up_and_sends_nothing_else(axis_type, shape, loss):
+    compiled = compiled_step("replicated", axis_type, shape, loss)
+    assert count(compiled) == {"all-reduce": 1}
+    assert numbers_sent(compiled) == NUMBERS
+
+
+@AXES
+@pytest.mark.parametrize("loss", [plain, narrow])
+def test_tensor_parallel_sends_one_message_per_pair_of_layers_and_direction(axis_type, loss):
+    compiled = compiled_step("tensor", axis_type, (2, 4), loss)
+    # forward after each of two pairs, backward before the second one, and the gradients
+    assert count(compiled) == {"all-reduce": 4}
+    local = [shapes for _, shapes in messages(compiled) if len(shapes) == 1]
+    assert sorted(local) == [["f32[16,32]"], ["f32[16,64]"], ["f32[16,64]"]]
+
+
+@pytest.mark.parametrize("layout", ["fsdp", "fsdp by columns"])
+@SHAPES
+def test_fully_sharded_gathers_and_scatters_each_parameter_once(layout, shape):
+    compiled = compiled_step(layout, AxisType.Explicit, shape)
+    parameters = 2 * (len(DEEP) - 1)
+    assert count(compiled) == {
+        "all-gather": parameters,
+        "reduce-scatter": parameters,
+        "all-reduce": 1,
+    }
+    assert ["f32[]"] in [shapes for kind, shapes in messages(compiled) if kind == "all-reduce"]
+    shards = shape[0]
+    assert numbers_sent(compiled) == (NUMBERS - 1) + (NUMBERS - 1) // shards + 1
+
+
+# --- epochs ---------------------------------------------------------------------------------------
+
+# 3 full batches and a smaller one
+EXAMPLES = 3 * M + M // 2
+DATA = (
+    jnp.asarray(normal(5, EXAMPLES, SIZES[0]), jnp.float32),
+    jnp.asarray(np.arange(EXAMPLES) % SIZES[-1]),
+)
+
+
+def epoch(shuffle=True, batch_size=M):
+    return fcjax.make_train_epoch(plain, OPTIMIZER, batch_size=batch_size, shuffle=shuffle)
+
+
+def epoch_on_mesh(axis_type, layout, shuffle, shape=(4, 2)):
+    mesh = mesh_of(axis_type, shape)
+    with jax.set_mesh(mesh):
+        data = jax.device_put(DATA, NamedSharding(mesh, P("data")))
+        state = fcjax.init_state(placed(mesh, layout, init()), OPTIMIZER)
+        train_epoch = epoch(shuffle)
+        compiled = train_epoch.lower(state, data).compile()
+        return compiled, train_epoch(state, data)
+
+
+@AXES
+@pytest.mark.parametrize("layout", ["replicated", "fsdp and tensor"])
+@pytest.mark.parametrize("shuffle", [True, False], ids=["shuffled", "in order"])
+def test_an_epoch_is_that_of_one_device(axis_type, layout, shuffle):
+    compiled, (state, info) = epoch_on_mesh(axis_type, layout, shuffle)
+    want, want_info = epoch(shuffle)(fcjax.init_state(init(), OPTIMIZER), DATA)
+    assert_trees_close(state.params, want.params, 64 * tolerance(jnp.float32))
+    assert_trees_close(info.loss, want_info.loss, 64 * tolerance(jnp.float32))
+    if layout == "replicated":
+        rows = {"all-to-all": 3} if not shuffle else {}
+        # the loop over full batches, and the last batch
+        assert count(compiled) == {"all-reduce": 2} | rows
+
+
+@AXES
+@pytest.mark.parametrize("shuffle", [True, False], ids=["shuffled", "in order"])
+def test_a_device_does_its_share_of_an_epoch(axis_type, shuffle):
+    # a batch so large that the update, which every device does for itself, is below one percent
+    train_epoch = epoch(shuffle, batch_size=4096)
+    data = jnp.zeros((3 * 4096 + 2048, SIZES[0])), jnp.zeros(3 * 4096 + 2048, jnp.int32)
+    state = fcjax.init_state(init(), OPTIMIZER)
+    alone = train_epoch.lower(state, data).compile()
+    mesh = mesh_of(axis_type, (8, 1))
+    with jax.set_mesh(mesh):
+        data = jax.device_put(data, NamedSharding(mesh, P("data")))
+        state = fcjax.init_state(placed(mesh, "replicated", init()), OPTIMIZER)
+        shared = train_epoch.lower(state, data).compile()
+    operations = [compiled.cost_analysis()["flops"] for compiled in (alone, shared)]
+    assert operations[1] <= 1.02 * operations[0] / 8
+    inputs = [compiled.memory_analysis().argument_size_in_bytes for compiled in (alone, shared)]
+    assert inputs[1] == inputs[0] - sum(array.nbytes for array in data) * 7 // 8
+
+
+def test_a_batch_that_the_devices_cannot_share_is_refused():
+    mesh = mesh_of(AxisType.Auto)
+    data = jax.device_put(DATA, NamedSharding(mesh, P("data")))
+    state = fcjax.init_state(init(), OPTIMIZER)
+    with pytest.raises(
+        ValueError, match=r"batch_size must be a multiple of the 4 devices .* got 6"
+    ):
+        epoch(batch_size=6)(state, data)
+    with pytest.raises(ValueError, match=r"data\[0\] along data and data\[1\] along no axis"):
+        epoch()(state, (data[0], DATA[1]))
