@@ -1,6 +1,6 @@
 """Fully connected networks in JAX, with every gradient derived by hand and verified."""
 
-from . import activations as activations, losses as losses
+from . import activations as activations, distributed as distributed, losses as losses
 from .activations import *  # noqa: F403 - activations/__init__.py has the only list of names
 from .dense import dense as dense
 from .dropout import dropout as dropout

@@ -53,8 +53,10 @@ def beside(V: Array, X: Array) -> Array:
     mesh = _mesh_of(X, V)
     if mesh is None or not V.ndim:
         return V
-    examples = _axes(X)[: X.ndim - V.ndim]
-    return _moved(V, mesh, *(_without(axes, *examples) for axes in _axes(V)))
+    first = X.ndim - V.ndim
+    examples, features = _axes(X)[:first], _axes(X)[first:]
+    pairs = zip(features, _axes(V), strict=True)
+    return _moved(V, mesh, *(of_X or _without(of_V, *examples) for of_X, of_V in pairs))
 
 
 def sum_over_examples(

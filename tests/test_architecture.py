@@ -31,11 +31,12 @@ ALLOWED = {
     "_cotangent": {"_jax", "_placement"},
     "network": SHARED | {"_jax", "_products", "dense", "activations"},
     "checkpoint": {"_arguments"},
+    "distributed": {"_arguments", "network"},
     "plot": set(),
     "forward_mode": {"_arguments", "_jax"},
     "verify": {"_jax", "_progress", "forward_mode"},
     "datasets": {"_arguments"},
-    "train": {"_arguments", "_jax", "_progress", "_ranges", "checkpoint"},
+    "train": {"_arguments", "_jax", "_progress", "_ranges", "checkpoint", "distributed"},
     "cli": {
         "_arguments",
         *RULES,

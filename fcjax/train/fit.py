@@ -1,6 +1,9 @@
 """`fit`, a training loop around the compiled epoch that suits most users."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,10 +12,20 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import Array
+from jax.sharding import Mesh
 
 from .._arguments import describe
 from .._progress import tqdm
 from .._types import Tree
+from ..distributed import (
+    Layout,
+    check_mesh,
+    check_shared,
+    on_mesh,
+    place,
+    place_batch,
+    place_parts,
+)
 from .arguments import (
     Metrics,
     check_bool,
@@ -66,6 +79,8 @@ def fit(
     checkpoint_dir: str | Path | None = None,
     checkpoint_every: int = 1,
     progress: bool | None = None,
+    mesh: Mesh | None = None,
+    layout: Layout = "replicated",
 ) -> FitResult:
     """Train for a number of epochs.
 
@@ -115,6 +130,9 @@ def fit(
             or of numbers in arrays, cannot be detected. Needs the extra `fcjax[checkpoint]`.
         checkpoint_every: number of epochs between checkpoints. The last epoch is always saved.
         progress: whether to show a progress bar; None shows one on a terminal only.
+        mesh: train on the devices of a mesh, as from `fcjax.distributed.mesh`, which splits every
+            batch. It must divide `batch_size` and the number of examples.
+        layout: where the parameters lie on the mesh, as in `fcjax.distributed.place`.
 
     Raises:
         TypeError, ValueError: an argument is of the wrong type or out of range. For invalid data,
@@ -144,17 +162,17 @@ def fit(
         check_bool("progress", progress)
     takes_key(loss, "loss")
     metrics, callbacks = checked_metrics(metrics), checked_callbacks(callbacks)
+    check_mesh(mesh, layout)
     accumulating = _with_accumulation(optimizer, accumulate, data, batch_size)
-    start = Progress(init_state(params, accumulating, key=jax.random.key(seed)), params, {})
+    state = init_state(params, accumulating, key=jax.random.key(seed))
     in_memory = {"data": _in_memory(data), "validation_data": _in_memory(validation_data)}
     for name, arrays in in_memory.items():
         check_dtypes(name, arrays)
-    train = _epochs(loss, accumulating, data, batch_size, shuffle)
+    _check_batch_size(data, batch_size)
     for name, arrays in in_memory.items():
-        key = start.state.key if name == "data" else None
+        key = state.key if name == "data" else None
         plain_loss = with_key(without_jit(loss), False, "loss")
         check_values(name, arrays, plain_loss, params, rows=batch_size, key=key)
-    score = _make_score(loss, metrics, params, data, validation_data)
     settings: Settings = {
         "batch_size": batch_size,
         "accumulate": accumulate,
@@ -166,7 +184,14 @@ def fit(
     }
     store = Store(checkpoint_dir, settings)
     limits = _Limits(epochs, patience, checkpoint_every)
-    run = _train(store.restore(start), train, score, store, callbacks, limits, progress)
+    with nullcontext() if mesh is None else jax.set_mesh(mesh):
+        if mesh is not None:
+            params = place(params, mesh, layout)
+            state = on_mesh(init_state(params, accumulating, key=state.key), mesh)
+        train = _epochs(loss, accumulating, data, batch_size, shuffle, mesh)
+        score = _make_score(loss, metrics, params, data, validation_data, mesh)
+        start = Progress(state, params, {})
+        run = _train(store.restore(start), train, score, store, callbacks, limits, progress)
     return FitResult(run.best if patience else run.state.params, run.state, run.history)
 
 
@@ -234,30 +259,45 @@ def _epochs(
     data: Tree,
     batch_size: int | None,
     shuffle: bool,
+    mesh: Mesh | None,
 ) -> ArrayEpochs | BatchEpochs:
     plain = step_function(loss, optimizer, has_aux=False, grad_norm=False, name="loss")
     uses_key = takes_key(loss)
     step = Compiled(plain, uses_key=uses_key, overwrites=False)
-    if not _is_arrays(data):
-        if not isinstance(data, Iterable):
-            raise TypeError(
-                "data must be a tuple or dict of arrays, or an iterable of batches, "
-                f"got {describe(data)}"
-            )
-        if batch_size is not None:
-            raise ValueError(
-                f"batch_size must be None if data is an iterable of batches, got {batch_size}; "
-                "pass data as a tuple of arrays to set it"
-            )
-        return BatchEpochs(step, data)
     if batch_size is None:
-        raise ValueError(
-            "batch_size must be given for arrays, got None; to pass batches, use a list or a loader"
-        )
-    check_count("batch_size", batch_size)
-    count_examples(data)
+        if mesh is not None:
+            data = _Placed(data, lambda batch: [place_batch(batch, mesh)])
+        return BatchEpochs(step, data)
     train_epoch = compiled_epoch(plain, batch_size, shuffle=shuffle, step_uses_key=uses_key)
-    return ArrayEpochs(train_epoch, step, jax.tree.map(jnp.asarray, data), batch_size, shuffle)
+    if mesh is None:
+        arrays = jax.tree.map(jnp.asarray, data)
+    else:
+        check_shared("batch_size", min(batch_size, count_examples(data)), mesh)
+        arrays = place_batch(data, mesh, name="data")
+    return ArrayEpochs(train_epoch, step, arrays, batch_size, shuffle)
+
+
+def _check_batch_size(data: Tree, batch_size: int | None) -> None:
+    """Raise unless `data` is arrays with a batch size, or an iterable of batches without one."""
+    if _is_arrays(data):
+        if batch_size is None:
+            raise ValueError(
+                "batch_size must be given for arrays, got None; to pass batches, use a list or a "
+                "loader"
+            )
+        check_count("batch_size", batch_size)
+        count_examples(data)
+        return
+    if not isinstance(data, Iterable):
+        raise TypeError(
+            "data must be a tuple or dict of arrays, or an iterable of batches, "
+            f"got {describe(data)}"
+        )
+    if batch_size is not None:
+        raise ValueError(
+            f"batch_size must be None if data is an iterable of batches, got {batch_size}; "
+            "pass data as a tuple of arrays to set it"
+        )
 
 
 def _with_accumulation(
@@ -279,7 +319,12 @@ def _with_accumulation(
 
 
 def _make_score(
-    loss: LossFn, metrics: Metrics, params: Tree, data: Tree, validation_data: Tree
+    loss: LossFn,
+    metrics: Metrics,
+    params: Tree,
+    data: Tree,
+    validation_data: Tree,
+    mesh: Mesh | None,
 ) -> Callable[[Tree], dict[str, float]]:
     """Return a function from the parameters to the figures at the end of an epoch."""
     score = evaluate(with_key(loss, False, "loss"), metrics)
@@ -288,7 +333,7 @@ def _make_score(
     name, given = (
         ("data", data) if validation_data is None else ("validation_data", validation_data)
     )
-    batches = _as_batches(name, given)
+    batches = _as_batches(name, given, mesh)
     if isinstance(batches, list) and batches:  # iterating anything else may be slow, or consume it
         check_numbers(metrics, params, batches[0])
     if validation_data is None:
@@ -301,8 +346,20 @@ def _in_memory(data: Tree) -> Tree:
     return data if _is_arrays(data) or isinstance(data, list) else None
 
 
-def _as_batches(name: str, data: Tree) -> Iterable[Tree]:
+def _as_batches(name: str, data: Tree, mesh: Mesh | None) -> Iterable[Tree]:
     if not _is_arrays(data):
-        return data
+        return data if mesh is None else _Placed(data, partial(place_parts, mesh=mesh))
     count_examples(data, name)
-    return [jax.tree.map(jnp.asarray, data)]
+    return [jax.tree.map(jnp.asarray, data)] if mesh is None else place_parts(data, mesh)
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """An iterable of batches, each of which is put on a mesh when it is reached."""
+
+    batches: Iterable[Tree]
+    put: Callable[[Tree], list[Tree]]
+
+    def __iter__(self) -> Iterator[Tree]:
+        for batch in self.batches:
+            yield from self.put(batch)

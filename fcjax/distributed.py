@@ -1,0 +1,315 @@
+"""Networks on several devices: a mesh, and where parameters and batches lie on it.
+
+The parallelism is JAX's: a function of arrays that lie on a mesh runs on its devices. The rules of
+fcjax say where their results lie, so meshes with explicit axes work everywhere.
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from ._arguments import check_one_of, describe
+from ._types import Tree
+from .network import Layer
+
+# The axis that splits the inputs or outputs of layers. Every other axis splits the examples.
+MODEL = "model"
+
+LAYOUTS = ("replicated", "tensor", "fsdp", "fsdp+tensor")
+Layout = (
+    Literal["replicated", "tensor", "fsdp", "fsdp+tensor"]
+    | Callable[[str, tuple[int, ...]], PartitionSpec]
+)
+# The mesh axes along which each dimension of an array is split.
+_Axes = tuple[tuple[str, ...], ...]
+
+
+def mesh(shape: Mapping[str, int] | None = None, *, devices: Sequence[Tree] | None = None) -> Mesh:
+    """Return a mesh with explicit axes.
+
+    Args:
+        shape: maps the names of the axes to their sizes. "model" splits the layers; every other
+            axis splits the examples. None: all devices along "data".
+        devices: the devices; by default all, of all processes.
+
+    Raises:
+        ValueError: the sizes do not multiply to the number of devices.
+
+    >>> dict(mesh({"data": 1}, devices=jax.devices()[:1]).shape)
+    {'data': 1}
+    """
+    devices = list(jax.devices() if devices is None else devices)
+    shape = {"data": len(devices)} if shape is None else dict(shape)
+    if math.prod(shape.values()) != len(devices):
+        raise ValueError(
+            f"shape must have sizes whose product is the number of devices, {len(devices)}, "
+            f"got {shape}"
+        )
+    types = (AxisType.Explicit,) * len(shape)
+    return jax.make_mesh(tuple(shape.values()), tuple(shape), axis_types=types, devices=devices)
+
+
+def place(params: Tree, mesh: Mesh, layout: Layout = "replicated") -> Tree:
+    """Put parameters on a mesh.
+
+    The layouts by name are made for the `Layer`s of a network, which are taken in their order:
+
+    - "replicated": all devices hold all parameters. Each works on a part of the batch.
+    - "tensor": in pairs of layers, "model" splits the outputs of the first and the inputs of the
+      second, so that one sum over devices serves two layers. It also splits the outputs of a last
+      layer without a partner, if it divides them, and of stacked layers, whose outputs are then
+      gathered after each layer. Other arrays are replicated.
+    - "fsdp": fully sharded. Each device holds a part of every parameter, split along the first
+      dimension that all other axes divide. A layer is gathered when it is used. Vectors that they
+      do not divide are replicated.
+    - "fsdp+tensor": "tensor", and the parts are split further as in "fsdp". What "model" does not
+      split is split over all axes.
+
+    A layout that does not use an axis "model" of several devices is refused, for they would all do
+    the same work.
+
+    Args:
+        params: any pytree of arrays, for example from `init`.
+        mesh: a mesh, as from `fcjax.distributed.mesh`.
+        layout: one of the names, or a function from the path of an array, such as `"[0].w"`, and
+            its shape to a `PartitionSpec`.
+
+    Returns:
+        The same parameters, each with a `NamedSharding`.
+
+    Raises:
+        TypeError: `layout` is neither a name nor a function.
+        ValueError: `layout` is unknown, it needs an axis that `mesh` does not have, or the axis
+            does not divide the size that it must split.
+
+    Source: Shoeybi et al., Megatron-LM, arXiv:1909.08053, section 3 (tensor); Rajbhandari et al.,
+    ZeRO, SC 2020, section 5 (fsdp).
+
+    >>> import fcjax
+    >>> params = fcjax.init(jax.random.key(0), (4, 8, 2))
+    >>> on_mesh = place(params, mesh({"data": 1}, devices=jax.devices()[:1]), "fsdp")
+    >>> tuple(on_mesh[0].w.sharding.spec)
+    ('data', None)
+    """
+    if not (isinstance(layout, str) or callable(layout)):
+        raise TypeError(f"layout must be a name or a function, got {describe(layout)}")
+    if callable(layout):
+        specs = _specs_of(params, layout)
+    else:
+        check_one_of("layout", layout, LAYOUTS)
+        _check_axes(mesh, layout)
+        specs = _named_specs(params, mesh, layout)
+    return jax.tree.map(lambda V, spec: jax.device_put(V, NamedSharding(mesh, spec)), params, specs)
+
+
+def place_batch(batch: Tree, mesh: Mesh, *, name: str = "batch") -> Tree:
+    """Put arrays on a mesh, and split their examples over all axes except "model".
+
+    With several processes, every process passes all examples, and keeps its own.
+
+    Args:
+        batch: arrays whose first dimension counts the examples.
+        mesh: a mesh, as from `fcjax.distributed.mesh`.
+        name: what errors call the batch.
+
+    Raises:
+        ValueError: the devices cannot share the examples equally.
+
+    >>> batch = place_batch(jnp.ones((4, 3)), mesh({"data": 1}, devices=jax.devices()[:1]))
+    >>> tuple(batch.sharding.spec)
+    ('data',)
+    """
+    for path, leaf in jax.tree_util.tree_leaves_with_path(batch):
+        examples = np.shape(leaf)[0] if np.ndim(leaf) else 0
+        check_shared(f"the examples of {name}{jax.tree_util.keystr(path)}", examples, mesh)
+    sharding = NamedSharding(mesh, PartitionSpec(_example_axes(mesh)))
+    return jax.tree.map(lambda V: jax.device_put(V, sharding), batch)
+
+
+def padded(batch: Tree, mesh: Mesh) -> tuple[Tree, Array]:
+    """Repeat the last example until the devices can share the examples, and give it weight 0.
+
+    Args:
+        batch: arrays whose first dimension counts the examples.
+        mesh: a mesh, as from `fcjax.distributed.mesh`.
+
+    Returns:
+        The batch, and the weights of its examples for the argument `weights` of a loss: 1, or 0
+        for the examples that were added.
+
+    >>> padded(jnp.arange(3), mesh({"data": 1}, devices=jax.devices()[:1]))
+    (Array([0, 1, 2], dtype=int32), Array([1., 1., 1.], dtype=float32))
+    """
+    leaves = jax.tree.leaves(batch)
+    examples = np.shape(leaves[0])[0]
+    extra = -examples % number_of_shards(mesh)
+
+    def pad(V: Array) -> Array:
+        V = jnp.asarray(V)
+        return jnp.concatenate([V, jnp.repeat(V[-1:], extra, axis=0)]) if extra else V
+
+    return jax.tree.map(pad, batch), jnp.where(jnp.arange(examples + extra) < examples, 1.0, 0.0)
+
+
+def place_parts(batch: Tree, mesh: Mesh) -> list[Tree]:
+    """Split the examples over the mesh as far as they divide, and replicate the others."""
+    examples = np.shape(jax.tree.leaves(batch)[0])[0]
+    full = examples - examples % number_of_shards(mesh)
+    placed = [place_batch(jax.tree.map(lambda V: V[:full], batch), mesh)] if full else []
+    if full < examples:
+        everywhere = NamedSharding(mesh, PartitionSpec())
+        placed.append(jax.tree.map(lambda V: jax.device_put(V[full:], everywhere), batch))
+    return placed
+
+
+def check_mesh(mesh: object, layout: object) -> None:
+    """Raise TypeError unless `mesh` is a mesh or None, ValueError for a layout without a mesh."""
+    if mesh is None:
+        if layout != "replicated":
+            raise ValueError(f"layout needs a mesh, got {describe(layout)} and mesh=None")
+    elif not isinstance(mesh, Mesh):
+        raise TypeError(
+            f"mesh must be a mesh, as from fcjax.distributed.mesh, got {describe(mesh)}"
+        )
+
+
+def check_shared(name: str, number: int, mesh: Mesh) -> None:
+    """Raise ValueError unless the devices can share a number of examples equally."""
+    shards = number_of_shards(mesh)
+    if number == 0 or number % shards:
+        raise ValueError(
+            f"{name} must be a multiple of {shards}, the parts into which the mesh splits the "
+            f"examples, got {number}; fcjax.distributed.padded adds examples of weight 0"
+        )
+
+
+def number_of_shards(mesh: Mesh) -> int:
+    """Return the number of parts into which a mesh splits the examples."""
+    return math.prod(mesh.shape[axis] for axis in _example_axes(mesh))
+
+
+def on_mesh(tree: Tree, mesh: Mesh) -> Tree:
+    """Replicate the arrays that do not lie on the mesh yet, such as counters of an optimizer."""
+
+    def put(V: Array) -> Array:
+        sharding = V.sharding
+        there = isinstance(sharding, NamedSharding) and sharding.mesh == mesh
+        return V if there else jax.device_put(V, NamedSharding(mesh, PartitionSpec()))
+
+    return jax.tree.map(put, tree)
+
+
+def _example_axes(mesh: Mesh) -> tuple[str, ...]:
+    return tuple(axis for axis in mesh.axis_names if axis != MODEL)
+
+
+def _check_axes(mesh: Mesh, layout: str) -> None:
+    if "tensor" not in layout and mesh.shape.get(MODEL, 1) > 1:
+        raise ValueError(
+            f"mesh must have no axis {MODEL!r} for the layout {layout!r}, in which its "
+            f"{mesh.shape[MODEL]} devices would all do the same work"
+        )
+    missing = "tensor" in layout and MODEL not in mesh.axis_names
+    if missing or ("fsdp" in layout and not _example_axes(mesh)):
+        needed = f"an axis {MODEL!r}" if missing else f"an axis other than {MODEL!r}"
+        raise ValueError(
+            f"mesh must have {needed} for the layout {layout!r}, got the axes "
+            f"{', '.join(mesh.axis_names)}"
+        )
+
+
+def _specs_of(params: Tree, layout: Callable[[str, tuple[int, ...]], PartitionSpec]) -> Tree:
+    return jax.tree_util.tree_map_with_path(
+        lambda path, V: layout(jax.tree_util.keystr(path), np.shape(V)), params
+    )
+
+
+def _is_layer(node: object) -> bool:
+    return isinstance(node, Layer)
+
+
+def _named_specs(params: Tree, mesh: Mesh, layout: str) -> Tree:
+    leaves, structure = jax.tree_util.tree_flatten_with_path(params, is_leaf=_is_layer)
+    tensor = _tensor_specs([leaf for _, leaf in leaves], mesh, "tensor" in layout)
+    specs: list[Tree] = []
+    for (path, leaf), axes in zip(leaves, tensor, strict=True):
+        name = f"params{jax.tree_util.keystr(path)}"
+        arrays = {f"{name}.w": leaf.w, f"{name}.b": leaf.b} if _is_layer(leaf) else {name: leaf}
+        each = [
+            _array_spec(place, V, part, mesh, layout)
+            for (place, V), part in zip(arrays.items(), axes, strict=True)
+        ]
+        specs.append(leaf._replace(w=each[0], b=each[1]) if _is_layer(leaf) else each[0])
+    return jax.tree.unflatten(structure, specs)
+
+
+def _tensor_specs(leaves: Iterable[Tree], mesh: Mesh, split: bool) -> list[tuple[_Axes, ...]]:
+    """Return how "model" splits the arrays of each layer, and of what is no layer."""
+    leaves = list(leaves)
+    last = max((i for i, leaf in enumerate(leaves) if _is_layer(leaf)), default=-1)
+    are_split = False  # whether "model" splits the output of the previous layer
+    found: list[tuple[_Axes, ...]] = []
+    for i, leaf in enumerate(leaves):
+        if not _is_layer(leaf):
+            found.append((((),) * np.ndim(leaf),))
+            continue
+        stack: _Axes = ((),) * (np.ndim(leaf.w) - 2)
+        rows = split and are_split and not stack
+        columns = split and not rows
+        if i == last and leaf.w.shape[-1] % mesh.shape.get(MODEL, 1):
+            columns = False
+        model = (MODEL,)
+        w = (*stack, model if rows else (), model if columns else ())
+        found.append((w, (*stack, model if columns else ())))
+        are_split = columns
+    return found
+
+
+def _array_spec(
+    name: str, V: Array | None, axes: _Axes, mesh: Mesh, layout: str
+) -> PartitionSpec | None:
+    """Return the spec of an array that "model" splits along `axes`."""
+    if V is None:
+        return None
+    if "fsdp" in layout:
+        axes = _further(name, V, axes, mesh, layout)
+    for size, names in zip(V.shape, axes, strict=True):
+        parts = math.prod(mesh.shape[axis] for axis in names)
+        if size % parts:
+            raise ValueError(
+                f"mesh must have an axis {', '.join(names)} that divides each split size of "
+                f"{name} {describe(V)}, got {parts} devices for {size}"
+            )
+    return PartitionSpec(*(_entry(names) for names in axes))
+
+
+def _entry(names: tuple[str, ...]) -> str | tuple[str, ...] | None:
+    return names[0] if len(names) == 1 else names or None
+
+
+def _further(name: str, V: Array, axes: _Axes, mesh: Mesh, layout: str) -> _Axes:
+    """Split an array further over the axes of the examples, along a whole dimension if possible."""
+    more = _example_axes(mesh)
+    if layout == "fsdp+tensor" and not any(axes):
+        more = (*more, MODEL)
+    # the first dimension of stacked layers is the one that `scan` runs over
+    first = V.ndim - 2 if name.endswith(".w") else V.ndim - 1 if name.endswith(".b") else 0
+    dimensions = range(max(first, 0), V.ndim)
+    whole = [d for d in dimensions if not axes[d]]
+    for d in itertools.chain(whole, dimensions):
+        wanted = (*axes[d], *more)
+        if V.shape[d] % math.prod(mesh.shape[axis] for axis in wanted) == 0:
+            return (*axes[:d], wanted, *axes[d + 1 :])
+    if V.ndim > 1:
+        raise ValueError(
+            f"{name} must have a dimension that the {number_of_shards(mesh)} parts of "
+            f"{', '.join(more)} divide, got {describe(V)}"
+        )
+    return axes

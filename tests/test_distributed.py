@@ -1,0 +1,200 @@
+"""`fcjax.distributed`, and `fit` on a mesh."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.sharding import PartitionSpec as P
+from support import assert_same_bits, assert_trees_close, normal, tolerance
+
+import fcjax
+from fcjax import distributed
+
+pytestmark = pytest.mark.skipif(jax.device_count() < 8, reason="the meshes have eight devices")
+
+SIZES = (16, 64, 64, 10)
+X = np.float32(normal(0, 96, 16))
+LABELS = np.arange(96) % 10
+# A mesh (data, model) for each layout.
+MESHES = {"replicated": (8, 1), "tensor": (2, 4), "fsdp": (8, 1), "fsdp+tensor": (4, 2)}
+
+
+def loss(params, batch):
+    return fcjax.softmax_cross_entropy(fcjax.mlp(params, batch[0], activations="tanh"), batch[1])
+
+
+def error_rate(params, batch):
+    return jnp.mean(jnp.argmax(fcjax.mlp(params, batch[0]), -1) != batch[1])
+
+
+def fit(sizes=SIZES, **options):
+    defaults = {
+        "loss": loss,
+        "optimizer": optax.adam(1e-2),
+        "epochs": 3,
+        "batch_size": 32,
+        "metrics": {"error": error_rate},
+        "validation_data": (X[:37], LABELS[:37]),
+    }
+    data = options.pop("data", (X, LABELS))
+    params = options.pop("params", fcjax.init(jax.random.key(0), sizes))
+    return fcjax.fit(params, data, **(defaults | options))
+
+
+def specs(params):
+    return [tuple(V.sharding.spec) for V in jax.tree.leaves(params)]
+
+
+def mesh(data=4, model=2):
+    return distributed.mesh({"data": data, "model": model})
+
+
+# --- where parameters lie -------------------------------------------------------------------------
+
+
+def test_tensor_parallel_layers_come_in_pairs():
+    params = distributed.place(fcjax.init(jax.random.key(0), (8, 16, 16, 16, 4)), mesh(), "tensor")
+    columns, rows = [(None, "model"), ("model",)], [("model", None), (None,)]
+    assert specs(params) == columns + rows + columns + rows
+
+
+@pytest.mark.parametrize(("classes", "last"), [(4, (None, "model")), (5, (None, None))])
+def test_a_last_layer_without_a_partner_is_split_if_it_can_be(classes, last):
+    params = distributed.place(
+        fcjax.init(jax.random.key(0), (8, 16, 16, classes)), mesh(), "tensor"
+    )
+    assert specs(params)[4] == last
+
+
+def test_fully_sharded_parameters_take_an_eighth_of_the_memory():
+    params = fcjax.init(jax.random.key(0), (16, 64, 64, 64, 32))
+    for layout, shape in (("fsdp", (8, 1)), ("fsdp+tensor", (4, 2)), ("fsdp+tensor", (2, 4))):
+        placed = distributed.place(params, mesh(*shape), layout)
+        for V in jax.tree.leaves(placed):
+            assert V.addressable_shards[0].data.nbytes * 8 == V.nbytes
+
+
+def test_stacked_layers_are_never_split_along_their_depth():
+    params = fcjax.stack(fcjax.init(jax.random.key(0), (16, *[64] * 8, 16)))
+    fsdp = distributed.place(params, mesh(8, 1), "fsdp")
+    both = distributed.place(params, mesh(4, 2), "fsdp+tensor")
+    assert specs(fsdp)[2:4] == [(None, "data", None), (None, "data")]
+    assert specs(both)[2:4] == [(None, "data", "model"), (None, ("model", "data"))]
+
+
+def test_a_layout_may_be_a_function_of_path_and_shape():
+    seen = {}
+
+    def layout(path, shape):
+        seen[path] = shape
+        return P("data") if path == "['w']" else P()
+
+    placed = distributed.place({"w": jnp.ones((8, 3)), "b": jnp.ones(3)}, mesh(), layout)
+    assert seen == {"['w']": (8, 3), "['b']": (3,)}
+    assert placed["w"].sharding.spec == P("data")
+    assert placed["b"].sharding.spec == P()
+
+
+@pytest.mark.parametrize(
+    ("layout", "sizes", "shape", "message"),
+    [
+        ("tensr", SIZES, {"data": 8}, "layout: 'tensr' is unknown; did you mean 'tensor'?"),
+        (3, SIZES, {"data": 8}, "layout must be a name or a function, got int 3"),
+        ("tensor", SIZES, {"data": 8}, "mesh must have an axis 'model' for the layout 'tensor'"),
+        ("fsdp+tensor", SIZES, {"model": 8}, "mesh must have an axis other than 'model'"),
+        (
+            "tensor",
+            (4, 7, 7, 2),
+            {"data": 4, "model": 2},
+            r"divides each split size of params\[0\]",
+        ),
+        ("fsdp", (3, 7, 2), {"data": 8}, r"params\[0\].w must have a dimension that the 8 parts"),
+    ],
+)
+@pytest.mark.usefixtures("unchecked")
+def test_a_layout_that_cannot_be(layout, sizes, shape, message):
+    params = fcjax.init(jax.random.key(0), sizes)
+    with pytest.raises((TypeError, ValueError), match=message):
+        distributed.place(params, distributed.mesh(shape), layout)
+
+
+def test_a_mesh_takes_all_devices():
+    assert dict(distributed.mesh().shape) == {"data": jax.device_count()}
+    with pytest.raises(ValueError, match="product is the number of devices, 8, got"):
+        distributed.mesh({"data": 3})
+
+
+# --- batches --------------------------------------------------------------------------------------
+
+
+def test_padding_adds_examples_of_weight_zero():
+    (x, labels), weights = distributed.padded((X[:37], LABELS[:37]), mesh())
+    assert x.shape == (40, 16)
+    assert weights.tolist() == [1] * 37 + [0] * 3
+    params = fcjax.init(jax.random.key(0), SIZES)
+
+    def weighted(params, batch):
+        logits = fcjax.mlp(params, batch[0], activations="tanh")
+        return fcjax.softmax_cross_entropy(logits, batch[1], weights=batch[2])
+
+    batch = distributed.place_batch((x, labels, weights), mesh())
+    got = jax.jit(jax.value_and_grad(weighted))(distributed.place(params, mesh(), "tensor"), batch)
+    want = jax.jit(jax.value_and_grad(loss))(params, (X[:37], LABELS[:37]))
+    assert_trees_close(got, want, tolerance(jnp.float32))
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_batch_that_does_not_divide_is_refused():
+    with pytest.raises(ValueError, match=r"examples of batch\[0\] must be a multiple of 4.*got 37"):
+        distributed.place_batch((X[:37],), mesh())
+    with pytest.raises(ValueError, match=r"batch_size must be a multiple of 4.* got 30"):
+        fit(mesh=mesh(), layout="tensor", batch_size=30)
+    with pytest.raises(ValueError, match=r"examples of data\[0\] must be a multiple of 4.* got 95"):
+        fit(mesh=mesh(), layout="tensor", data=(X[:95], LABELS[:95]))
+    with pytest.raises(ValueError, match="layout needs a mesh, got str 'fsdp'"):
+        fit(layout="fsdp")
+    with pytest.raises(TypeError, match="mesh must be a mesh"):
+        fit(mesh=8)
+
+
+# --- fit ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def on_one_device():
+    return fit()
+
+
+@pytest.mark.parametrize(("layout", "shape"), MESHES.items())
+def test_fit_on_a_mesh_is_fit_on_one_device(on_one_device, layout, shape):
+    result = fit(mesh=mesh(*shape), layout=layout)
+    assert_trees_close(result.params, on_one_device.params, 1e-3)
+    assert_trees_close(result.history, on_one_device.history, 1e-3)
+    want = distributed.place(fcjax.init(jax.random.key(0), SIZES), mesh(*shape), layout)
+    assert specs(result.params) == specs(want)
+
+
+@pytest.mark.parametrize("layout", ["tensor", "fsdp+tensor"])
+def test_fit_over_batches_on_a_mesh(layout):
+    batches = [(X[i : i + 32], LABELS[i : i + 32]) for i in range(0, 96, 32)]
+    options = {"data": batches, "batch_size": None, "validation_data": batches[:1]}
+    on_mesh, alone = fit(mesh=mesh(), layout=layout, **options), fit(**options)
+    assert_trees_close(on_mesh.params, alone.params, 1e-3)
+    assert_trees_close(on_mesh.history, alone.history, 1e-3)
+
+
+@pytest.mark.parametrize(("layout", "shape"), MESHES.items())
+def test_a_run_goes_on_with_other_devices(tmp_path, on_one_device, layout, shape):
+    fit(mesh=mesh(*shape), layout=layout, epochs=1, checkpoint_dir=tmp_path)
+    fit(mesh=mesh(2, 4), layout="tensor", epochs=2, checkpoint_dir=tmp_path)
+    result = fit(epochs=3, checkpoint_dir=tmp_path)
+    assert_trees_close(result.params, on_one_device.params, 1e-3)
+    assert len(result.history["val_loss"]) == 3
+
+
+def test_an_interrupted_run_on_a_mesh_ends_in_the_same_bits(tmp_path):
+    whole = fit(mesh=mesh(), layout="fsdp+tensor")
+    fit(mesh=mesh(), layout="fsdp+tensor", epochs=2, checkpoint_dir=tmp_path)
+    resumed = fit(mesh=mesh(), layout="fsdp+tensor", checkpoint_dir=tmp_path)
+    assert_same_bits(resumed.params, whole.params)
