@@ -17,7 +17,6 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from ._arguments import check_one_of, describe
 from ._types import Tree
-from .network import Layer
 
 # The axis that splits the inputs or outputs of layers. Every other axis splits the examples.
 MODEL = "model"
@@ -59,7 +58,8 @@ def mesh(shape: Mapping[str, int] | None = None, *, devices: Sequence[Tree] | No
 def place(params: Tree, mesh: Mesh, layout: Layout = "replicated") -> Tree:
     """Put parameters on a mesh.
 
-    The layouts by name are made for the `Layer`s of a network, which are taken in their order:
+    The layouts by name are made for the layers of a network (named tuples of `w` and `b`), in their
+    order:
 
     - "replicated": all devices hold all parameters. Each works on a part of the batch.
     - "tensor": in pairs of layers, "model" splits the outputs of the first and the inputs of the
@@ -155,7 +155,8 @@ def padded(batch: Tree, mesh: Mesh) -> tuple[Tree, Array]:
         V = jnp.asarray(V)
         return jnp.concatenate([V, jnp.repeat(V[-1:], extra, axis=0)]) if extra else V
 
-    return jax.tree.map(pad, batch), jnp.where(jnp.arange(examples + extra) < examples, 1.0, 0.0)
+    weights = jnp.arange(examples + extra) < examples
+    return jax.tree.map(pad, batch), weights.astype(jnp.float32)
 
 
 def place_parts(batch: Tree, mesh: Mesh) -> list[Tree]:
@@ -232,7 +233,8 @@ def _specs_of(params: Tree, layout: Callable[[str, tuple[int, ...]], PartitionSp
 
 
 def _is_layer(node: object) -> bool:
-    return isinstance(node, Layer)
+    """Whether a node is a `Layer`, or any other named tuple of a weight and a bias."""
+    return getattr(node, "_fields", None) == ("w", "b")
 
 
 def _named_specs(params: Tree, mesh: Mesh, layout: str) -> Tree:

@@ -59,6 +59,10 @@ EPOCH = (
     "test_train.py::test_an_epoch_in_order_is_the_loop_over_its_batches",
     "test_train.py::test_each_epoch_visits_every_example_once_in_a_new_order",
 )
+STRATA = ("test_train.py::test_a_batch_has_as_many_examples_of_each_stratum",)
+ON_DEVICES = ("test_layouts.py::test_an_epoch_is_that_of_one_device",)
+SCATTERED = ("test_layouts.py::test_fully_sharded_gathers_and_scatters_each_parameter_once",)
+LAYOUT = ("test_layouts.py::test_a_step_with_explicit_axes",)
 STEPS = ("test_train.py::test_steps_follow_a_numpy_program",)
 PATIENCE = ("test_fit.py::test_patience_stops_and_returns_the_best_parameters",)
 CHECKPOINTS = ("test_fit.py::test_checkpoints_are_written_every_so_many_epochs_and_after_the_last",)
@@ -132,8 +136,8 @@ LAYERS = [
          KEPT),
         ("the placement of dX is dropped",
          "compute_dtype, placement(X, dZ))", "compute_dtype)", SPLIT),
-        ("the placement of dW is dropped",
-         "X, dZ, placement(w, dZ)))", "X, dZ, placement(b, dZ)))", SPLIT),
+        ("dW is computed where its transpose belongs",
+         "X, dZ, placement(w, dZ)))", "X, dZ, placement(w.T, dZ)))", SCATTERED),
     ),
     *_in("_products.py",
         ("sums are held in the dtype of the operands",
@@ -165,6 +169,25 @@ LAYERS = [
          "PartitionSpec(*[None] * V.ndim)",
          "PartitionSpec(*jax.typeof(dZ).sharding.spec[: V.ndim])",
          ("test_sharding.py::test_weights_that_were_never_placed_on_the_mesh",)),
+        ("a fully sharded weight is left where it is stored",
+         "outputs = _without(w_out, *examples)", "outputs = w_out", LAYOUT),
+        ("a fully sharded bias is left where it is stored",
+         "of_X or _without(of_V, *examples)", "of_X or of_V", LAYOUT),
+        ("the sum over the other axis of the examples is forgotten",
+         "return lax.psum(total, tuple(sorted(examples - names)))", "return total",
+         ("test_layouts.py::test_a_batch_split_over_more_axes_than_the_parameters",)),
+        ("every device gets the whole sum",
+         "if not names or None in scattered or not names <= examples:", "if True:",
+         SCATTERED),
+    ),
+    *_in("distributed.py",
+        ("all layers are split by columns",
+         "rows = split and are_split and not stack", "rows = False",
+         ("test_distributed.py::test_tensor_parallel_layers_come_in_pairs",)),
+        ("added examples count",
+         "weights = jnp.arange(examples + extra) < examples",
+         "weights = jnp.arange(examples + extra) >= 0",
+         ("test_distributed.py::test_padding_adds_examples_of_weight_zero",)),
     ),
     *_in("norms.py",
         ("layer_norm: the mean is taken for a constant",
@@ -521,12 +544,19 @@ NETWORKS = [
 ]
 
 TRAINING = [
-    *_in("train/epoch.py",
+    *_in("train/batches.py",
         ("the last, smaller batch is dropped",
-         "return batches, jax.tree.map(lambda a: a[full:], data) if rest else None",
+         "return batches, jax.tree.map(lambda a: a[full:], data) if sizes.rest else None",
          "return batches, None", EPOCH),
         ("the examples are not shuffled",
          'jnp.take(array, rows, axis=0, mode="clip")', "array", EPOCH),
+        ("all strata are visited in the same order",
+         "jax.random.fold_in(key, stratum)", "key", STRATA),
+        ("every device shuffles as the first one does",
+         "jax.vmap(order)(shard * strata + jnp", "jax.vmap(order)(0 * shard + jnp", ON_DEVICES),
+        ("examples are exchanged as if no batch were smaller",
+         "jnp.where(row < full, sizes.local_batch, max(sizes.local_rest, 1))", "sizes.local_batch",
+         ON_DEVICES),
     ),
     *_in("train/shuffle.py",
         ("one round of random bits for any number of examples",

@@ -31,7 +31,7 @@ ALLOWED = {
     "_cotangent": {"_jax", "_placement"},
     "network": SHARED | {"_jax", "_products", "dense", "activations"},
     "checkpoint": {"_arguments"},
-    "distributed": {"_arguments", "network"},
+    "distributed": {"_arguments"},
     "plot": set(),
     "forward_mode": {"_arguments", "_jax"},
     "verify": {"_jax", "_progress", "forward_mode"},

@@ -152,6 +152,16 @@ def test_a_step_with_automatic_axes(on_one_device, layout, loss):
     assert_trees_close(state.params, on_one_device(loss)[0].params, 64 * tolerance(jnp.float32))
 
 
+def test_a_batch_split_over_more_axes_than_the_parameters(on_one_device):
+    """The gradients are scattered over one axis of the examples, and summed over the other."""
+    mesh = mesh_of(AxisType.Explicit)
+    with jax.set_mesh(mesh):
+        params = placed(mesh, "fsdp", init())
+        batch = jax.device_put((X, LABELS), NamedSharding(mesh, P(("data", "model"))))
+        state, _ = stepped(plain, params, batch)
+    assert_trees_close(state.params, on_one_device(plain)[0].params, 64 * tolerance(jnp.float32))
+
+
 # --- what is sent between devices -----------------------------------------------------------------
 
 COLLECTIVE = re.compile(

@@ -18,7 +18,7 @@ def test_every_snippet_runs_and_shows_what_it_is_for(capsys):
     for snippet in SNIPPETS:
         exec(compile(snippet, "README.md", "exec"), namespace)
         printed.append(capsys.readouterr().out)
-    train, step, verify, verdict, forward, deep, together, see = printed
+    train, step, verify, verdict, forward, deep, together, many, see = printed
     losses = namespace["result"].history["loss"]
     assert str(losses) in train
     assert losses[-1] < 0.2 < losses[0]
@@ -34,6 +34,7 @@ def test_every_snippet_runs_and_shows_what_it_is_for(capsys):
     assert deep.strip() == "(99, 32, 32) float32"
     assert len(re.findall(r"\d\.\d+", together)) == 8
     assert (namespace["info"].loss[:, -10:].mean(1) < namespace["info"].loss[:, :10].mean(1)).all()
+    assert "'data', None" in many
     assert see.splitlines()[1] == "[(5, 128), (5, 10)]"
     assert jnp.isfinite(namespace["dX"]).all()
 

@@ -185,6 +185,20 @@ def test_each_epoch_visits_every_example_once_in_a_new_order(batch_size):
     assert epoch._cache_size() == 1
 
 
+def test_a_batch_has_as_many_examples_of_each_stratum():
+    def visited(params, batch):
+        return jnp.sum(params) * 0, batch
+
+    optimizer = optax.sgd(0.1)
+    epoch = fcjax.make_train_epoch(visited, optimizer, batch_size=12, has_aux=True)
+    _, info = epoch(fcjax.init_state(jnp.ones(1), optimizer), jnp.arange(60))
+    # gcd(60, 12) = 12 strata of 5 examples
+    np.testing.assert_array_equal(info.aux // 5, np.tile(np.arange(12), (5, 1)))
+    orders = np.asarray(info.aux % 5).T
+    assert sorted(map(sorted, orders.tolist())) == [[0, 1, 2, 3, 4]] * 12
+    assert len(set(map(tuple, orders.tolist()))) > 6, "each stratum has an order of its own"
+
+
 def test_the_order_is_drawn_from_another_key_than_the_loss():
     def visited(params, batch, key):
         return jnp.sum(params) * 0, (batch, jax.random.key_data(key))
