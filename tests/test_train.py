@@ -287,6 +287,8 @@ def test_wrong_arguments_are_refused_by_name():
         fcjax.make_train_step(3, good)
     epoch = fcjax.make_train_epoch(loss_fn, good, batch_size=4)
     X, Y = make_data()
+    with pytest.raises(ValueError, match="data must be arrays with equal first dimensions"):
+        epoch(fcjax.init_state(jnp.ones(3), good), ())
     with pytest.raises(ValueError, match=r"first dimensions \{'data\[0\]': 13, 'data\[1\]': 12\}"):
         epoch(fcjax.init_state(make_params(), good), (X, Y[:12]))
     with pytest.raises(ValueError, match="at least 1"):

@@ -75,14 +75,14 @@ def sharding_of_examples(data: Tree) -> NamedSharding | None:
         f"data{jax.tree_util.keystr(path)}": _sharding_of_rows(leaf)
         for path, leaf in jax.tree_util.tree_leaves_with_path(data)
     }
-    (first, sharding), *others = shardings.items()
-    for name, other in others:
-        if other != sharding:
+    first = next(iter(shardings), "")
+    for name, other in shardings.items():
+        if other != shardings[first]:
             raise ValueError(
                 "data must be arrays whose examples are split in the same way, got "
-                f"{first} along {_in_words(sharding)} and {name} along {_in_words(other)}"
+                f"{first} along {_in_words(shardings[first])} and {name} along {_in_words(other)}"
             )
-    return sharding
+    return shardings.get(first)
 
 
 def _sharding_of_rows(leaf: Tree) -> NamedSharding | None:
