@@ -49,14 +49,17 @@ def product_operands(X: Array, W: Array) -> tuple[Array, Array, NamedSharding | 
 
 
 def beside(V: Array, X: Array) -> Array:
-    """Return a parameter `V`, of the shape of one example, where it meets all examples of X."""
+    """Return a parameter `V`, which broadcasts to each example, where it meets those of X."""
     mesh = _mesh_of(X, V)
-    if mesh is None or not V.ndim:
+    if mesh is None or V.ndim > X.ndim:
         return V
     first = X.ndim - V.ndim
     examples, features = _axes(X)[:first], _axes(X)[first:]
-    pairs = zip(features, _axes(V), strict=True)
-    return _moved(V, mesh, *(of_X or _without(of_V, *examples) for of_X, of_V in pairs))
+    axes = (
+        None if size == 1 else of_X or _without(of_V, *examples)
+        for size, of_X, of_V in zip(V.shape, features, _axes(V), strict=True)
+    )
+    return _moved(V, mesh, *axes)
 
 
 def sum_over_examples(

@@ -70,6 +70,7 @@ def dense(
 
 
 def _affine(compute_dtype: ComputeDtype, x: Array, w: Array, b: Array | None) -> Array:
+    # On a mesh with explicit axes, X and W are moved to where their product is computed.
     X, W, sharding = product_operands(x, narrowed(compute_dtype, w))
     Z = product(X, W, ((x.ndim - 1,), (0,)), compute_dtype, sharding)
     if b is not None:

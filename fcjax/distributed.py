@@ -112,8 +112,6 @@ def place(params: Tree, mesh: Mesh, layout: Layout = "replicated") -> Tree:
 def place_batch(batch: Tree, mesh: Mesh, *, name: str = "batch") -> Tree:
     """Put arrays on a mesh, and split their examples over all axes except "model".
 
-    With several processes, every process passes all examples, and keeps its own.
-
     Args:
         batch: arrays whose first dimension counts the examples.
         mesh: a mesh, as from `fcjax.distributed.mesh`.

@@ -713,3 +713,38 @@ def test_arrays():
     assert not _jax.has_dtype(X, jnp.integer)
     assert _jax.is_key(jax.random.key(0))
     assert not _jax.is_key(jax.random.PRNGKey(0))
+
+
+# --- what is known when a program is lowered ------------------------------------------------------
+
+
+def _transposed(x):
+    return _jax.last_to_front(x, lambda V: _jax.in_row_major_order(jnp.moveaxis(V, -1, 0)))
+
+
+def test_an_array_is_moved_in_memory_unless_xla_partitions_the_program():
+    x = jnp.arange(48.0).reshape(2, 4, 6)
+    np.testing.assert_array_equal(_transposed(x), jnp.moveaxis(x, -1, 0))
+    assert "LayoutConstraint" in jax.jit(_transposed).lower(x).as_text()
+    if jax.device_count() < 2:
+        pytest.skip("a program is partitioned for two devices at least")
+    mesh = jax.make_mesh((2,), ("data",), (jax.sharding.AxisType.Auto,), devices=jax.devices()[:2])
+    spec = jax.sharding.PartitionSpec("data")
+    split = jax.device_put(x, jax.sharding.NamedSharding(mesh, spec))
+    np.testing.assert_array_equal(jax.jit(_transposed)(split), jnp.moveaxis(x, -1, 0))
+    assert "LayoutConstraint" not in jax.jit(_transposed).lower(split).as_text()
+    out = jax.sharding.PartitionSpec(None, "data")
+    by_device = jax.jit(jax.shard_map(_transposed, mesh=mesh, in_specs=spec, out_specs=out))
+    np.testing.assert_array_equal(by_device(split), jnp.moveaxis(x, -1, 0))
+    assert "LayoutConstraint" in by_device.lower(split).as_text()
+
+
+def test_a_program_that_differentiates_is_known_by_its_names():
+    def gradient(x):
+        return jax.grad(lambda x: jnp.sum(jnp.sin(x)))(x)
+
+    x = jnp.ones(3)
+    for function in (gradient, jax.jit(gradient), lambda x: jax.jvp(jnp.sin, (x,), (x,))[1]):
+        assert _jax.differentiates(jax.make_jaxpr(function)(x))
+    for function in (jnp.sin, jax.vmap(jnp.sin), jax.jit(jax.nn.relu)):
+        assert not _jax.differentiates(jax.make_jaxpr(function)(x))

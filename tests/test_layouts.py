@@ -162,6 +162,18 @@ def test_a_batch_split_over_more_axes_than_the_parameters(on_one_device):
     assert_trees_close(state.params, on_one_device(plain)[0].params, 64 * tolerance(jnp.float32))
 
 
+@pytest.mark.parametrize("shape", [(), (1,), (64,), (1, 64)], ids=str)
+def test_a_learned_slope_of_any_shape_meets_split_features(shape):
+    slope, z = jnp.full(shape, 0.3), jnp.asarray(normal(4, M, 64), jnp.float32)
+    run = jax.jit(jax.value_and_grad(lambda p, z: jnp.sum(fcjax.leaky_relu(z, p) ** 2), (0, 1)))
+    want = run(slope, z)
+    mesh = mesh_of(AxisType.Explicit)
+    with jax.set_mesh(mesh):
+        split = jax.device_put(z, NamedSharding(mesh, P("data", "model")))
+        whole = jax.device_put(slope, NamedSharding(mesh, P()))
+        assert_trees_close(run(whole, split), want, tolerance(jnp.float32))
+
+
 # --- what is sent between devices -----------------------------------------------------------------
 
 COLLECTIVE = re.compile(

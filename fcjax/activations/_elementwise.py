@@ -118,7 +118,7 @@ def parametric(
             if _is_constant(p):
                 return constant(z, float(p))
             p = jnp.asarray(p, z.dtype) if is_number(p) else floating(name, p)
-            return free(z, beside(p, z) if p.ndim < z.ndim else p)
+            return free(z, beside(p, z))
 
         return activation
 
