@@ -39,13 +39,20 @@ def mesh(shape: Mapping[str, int] | None = None, *, devices: Sequence[Tree] | No
         devices: the devices; by default all, of all processes.
 
     Raises:
-        ValueError: the sizes do not multiply to the number of devices.
+        TypeError: `shape` does not map names to integers, or `devices` are not devices.
+        ValueError: the sizes do not multiply to the number of devices, or a device occurs twice.
 
     >>> dict(mesh({"data": 1}, devices=jax.devices()[:1]).shape)
     {'data': 1}
     """
-    devices = list(jax.devices() if devices is None else devices)
-    shape = {"data": len(devices)} if shape is None else dict(shape)
+    devices = jax.devices() if devices is None else devices
+    if not _are_devices(devices):
+        raise TypeError(f"devices must be devices, as from jax.devices(), got {describe(devices)}")
+    if not devices or len(set(devices)) != len(devices):
+        raise ValueError(f"devices must be at least one, and all different, got {devices}")
+    shape = {"data": len(devices)} if shape is None else shape
+    if not _maps_names_to_counts(shape):
+        raise TypeError(f"shape must map names of axes to positive integers, got {describe(shape)}")
     if math.prod(shape.values()) != len(devices):
         raise ValueError(
             f"shape must have sizes whose product is the number of devices, {len(devices)}, "
@@ -53,6 +60,16 @@ def mesh(shape: Mapping[str, int] | None = None, *, devices: Sequence[Tree] | No
         )
     types = (AxisType.Explicit,) * len(shape)
     return jax.make_mesh(tuple(shape.values()), tuple(shape), axis_types=types, devices=devices)
+
+
+def _are_devices(devices: object) -> bool:
+    return isinstance(devices, Sequence) and all(isinstance(d, jax.Device) for d in devices)
+
+
+def _maps_names_to_counts(shape: object) -> bool:
+    return isinstance(shape, Mapping) and all(
+        isinstance(name, str) and type(size) is int and size > 0 for name, size in shape.items()
+    )
 
 
 def place(params: Tree, mesh: Mesh, layout: Layout = "replicated") -> Tree:
@@ -85,7 +102,8 @@ def place(params: Tree, mesh: Mesh, layout: Layout = "replicated") -> Tree:
         The same parameters, each with a `NamedSharding`.
 
     Raises:
-        TypeError: `layout` is neither a name nor a function.
+        TypeError: `layout` is neither a name nor a function, it returns anything but a
+            `PartitionSpec`, `mesh` is not a mesh, or `params` holds anything but arrays.
         ValueError: `layout` is unknown, it needs an axis that `mesh` does not have, or the axis
             does not divide the size that it must split.
 
@@ -100,8 +118,13 @@ def place(params: Tree, mesh: Mesh, layout: Layout = "replicated") -> Tree:
     """
     if not (isinstance(layout, str) or callable(layout)):
         raise TypeError(f"layout must be a name or a function, got {describe(layout)}")
+    check_mesh(mesh, layout, required=True)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        if not hasattr(leaf, "shape"):
+            name = jax.tree_util.keystr(path)
+            raise TypeError(f"params{name} must be an array, got {describe(leaf)}")
     if callable(layout):
-        specs = _specs_of(params, layout)
+        specs = _specs_of(params, mesh, layout)
     else:
         check_one_of("layout", layout, LAYOUTS)
         _check_axes(mesh, layout)
@@ -118,15 +141,21 @@ def place_batch(batch: Tree, mesh: Mesh, *, name: str = "batch") -> Tree:
         name: what errors call the batch.
 
     Raises:
-        ValueError: the devices cannot share the examples equally.
+        TypeError: `mesh` is not a mesh.
+        ValueError: the arrays have no examples or different numbers of them, or the devices cannot
+            share these equally.
 
     >>> batch = place_batch(jnp.ones((4, 3)), mesh({"data": 1}, devices=jax.devices()[:1]))
     >>> tuple(batch.sharding.spec)
     ('data',)
     """
-    for path, leaf in jax.tree_util.tree_leaves_with_path(batch):
-        examples = np.shape(leaf)[0] if np.ndim(leaf) else 0
-        check_shared(f"the examples of {name}{jax.tree_util.keystr(path)}", examples, mesh)
+    check_mesh(mesh, required=True)
+    examples = _number_of_examples(batch, name)
+    if examples % number_of_shards(mesh):
+        raise ValueError(
+            f"{_shared(f'the number of examples of {name}', examples, mesh)}; "
+            "fcjax.distributed.padded adds examples of weight 0"
+        )
     sharding = NamedSharding(mesh, PartitionSpec(_example_axes(mesh)))
     return jax.tree.map(lambda V: jax.device_put(V, sharding), batch)
 
@@ -142,11 +171,15 @@ def padded(batch: Tree, mesh: Mesh) -> tuple[Tree, Array]:
         The batch, and the weights of its examples for the argument `weights` of a loss: 1, or 0
         for the examples that were added.
 
+    Raises:
+        TypeError: `mesh` is not a mesh.
+        ValueError: the arrays have no examples, or different numbers of them.
+
     >>> padded(jnp.arange(3), mesh({"data": 1}, devices=jax.devices()[:1]))
     (Array([0, 1, 2], dtype=int32), Array([1., 1., 1.], dtype=float32))
     """
-    leaves = jax.tree.leaves(batch)
-    examples = np.shape(leaves[0])[0]
+    check_mesh(mesh, required=True)
+    examples = _number_of_examples(batch, "batch")
     extra = -examples % number_of_shards(mesh)
 
     def pad(V: Array) -> Array:
@@ -168,25 +201,45 @@ def place_parts(batch: Tree, mesh: Mesh) -> list[Tree]:
     return placed
 
 
-def check_mesh(mesh: object, layout: object) -> None:
+def _number_of_examples(batch: Tree, name: str) -> int:
+    """Return the first dimension that all arrays of a batch have, or raise ValueError."""
+    shapes: dict[str, tuple[int, ...]] = {
+        name + jax.tree_util.keystr(path): getattr(leaf, "shape", ())
+        for path, leaf in jax.tree_util.tree_leaves_with_path(batch)
+    }
+    lengths = {shape[:1] for shape in shapes.values()}
+    if len(lengths) != 1 or lengths & {(), (0,)}:
+        raise ValueError(
+            f"{name} must be arrays with equal first dimensions (the number of examples), at least "
+            f"1; got the shapes {shapes}"
+        )
+    return next(shape[0] for shape in shapes.values())
+
+
+def check_mesh(mesh: object, layout: object = "replicated", *, required: bool = False) -> None:
     """Raise TypeError unless `mesh` is a mesh or None, ValueError for a layout without a mesh."""
-    if mesh is None:
+    if mesh is None and not required:
         if layout != "replicated":
             raise ValueError(f"layout needs a mesh, got {describe(layout)} and mesh=None")
     elif not isinstance(mesh, Mesh):
         raise TypeError(
             f"mesh must be a mesh, as from fcjax.distributed.mesh, got {describe(mesh)}"
         )
+    elif AxisType.Manual in mesh.axis_types:
+        raise ValueError("mesh must have explicit or automatic axes, got manual ones")
 
 
 def check_shared(name: str, number: int, mesh: Mesh) -> None:
     """Raise ValueError unless the devices can share a number of examples equally."""
-    shards = number_of_shards(mesh)
-    if number == 0 or number % shards:
-        raise ValueError(
-            f"{name} must be a multiple of {shards}, the parts into which the mesh splits the "
-            f"examples, got {number}; fcjax.distributed.padded adds examples of weight 0"
-        )
+    if number % number_of_shards(mesh):
+        raise ValueError(_shared(name, number, mesh))
+
+
+def _shared(name: str, number: int, mesh: Mesh) -> str:
+    return (
+        f"{name} must be a multiple of {number_of_shards(mesh)}, the parts into which the mesh "
+        f"splits the examples, got {number}"
+    )
 
 
 def number_of_shards(mesh: Mesh) -> int:
@@ -224,9 +277,39 @@ def _check_axes(mesh: Mesh, layout: str) -> None:
         )
 
 
-def _specs_of(params: Tree, layout: Callable[[str, tuple[int, ...]], PartitionSpec]) -> Tree:
-    return jax.tree_util.tree_map_with_path(
-        lambda path, V: layout(jax.tree_util.keystr(path), np.shape(V)), params
+def _specs_of(
+    params: Tree, mesh: Mesh, layout: Callable[[str, tuple[int, ...]], PartitionSpec]
+) -> Tree:
+    def spec_of(path: tuple[object, ...], V: Array) -> PartitionSpec:
+        name = jax.tree_util.keystr(path)
+        spec = layout(name, V.shape)
+        if not _is_spec(spec):
+            raise TypeError(
+                f"layout must return a PartitionSpec, got {describe(spec)} for params{name}"
+            )
+        if not _fits(spec, V.shape, mesh):
+            raise ValueError(
+                f"layout must return a PartitionSpec that fits params{name} {describe(V)} on the "
+                f"axes {dict(mesh.shape)}, got {spec}"
+            )
+        return spec
+
+    return jax.tree_util.tree_map_with_path(spec_of, params)
+
+
+def _is_spec(value: object) -> bool:
+    return isinstance(value, PartitionSpec)
+
+
+def _fits(spec: PartitionSpec, shape: tuple[int, ...], mesh: Mesh) -> bool:
+    """Whether a spec uses axes of the mesh, each once, that divide the dimensions of an array."""
+    by_dimension = [() if e is None else (e,) if isinstance(e, str) else tuple(e) for e in spec]
+    names = list(itertools.chain(*by_dimension))
+    if not set(names) <= set(mesh.axis_names) or len(set(names)) != len(names):
+        return False
+    parts = [math.prod(mesh.shape[name] for name in names) for names in by_dimension]
+    return len(parts) <= len(shape) and not any(
+        size % count for size, count in zip(shape, parts, strict=False)
     )
 
 

@@ -146,11 +146,11 @@ def test_padding_adds_examples_of_weight_zero():
 
 @pytest.mark.usefixtures("unchecked")
 def test_a_batch_that_does_not_divide_is_refused():
-    with pytest.raises(ValueError, match=r"examples of batch\[0\] must be a multiple of 4.*got 37"):
+    with pytest.raises(ValueError, match=r"examples of batch must be a multiple of 4.*got 37"):
         distributed.place_batch((X[:37],), mesh())
     with pytest.raises(ValueError, match=r"batch_size must be a multiple of 4.* got 30"):
         fit(mesh=mesh(), layout="tensor", batch_size=30)
-    with pytest.raises(ValueError, match=r"examples of data\[0\] must be a multiple of 4.* got 95"):
+    with pytest.raises(ValueError, match=r"examples of data must be a multiple of 4.* got 95"):
         fit(mesh=mesh(), layout="tensor", data=(X[:95], LABELS[:95]))
     with pytest.raises(ValueError, match="layout needs a mesh, got str 'fsdp'"):
         fit(layout="fsdp")
@@ -198,3 +198,39 @@ def test_an_interrupted_run_on_a_mesh_ends_in_the_same_bits(tmp_path):
     fit(mesh=mesh(), layout="fsdp+tensor", epochs=2, checkpoint_dir=tmp_path)
     resumed = fit(mesh=mesh(), layout="fsdp+tensor", checkpoint_dir=tmp_path)
     assert_same_bits(resumed.params, whole.params)
+
+
+# --- wrong input ----------------------------------------------------------------------------------
+
+PARAMS = fcjax.init(jax.random.key(0), (8, 16, 4))
+MISUSES = [
+    (lambda: distributed.mesh(8), "shape must map names of axes to positive integers, got int 8"),
+    (lambda: distributed.mesh({"data": -2, "x": -4}), "shape must map names"),
+    (lambda: distributed.mesh({"data": 8.0}), "shape must map names"),
+    (lambda: distributed.mesh(devices=[]), "devices must be at least one"),
+    (lambda: distributed.mesh(devices=3), "devices must be devices"),
+    (lambda: distributed.mesh(devices=jax.devices()[:1] * 2), "all different"),
+    (lambda: distributed.place(PARAMS, 3), "mesh must be a mesh, .* got int 3"),
+    (lambda: distributed.place([1.0], mesh(8, 1)), r"params\[0\] must be an array, got float"),
+    (lambda: distributed.place_batch(X, None), "mesh must be a mesh"),
+    (lambda: distributed.place_batch((X, X[:8]), mesh(8, 1)), "batch must be arrays with equal"),
+    (lambda: distributed.place_batch(1.0, mesh(8, 1)), "batch must be arrays with equal"),
+    (lambda: distributed.padded((X[:5], X[:6]), mesh(8, 1)), "batch must be arrays with equal"),
+    (lambda: distributed.padded(X[:0], mesh(8, 1)), "at least 1; got"),
+    (lambda: distributed.padded((), mesh(8, 1)), "batch must be arrays"),
+    *[
+        (
+            lambda spec=spec: distributed.place(PARAMS, mesh(8, 1), lambda path, shape: spec),
+            r"layout must return a PartitionSpec.* params\[0\]",
+        )
+        for spec in (P("zz"), P(None, None, "data"), "data", None, P("data", "data"))
+    ],
+]
+
+
+@pytest.mark.parametrize(("call", "message"), MISUSES)
+@pytest.mark.usefixtures("unchecked")
+def test_wrong_input_is_refused_by_name(call, message):
+    with pytest.raises((TypeError, ValueError), match=message) as caught:
+        call()
+    assert len(str(caught.value)) < 400
