@@ -37,10 +37,12 @@ from .network import (
 )
 from .norms import layer_norm as layer_norm, rms_norm as rms_norm
 from .train import (
+    BatchError as BatchError,
     EpochEnd as EpochEnd,
     FitResult as FitResult,
     NonFiniteLossError as NonFiniteLossError,
     StepInfo as StepInfo,
+    TrainingInterrupted as TrainingInterrupted,
     TrainState as TrainState,
     fit as fit,
     init_state as init_state,

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from ._arguments import check_one_of, describe
@@ -214,6 +215,31 @@ def _number_of_examples(batch: Tree, name: str) -> int:
             f"1; got the shapes {shapes}"
         )
     return next(shape[0] for shape in shapes.values())
+
+
+def is_first_process() -> bool:
+    """Whether this process is the first of its job, the one that prints and tidies up."""
+    return jax.process_index() == 0
+
+
+def wait_for_all(name: str) -> None:
+    """Wait until all processes of a job have called this with the same name."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(name)
+
+
+def of_first_process(number: int) -> int:
+    """Return the number that the first process of a job passed. All of them must call this."""
+    if jax.process_count() == 1:
+        return number
+    return int(multihost_utils.broadcast_one_to_all(np.int32(min(number, 2**31 - 1))))
+
+
+def in_any_process(number: int) -> int:
+    """Return the largest number that a process of a job passed. All of them must call this."""
+    if jax.process_count() == 1:
+        return number
+    return int(np.max(multihost_utils.process_allgather(np.int32(number))))
 
 
 def check_mesh(mesh: object, layout: object = "replicated", *, required: bool = False) -> None:

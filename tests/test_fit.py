@@ -12,35 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from training import PARAMS, X, Y, all_finite, assert_same_bits, fit, loss_fn
 
 import fcjax
-
-RNG = np.random.default_rng(0)
-X = jnp.asarray(RNG.normal(size=(23, 3)), jnp.float32)
-Y = jnp.sin(X @ jnp.asarray(RNG.normal(size=(3, 2)), jnp.float32))
-PARAMS = fcjax.init(jax.random.key(1), (3, 8, 2))
-
-
-def loss_fn(params, batch):
-    x, y = batch
-    return fcjax.half_squared_error(fcjax.mlp(params, x, activations="tanh"), y)
-
-
-def fit(**changes):
-    arguments = {
-        "params": PARAMS,
-        "data": (X, Y),
-        "loss": loss_fn,
-        "optimizer": optax.adam(1e-2),
-        "epochs": 3,
-        "batch_size": 5,
-    }
-    return fcjax.fit(**(arguments | changes))
-
-
-def assert_same_bits(one, other):
-    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
-        np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
 
 
 def test_a_seed_fixes_the_result_bit_for_bit():
@@ -112,12 +86,8 @@ def test_any_iterable_of_batches_will_do():
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(listed.history["loss"], in_order.history["loss"], rtol=1e-5)
     assert int(fit(data=iter(batches()), batch_size=None, epochs=1).state.step) == 5
-    with pytest.raises(ValueError, match="generator can be iterated only once"):
+    with pytest.raises(fcjax.BatchError, match="generator can be iterated only once"):
         fit(data=iter(batches()), batch_size=None, epochs=2)
-
-
-def all_finite(tree):
-    return all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(tree))
 
 
 def loss_of_unknown(params, batch):
@@ -186,9 +156,12 @@ def test_a_validation_loss_of_nan_is_no_best_one():
         value = loss_fn(params, batch)
         return jnp.where((len(batch[0]) == 7) & (value > plain[2] * 1.001), jnp.nan, value)
 
-    result = fit(loss=loss, validation_data=held_out, epochs=5, patience=9)
+    with pytest.raises(fcjax.NonFiniteLossError, match="validation loss of epoch 1 is nan") as e:
+        fit(loss=loss, validation_data=held_out, epochs=5, patience=9)
+    assert_same_bits(e.value.state.params, fit(epochs=1).params)
+    result = fit(loss=loss, validation_data=held_out, epochs=5, patience=9, nonfinite="skip")
     assert np.isnan(result.history["val_loss"]).tolist() == [True, True, False, False, False]
-    best = fit(epochs=1 + int(np.nanargmin(result.history["val_loss"])))
+    best = fit(epochs=1 + int(np.nanargmin(result.history["val_loss"])), nonfinite="skip")
     assert_same_bits(result.params, best.params)
 
 
@@ -196,7 +169,7 @@ def test_patience_ends_a_run_whose_validation_loss_is_always_nan():
     def loss(params, batch):
         return jnp.where(len(batch[0]) == 7, jnp.nan, loss_fn(params, batch))
 
-    result = fit(loss=loss, epochs=9, patience=2, validation_data=(X[:7], Y[:7]))
+    result = fit(loss=loss, epochs=9, patience=2, validation_data=(X[:7], Y[:7]), nonfinite="skip")
     assert len(result.history["loss"]) == 2
     assert_same_bits(result.params, PARAMS)
 
@@ -338,13 +311,12 @@ def test_a_run_that_cannot_resume_with_other_arguments_is_refused(before, after,
         fit(**(before | after), epochs=2, checkpoint_dir=tmp_path / "run")
 
 
-def test_a_checkpoint_without_settings_is_resumed(tmp_path):
+def test_the_checkpoints_of_something_else_are_left_alone(tmp_path):
     pytest.importorskip("orbax.checkpoint")
-    state, history = fit(epochs=2)[1:]
-    fcjax.checkpoint.save(
-        tmp_path, {"state": state, "best": state.params}, step=10, metadata={"history": history}
-    )
-    assert len(fit(epochs=3, checkpoint_dir=tmp_path).history["loss"]) == 3
+    fcjax.checkpoint.save(tmp_path, X, step=10, metadata={"history": {}})
+    with pytest.raises(ValueError, match=r"checkpoint_dir must hold .* got the checkpoint of step"):
+        fit(epochs=3, checkpoint_dir=tmp_path)
+    assert fcjax.checkpoint.verify(tmp_path) == {10: None}
 
 
 def test_a_resumed_run_still_knows_its_best_parameters(tmp_path):

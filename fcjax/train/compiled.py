@@ -9,15 +9,18 @@ from jax import Array
 from .._arguments import describe
 from .._jax import Tracer
 from .._types import Tree
-from .state import StepInfo, TrainState
+from .state import TrainState
 
-StateFunction = Callable[..., tuple[TrainState, StepInfo]]
+# `(state, data) -> (state, what a step tells)`, such as a `StepInfo`.
+StateFunction = Callable[..., tuple[TrainState, Any]]
 # A state without its key.
 Carried = tuple[Array, Tree, Tree]
 
 
 class Compiled:
-    """`function(state, data) -> (state, StepInfo)`, compiled at the first call.
+    """`function(state, data) -> (state, info)`, compiled at the first call.
+
+    The info of a step or an epoch is a `StepInfo`.
 
     With `static_of`, the function has a third argument, the static value `static_of(data)`.
 
@@ -38,7 +41,7 @@ class Compiled:
 
         def program(
             carried: Carried, key: Tree, data: Tree, *static: Hashable
-        ) -> tuple[Carried, StepInfo]:
+        ) -> tuple[Carried, Any]:
             state, info = function(TrainState(*carried, key), data, *static)
             return state[:3], info
 
@@ -49,7 +52,7 @@ class Compiled:
             static_argnums=() if static_of is None else 3,
         )
 
-    def __call__(self, state: TrainState, data: Tree) -> tuple[TrainState, StepInfo]:
+    def __call__(self, state: TrainState, data: Tree) -> tuple[TrainState, Any]:
         """Call the program.
 
         Raise TypeError if `state` is not a TrainState, and ValueError if an earlier call has

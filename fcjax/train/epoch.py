@@ -1,16 +1,22 @@
 """One pass over the data as one compiled program."""
 
+from collections.abc import Callable
+from functools import partial
+from typing import Literal
+
 import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
 from jax.sharding import NamedSharding
 
+from .._arguments import check_one_of
 from .._types import Tree
 from .arguments import check_bool, check_count
 from .batches import epoch_batches, sharding_of_examples
-from .compiled import Compiled, StateFunction
-from .state import StepInfo, TrainState
+from .compiled import Compiled
+from .nonfinite import Raising, guarded
+from .state import TrainState
 from .step import LossFn, key_for, step_function, takes_key
 
 
@@ -22,6 +28,7 @@ def make_train_epoch(
     shuffle: bool = True,
     has_aux: bool = False,
     grad_norm: bool = False,
+    nonfinite: Literal["ignore", "raise"] = "ignore",
 ) -> Compiled:
     """Return `train_epoch(state, data) -> (state, StepInfo)`: every batch in one compiled call.
 
@@ -37,6 +44,8 @@ def make_train_epoch(
             `state.step`. This needs a second copy of the data during the epoch.
         has_aux: as in `make_train_step`.
         grad_norm: as in `make_train_step`.
+        nonfinite: as in `make_train_step`; the exception holds the state before the step that
+            failed, and the steps after it change nothing.
 
     Returns:
         A function of the state, which it overwrites, and of `data`, a pytree of arrays with equal
@@ -61,24 +70,39 @@ def make_train_epoch(
     """
     check_count("batch_size", batch_size)
     check_bool("shuffle", shuffle)
+    check_one_of("nonfinite", nonfinite, ("ignore", "raise"))
     step = step_function(loss_fn, optimizer, has_aux=has_aux, grad_norm=grad_norm)
-    return compiled_epoch(step, batch_size, shuffle=shuffle, step_uses_key=takes_key(loss_fn))
+    uses_key = shuffle or takes_key(loss_fn)
+    if nonfinite == "ignore":
+        plain = partial(_epoch, step, batch_size, shuffle)
+        return Compiled(plain, uses_key=uses_key, static_of=sharding_of_examples)
 
-
-def compiled_epoch(
-    step: StateFunction, batch_size: int, *, shuffle: bool, step_uses_key: bool
-) -> Compiled:
-    """Return the program that applies `step` to every batch."""
-
-    def train_epoch(
-        state: TrainState, data: Tree, sharding: NamedSharding | None
-    ) -> tuple[TrainState, StepInfo]:
-        key = key_for(state, "shuffle") if shuffle else None
-        full, rest = epoch_batches(data, batch_size, key, sharding)
-        state, infos = lax.scan(step, state, full)
-        if rest is not None:
-            state, info = step(state, rest)
-            infos = jax.tree.map(lambda many, one: jnp.concatenate([many, one[None]]), infos, info)
+    def epoch(state: TrainState, data: Tree, sharding: NamedSharding | None) -> tuple[Tree, Tree]:
+        start = state, jnp.ones((), bool)
+        (state, _), infos = _epoch(guarded(step), batch_size, shuffle, start, data, sharding)
         return state, infos
 
-    return Compiled(train_epoch, uses_key=shuffle or step_uses_key, static_of=sharding_of_examples)
+    return Raising(epoch, uses_key=uses_key, static_of=sharding_of_examples)
+
+
+def _epoch(
+    step: Callable[[Tree, Tree], tuple[Tree, Tree]],
+    batch_size: int,
+    shuffle: bool,
+    state: Tree,
+    data: Tree,
+    sharding: NamedSharding | None,
+) -> tuple[Tree, Tree]:
+    """Apply `step` to every batch."""
+    key = key_for(_train_state(state), "shuffle") if shuffle else None
+    full, rest = epoch_batches(data, batch_size, key, sharding)
+    state, infos = lax.scan(step, state, full)
+    if rest is not None:
+        state, info = step(state, rest)
+        infos = jax.tree.map(lambda many, one: jnp.concatenate([many, one[None]]), infos, info)
+    return state, infos
+
+
+def _train_state(state: Tree) -> TrainState:
+    """Return the state of a step, or of a guarded one."""
+    return state if isinstance(state, TrainState) else state[0]

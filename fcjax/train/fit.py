@@ -1,11 +1,12 @@
 """`fit`, a training loop around the compiled epoch that suits most users."""
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,13 +15,14 @@ import optax
 from jax import Array
 from jax.sharding import Mesh
 
-from .._arguments import describe
+from .._arguments import check_one_of, describe
 from .._progress import tqdm
 from .._types import Tree
 from ..distributed import (
     Layout,
     check_mesh,
     check_shared,
+    is_first_process,
     on_mesh,
     place,
     place_batch,
@@ -38,10 +40,21 @@ from .arguments import (
 from .batches import count_examples
 from .compiled import Compiled
 from .data_check import check_dtypes, check_values
-from .epoch import compiled_epoch
-from .loop import ArrayEpochs, BatchEpochs, EpochEnd, evaluate
-from .progress import History, Progress, Store
-from .settings import Settings, constants_of
+from .interrupts import Interrupts, TrainingInterrupted, name_of
+from .loop import (
+    ArrayEpochs,
+    BatchEpochs,
+    BatchError,
+    EpochEnd,
+    Position,
+    evaluate,
+)
+from .nonfinite import NonFiniteLossError, observed
+from .pace import Pace
+from .progress import History, Progress, Saving, Store
+from .reuse import Reused
+from .schedule import Schedule, best_of
+from .settings import Settings, constants_of, hyperparameters_of
 from .state import TrainState, init_state
 from .step import LossFn, step_function, takes_key, with_key, without_jit
 
@@ -77,7 +90,12 @@ def fit(
     accumulate: int = 1,
     callbacks: Callback | Sequence[Callback] = (),
     checkpoint_dir: str | Path | None = None,
-    checkpoint_every: int = 1,
+    checkpoint_every: int | str = 1,
+    max_to_keep: int | None = 3,
+    keep_best: str | None = None,
+    checkpoint_errors: Literal["raise", "warn"] = "raise",
+    nonfinite: Literal["raise", "skip"] = "raise",
+    max_skipped: int = 5,
     progress: bool | None = None,
     mesh: Mesh | None = None,
     layout: Layout = "replicated",
@@ -85,7 +103,11 @@ def fit(
     """Train for a number of epochs.
 
     On one machine, equal arguments give equal results, bit for bit. A run that was stopped and
-    resumed from its checkpoints gives the same results as an uninterrupted one.
+    resumed from its checkpoints gives the same results as an uninterrupted one, wherever it was
+    stopped. A second call with the same functions and shapes compiles nothing.
+
+    Ctrl-C and SIGTERM end training within about a second, or after the current batch of an iterable
+    if that takes longer. With `checkpoint_dir` the state is saved first.
 
     Before training, `fit` checks data in memory once: arrays and lists of batches, but no other
     iterables. It raises
@@ -121,14 +143,28 @@ def fit(
             last update of an epoch averages the remaining gradients, so that none is dropped.
         callbacks: one function or several, called with an `EpochEnd` after each epoch. Training
             stops if one of them returns True.
-        checkpoint_dir: folder in which to save a checkpoint every `checkpoint_every` epochs. If it
-            holds a checkpoint, the run resumes from the newest. If `batch_size`, `seed`,
-            `shuffle`, the number of examples or a number of the optimizer (such as the learning
-            rate) differs from the checkpoint's, a warning says so. ValueError is raised if the
-            metrics or `accumulate` differ, if `validation_data` was added or removed, or, with
-            accumulation, if `batch_size` or the number of examples differs. Changes of functions,
-            or of numbers in arrays, cannot be detected. Needs the extra `fcjax[checkpoint]`.
-        checkpoint_every: number of epochs between checkpoints. The last epoch is always saved.
+        checkpoint_dir: folder of checkpoints, which are written while training goes on. If it holds
+            any, the run resumes from the newest that is whole, with a warning if a newer one is
+            damaged. If `batch_size`, `seed`, `shuffle`, the number of examples or a number of the
+            optimizer (such as the learning rate) differs from the checkpoint's, a warning says so.
+            ValueError is raised if a change cannot be honoured: of the metrics, of `accumulate`, of
+            numbers in the optimizer's state, of the optimizer or the shapes of `params`; if
+            `validation_data` was added or removed; and of `batch_size` and the number of examples
+            with accumulation or in the middle of an epoch. Changes of functions, or of numbers in
+            arrays, cannot be detected. Needs the extra `fcjax[checkpoint]`.
+        checkpoint_every: when to save: a number of epochs, or a text such as "100 steps" or
+            "10 minutes". The run is also saved at its end, on Ctrl-C and on SIGTERM. To resume in
+            the middle of an epoch, batches that were used are skipped, or `set_state` is called on
+            the iterator of a loader that has it, such as Grain's.
+        max_to_keep: number of the newest checkpoints to keep; None keeps all.
+        keep_best: "lowest" or "highest" and the name of a figure of an epoch, such as
+            "highest val_accuracy": the checkpoint where it was best is kept too.
+        checkpoint_errors: whether a checkpoint that cannot be written, as on a full disk, is an
+            error ("raise") or a warning ("warn").
+        nonfinite: "raise" ends training at a loss, a validation loss or an update that is not
+            finite. "skip" skips updates whose gradient is not finite, by `optax.apply_if_finite`,
+            and accepts a validation loss that is not.
+        max_skipped: number of steps in a row that "skip" skips before it raises.
         progress: whether to show a progress bar; None shows one on a terminal only.
         mesh: train on the devices of a mesh, as from `fcjax.distributed.mesh`, which splits every
             batch. It must divide `batch_size` and the number of examples.
@@ -137,8 +173,13 @@ def fit(
     Raises:
         TypeError, ValueError: an argument is of the wrong type or out of range. For invalid data,
             the message names the row and the column.
-        NonFiniteLossError: a loss was infinite or NaN. The exception holds the step and the last
-            good state.
+        NonFiniteLossError: a loss, a validation loss or an update was infinite or NaN. The
+            exception holds the step and the last good state.
+        BatchError: `data` raised, or a batch did not fit the loss. The exception holds the number
+            of the batch and the result so far.
+        TrainingInterrupted: Ctrl-C or SIGTERM. The exception holds the result so far.
+        OSError: `checkpoint_dir` cannot be written.
+        DamagedCheckpointError: every checkpoint in `checkpoint_dir` is damaged.
 
     Source: Goodfellow, Bengio & Courville, Deep Learning (2016), algorithms 7.1 (early stopping)
     and 8.1 (stochastic gradient descent).
@@ -153,17 +194,24 @@ def fit(
     >>> result.params[0].w.round(2), result.params[0].b.round(2)
     (Array([[3.]], dtype=float32), Array([1.], dtype=float32))
     """
-    counts = {"epochs": epochs, "accumulate": accumulate, "checkpoint_every": checkpoint_every}
-    for name, count in (counts if patience is None else counts | {"patience": patience}).items():
+    counts = {"epochs": epochs, "accumulate": accumulate, "max_skipped": max_skipped}
+    optional = {"patience": patience, "max_to_keep": max_to_keep}
+    for name, count in (counts | {n: c for n, c in optional.items() if c is not None}).items():
         check_count(name, count)
     check_seed(seed)
     check_bool("shuffle", shuffle)
+    check_one_of("checkpoint_errors", checkpoint_errors, ("raise", "warn"))
+    check_one_of("nonfinite", nonfinite, ("raise", "skip"))
     if progress is not None:
         check_bool("progress", progress)
     takes_key(loss, "loss")
     metrics, callbacks = checked_metrics(metrics), checked_callbacks(callbacks)
     check_mesh(mesh, layout)
+    figures = _figure_names(metrics, validation_data)
+    schedule, best = Schedule(checkpoint_every), best_of(keep_best, figures)
     accumulating = _with_accumulation(optimizer, accumulate, data, batch_size)
+    if nonfinite == "skip":
+        accumulating = optax.apply_if_finite(accumulating, max_skipped)
     state = init_state(params, accumulating, key=jax.random.key(seed))
     in_memory = {"data": _in_memory(data), "validation_data": _in_memory(validation_data)}
     for name, arrays in in_memory.items():
@@ -173,62 +221,142 @@ def fit(
         key = state.key if name == "data" else None
         plain_loss = with_key(without_jit(loss), False, "loss")
         check_values(name, arrays, plain_loss, params, rows=batch_size, key=key)
+    saving = None
+    if checkpoint_dir is not None:
+        saving = Saving(checkpoint_dir, schedule, max_to_keep, best, checkpoint_errors)
     settings: Settings = {
         "batch_size": batch_size,
         "accumulate": accumulate,
         "shuffle": shuffle,
         "seed": int(seed),
         "examples": count_examples(data) if _is_arrays(data) else None,
-        "optimizer": constants_of(optimizer, params) if checkpoint_dir is not None else None,
-        "figures": _figure_names(metrics, validation_data),
+        "optimizer": constants_of(optimizer, params) if saving else None,
+        "hyperparameters": hyperparameters_of(state.opt_state),
+        "figures": figures,
     }
-    store = Store(checkpoint_dir, settings)
-    limits = _Limits(epochs, patience, checkpoint_every)
-    with nullcontext() if mesh is None else jax.set_mesh(mesh):
+    limits = _Limits(epochs, patience)
+    with (
+        nullcontext() if mesh is None else jax.set_mesh(mesh),
+        Store(saving, settings) as store,
+        Interrupts() as interrupts,
+    ):
         if mesh is not None:
             params = place(params, mesh, layout)
             state = on_mesh(init_state(params, accumulating, key=state.key), mesh)
         train = _epochs(loss, accumulating, data, batch_size, shuffle, mesh)
         score = _make_score(loss, metrics, params, data, validation_data, mesh)
-        start = Progress(state, params, {})
-        run = _train(store.restore(start), train, score, store, callbacks, limits, progress)
-    return FitResult(run.best if patience else run.state.params, run.state, run.history)
+        run = store.restore(Progress(state, params, {}, Position(0)))
+        pace, raises = Pace(schedule.steps), nonfinite == "raise"
+        training = _Training(run, train, score, store, interrupts, pace, raises)
+        run = training.run(limits, callbacks, progress)
+    return _result(run, limits)
 
 
 class _Limits(NamedTuple):
-    """When training ends, and how often it is saved."""
+    """When training ends."""
 
     epochs: int
     patience: int | None
-    checkpoint_every: int
+
+    def reached(self, run: Progress) -> bool:
+        return run.epochs >= self.epochs or run.out_of_patience(self.patience)
 
 
-def _train(
-    run: Progress,
-    train: ArrayEpochs | BatchEpochs,
-    score: Callable[[Tree], dict[str, float]],
-    store: Store,
-    callbacks: Sequence[Callback],
-    limits: _Limits,
-    progress: bool | None,
-) -> Progress:
-    """Train until the limits or a callback end it."""
-    options = {"unit": "epoch", "disable": _tqdm_disable(progress)}
-    with tqdm(total=limits.epochs, initial=run.epochs, **options) as bar:
-        while run.epochs < limits.epochs and not run.out_of_patience(limits.patience):
-            state, mean_loss = train.one_epoch(run.state)
-            run = run.after_epoch(state, {"loss": mean_loss} | score(state.params))
-            bar.set_postfix(run.last_figures())
-            bar.update()
-            end = EpochEnd(run.epochs, state, run.last_figures())
-            answers = [call(end) for call in callbacks]
-            stop = any(map(_is_true, answers))
-            last = stop or run.epochs == limits.epochs or run.out_of_patience(limits.patience)
-            if last or run.epochs % limits.checkpoint_every == 0:
-                store.save(run)
-            if stop:
-                break
-    return run
+def _result(run: Progress, limits: _Limits) -> FitResult:
+    return FitResult(run.best if limits.patience else run.state.params, run.state, run.history)
+
+
+@dataclass
+class _Training:
+    """The loop over the epochs, and what it has reached."""
+
+    reached: Progress
+    train: ArrayEpochs | BatchEpochs
+    score: Callable[[Tree], dict[str, float]]
+    store: Store
+    interrupts: Interrupts
+    pace: Pace
+    raises: bool  # whether a validation loss that is not finite is an error
+
+    def run(
+        self, limits: _Limits, callbacks: Sequence[Callback], progress: bool | None
+    ) -> Progress:
+        """Train until the limits, a callback or a signal end it."""
+        options = {"unit": "epoch", "disable": _tqdm_disable(progress)}
+        with tqdm(total=limits.epochs, initial=self.reached.epochs, **options) as bar:
+            try:
+                while not limits.reached(self.reached):
+                    if self._epoch(limits, callbacks, bar):
+                        break
+            except (BatchError, _SignalError) as stop:
+                self._save_if_alone()
+                raise self._explained(stop, limits) from stop.__cause__
+            except Exception:
+                self._save_if_alone()
+                raise
+            self.store.save(self.reached)
+        return self.reached
+
+    def _epoch(self, limits: _Limits, callbacks: Sequence[Callback], bar: Any) -> bool:
+        """Train for the rest of an epoch; return whether a callback ends training."""
+        run = self.reached
+        for part in self.train.parts(run.state, run.position, self.pace, run.loader):
+            self.reached = run = run.after_part(part)
+            if not part.complete:
+                self.store.save_if_due(run, complete=False)
+            self._check_signals()
+        mean = run.position.loss / max(run.position.examples, 1)
+        self.reached = run = run.after_epoch({"loss": mean} | self._scored(run.state))
+        bar.set_postfix(run.last_figures())
+        bar.update()
+        end = EpochEnd(run.epochs, run.state, run.last_figures())
+        answers = [call(end) for call in callbacks]
+        self.store.save_if_due(run, complete=True)
+        self._check_signals()
+        return any(map(_is_true, answers))
+
+    def _scored(self, state: TrainState) -> dict[str, float]:
+        figures = self.score(state.params)
+        loss = figures.get("val_loss", 0.0)
+        if self.raises and not np.isfinite(loss):
+            what = f"the validation loss of epoch {self.reached.epochs + 1} is {loss}"
+            raise NonFiniteLossError(int(state.step), loss, state, what)
+        return figures
+
+    def _check_signals(self) -> None:
+        number = self.interrupts.received()
+        if number:
+            raise _SignalError(number)
+
+    def _save_if_alone(self) -> None:
+        """Save what was reached, unless other processes would have to take part."""
+        if jax.process_count() == 1:
+            with suppress(OSError):  # an error of its own ends training already
+                self.store.save(self.reached)
+
+    def _explained(
+        self, stop: "BatchError | _SignalError", limits: _Limits
+    ) -> BatchError | TrainingInterrupted:
+        """Return the error to raise, which holds the result so far."""
+        run, result = self.reached, _result(self.reached, limits)
+        where = f"after {run.position.steps} steps of epoch {run.epochs + 1}"
+        kept = f"; {self.store.where}" if self.store.where else ""
+        if isinstance(stop, BatchError):
+            error = BatchError(f"epoch {run.epochs + 1}: {stop}; the result so far, {where}, is in "
+                               f"this exception's .result{kept}", stop.batch)  # fmt: skip
+            error.epoch, error.result = run.epochs + 1, result
+            return error
+        message = f"fcjax.fit: ended by {name_of(stop.number)} {where}{kept}"
+        if is_first_process():
+            print(message, file=sys.stderr)
+        return TrainingInterrupted(stop.number, message, result)
+
+
+class _SignalError(Exception):
+    """A signal was noted."""
+
+    def __init__(self, number: int):
+        self.number = number
 
 
 def _is_true(value: object) -> bool:
@@ -245,6 +373,8 @@ def _figure_names(metrics: Metrics, validation_data: Tree) -> list[str]:
 
 def _tqdm_disable(progress: bool | None) -> bool | None:
     """Return tqdm's `disable`, where None means: disable unless on a terminal."""
+    if not is_first_process():
+        return True
     return None if progress is None else not progress
 
 
@@ -262,19 +392,17 @@ def _epochs(
     mesh: Mesh | None,
 ) -> ArrayEpochs | BatchEpochs:
     plain = step_function(loss, optimizer, has_aux=False, grad_norm=False, name="loss")
-    uses_key = takes_key(loss)
-    step = Compiled(plain, uses_key=uses_key, overwrites=False)
+    compiled = partial(Compiled, uses_key=takes_key(loss), overwrites=False)
     if batch_size is None:
         if mesh is not None:
             data = _Placed(data, lambda batch: [place_batch(batch, mesh)])
-        return BatchEpochs(step, data)
-    train_epoch = compiled_epoch(plain, batch_size, shuffle=shuffle, step_uses_key=uses_key)
+        return BatchEpochs(Reused(compiled(observed(plain))), data)
     if mesh is None:
         arrays = jax.tree.map(jnp.asarray, data)
     else:
         check_shared("batch_size", min(batch_size, count_examples(data)), mesh)
         arrays = place_batch(data, mesh, name="data")
-    return ArrayEpochs(train_epoch, step, arrays, batch_size, shuffle)
+    return ArrayEpochs(observed(plain), compiled, arrays, batch_size, shuffle)
 
 
 def _check_batch_size(data: Tree, batch_size: int | None) -> None:

@@ -1,12 +1,19 @@
 """The progress of `fit`, and its checkpoints."""
 
+import base64
+import os
+import warnings
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from types import TracebackType
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .. import checkpoint
 from .._types import Tree
+from .loop import Part, Position
+from .schedule import Best, Schedule
 from .settings import Settings, check_settings
 from .state import TrainState
 
@@ -14,26 +21,41 @@ History = dict[str, list[float]]
 
 
 class Progress(NamedTuple):
-    """The state, the best parameters so far, and the figures of each epoch."""
+    """The state, the best parameters so far, the figures of each epoch, and the place in this one.
+
+    `loader` is the state of the iterator of batches, if it has one and an epoch is under way.
+    """
 
     state: TrainState
     best: Tree
     history: History
+    position: Position
+    loader: Any = None
 
     @property
     def epochs(self) -> int:
         """Number of completed epochs."""
         return len(self.history.get("loss", ()))
 
+    @property
+    def step(self) -> int:
+        """Number of completed steps."""
+        return self.position.start + self.position.steps
+
     def last_figures(self) -> dict[str, float]:
         """Return the figures of the last epoch."""
         return {name: values[-1] for name, values in self.history.items()}
 
-    def after_epoch(self, state: TrainState, figures: dict[str, float]) -> "Progress":
-        """Return the progress after one more epoch."""
+    def after_part(self, part: Part) -> "Progress":
+        """Return the progress after a part of an epoch."""
+        return self._replace(state=part.state, position=part.position, loader=part.loader)
+
+    def after_epoch(self, figures: dict[str, float]) -> "Progress":
+        """Return the progress at the end of an epoch."""
         history = {name: [*self.history.get(name, ()), value] for name, value in figures.items()}
         improved = _since_best(history) == 0
-        return Progress(state, state.params if improved else self.best, history)
+        best = self.state.params if improved else self.best
+        return Progress(self.state, best, history, Position(self.step))
 
     def out_of_patience(self, patience: int | None) -> bool:
         """Whether the monitored loss has not improved for `patience` epochs."""
@@ -48,34 +70,132 @@ def _since_best(history: History) -> int:
     return len(losses) - 1 - int(np.nanargmin(losses))
 
 
+class Saving(NamedTuple):
+    """The arguments of `fit` about checkpoints."""
+
+    directory: str | Path
+    schedule: Schedule
+    max_to_keep: int | None
+    best: Best | None
+    errors: str
+
+
 class Store:
     """The checkpoints of a run. Does nothing if no folder was given."""
 
-    def __init__(self, directory: str | Path | None, settings: Settings):
+    def __init__(self, saving: Saving | None, settings: Settings):
         """Save `settings` in each checkpoint, and compare them when a run resumes."""
-        self._directory, self._settings = directory, settings
-
-    def save(self, progress: Progress) -> None:
-        """Write a checkpoint."""
-        if self._directory is None:
-            return
-        tree = {"state": progress.state, "best": progress.best}
-        metadata = {"history": progress.history, "settings": self._settings}
-        checkpoint.save(self._directory, tree, step=int(progress.state.step), metadata=metadata)
+        self._saving, self._settings = saving, settings
+        self._writer: checkpoint.Writer | None = None
+        self._newest = -1
 
     def restore(self, start: Progress) -> Progress:
-        """Return the progress of the newest checkpoint, or `start` if there is none.
+        """Return the progress of the newest whole checkpoint, or `start` if there is none.
 
-        Warn if the settings of the run differ from those of the checkpoint.
+        Warn if the settings of the run differ from those of the checkpoint, and of damage. Then
+        make the folder ready for writing.
         """
-        step = None if self._directory is None else checkpoint.latest(self._directory)
-        if self._directory is None or step is None:
+        if self._saving is None:
             return start
-        metadata = checkpoint.metadata(self._directory, step=step)
-        history = metadata["history"]
-        saved = metadata.get("settings", {"figures": list(history)})  # absent in older checkpoints
-        where = f"the checkpoint of step {step} in {str(self._directory)!r}"
-        check_settings(saved, self._settings, where)
+        directory = self._saving.directory
+        if checkpoint.steps(directory):
+            self._newest, start = checkpoint.newest_whole(
+                directory, lambda step: (step, self._read(step, start))
+            )
+        best = self._saving.best
+        self._writer = checkpoint.Writer(
+            directory,
+            max_to_keep=self._saving.max_to_keep,
+            keep=best.steps if best else None,
+            after=self._newest,
+        )
+        return start
+
+    def _read(self, step: int, start: Progress) -> Progress:
+        assert self._saving is not None
+        directory = self._saving.directory
+        metadata = checkpoint.metadata(directory, step=step)
+        where = f"the checkpoint of step {step} in {os.fspath(directory)!r}"
+        if "position" not in metadata:
+            raise ValueError(f"checkpoint_dir must hold checkpoints of fit alone, got {where}")
+        position = Position(*metadata["position"])
+        check_settings(metadata["settings"], self._settings, where, inside=position.steps > 0)
         like = {"state": start.state, "best": start.best}
-        tree = checkpoint.restore(self._directory, like, step=step)
-        return Progress(tree["state"], tree["best"], history)
+        try:
+            tree = checkpoint.restore(directory, like, step=step)
+        except checkpoint.MismatchError as error:
+            name = "optimizer" if "opt_state" in error.place else "params"
+            raise ValueError(f"{name} must have the arrays of {where}: {error.what}") from error
+        loader = _loader_from_json(metadata["loader"])
+        return Progress(tree["state"], tree["best"], metadata["history"], position, loader)
+
+    def save_if_due(self, progress: Progress, *, complete: bool) -> None:
+        """Save if it is time to."""
+        if self._saving is not None and self._saving.schedule.is_due(
+            step=progress.step, epochs=progress.epochs, complete=complete
+        ):
+            self.save(progress)
+
+    def save(self, progress: Progress) -> None:
+        """Begin to write a checkpoint, unless the newest one is of this step."""
+        if self._saving is None or self._writer is None or progress.step <= self._newest:
+            return
+        tree = {"state": progress.state, "best": progress.best}
+        metadata = {
+            "history": progress.history,
+            "position": list(progress.position),
+            "loader": _loader_to_json(progress.loader),
+            "settings": self._settings,
+        }
+        writer = self._writer
+        self._saving.schedule.saved()
+        if self._attempt(lambda: writer.save(tree, step=progress.step, metadata=metadata)):
+            self._newest = progress.step
+
+    def _attempt(self, write: Callable[[], None]) -> bool:
+        """Write; an error ends training or is a warning, as the caller of `fit` chose."""
+        assert self._saving is not None
+        try:
+            write()
+        except OSError as error:
+            if self._saving.errors == "raise":
+                raise
+            warnings.warn(f"{error}; training goes on", stacklevel=2)
+            return False
+        return True
+
+    @property
+    def where(self) -> str | None:
+        """What to say of the newest checkpoint, None if there is none."""
+        if self._saving is None or self._newest < 0:
+            return None
+        return f"step {self._newest} is saved in {os.fspath(self._saving.directory)!r}"
+
+    def __enter__(self) -> "Store":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        """Wait until all is on disk; an error of writing does not hide another one."""
+        if self._writer is None:
+            return
+        try:
+            self._attempt(self._writer.close)
+        except OSError as unsaved:
+            if error is None:
+                raise
+            error.add_note(str(unsaved))
+
+
+def _loader_to_json(loader: Any) -> Any:
+    """Return the state of a loader as JSON; Grain's are bytes or dicts of numbers."""
+    if isinstance(loader, bytes):
+        return {"bytes": base64.b64encode(loader).decode()}
+    return None if loader is None else {"json": loader}
+
+
+def _loader_from_json(stored: Any) -> Any:
+    if stored is None:
+        return None
+    return base64.b64decode(stored["bytes"]) if "bytes" in stored else stored["json"]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, TypedDict
 
 import jax
+import numpy as np
 import optax
 
 from .._types import Tree
@@ -14,6 +15,11 @@ from .step import extra_arguments
 # A floating-point constant in the text of a jaxpr.
 _CONSTANT = re.compile(r"(?<![\w.])-?\d[\d.]*(?:e[-+]?\d+)?(?=:b?f\d)")
 _MAX_SHOWN = 3
+# The settings on which the batches of an epoch depend, and those on which their order does too.
+_BATCHES = ("batch_size", "examples")
+_ORDER = (*_BATCHES, "shuffle")
+# What errors call a setting that is not the name of an argument.
+_ARGUMENTS = {"examples": "the number of examples", "hyperparameters": "optimizer's numbers"}
 
 
 class Settings(TypedDict):
@@ -25,6 +31,7 @@ class Settings(TypedDict):
     seed: int
     examples: int | None
     optimizer: list[float] | None
+    hyperparameters: dict[str, float]
     figures: list[str]
 
 
@@ -50,33 +57,51 @@ def constants_of(optimizer: optax.GradientTransformation, params: Tree) -> list[
     return [float(f"{float(number):.6g}") for number in _CONSTANT.findall(str(program))]
 
 
-def check_settings(saved: Mapping[str, Any], current: Settings, where: str) -> None:
+def hyperparameters_of(opt_state: Tree) -> dict[str, float]:
+    """Return the numbers that `optax.inject_hyperparams` keeps in a new optimizer's state."""
+    parts = jax.tree.leaves(opt_state, is_leaf=lambda part: hasattr(part, "hyperparams"))
+    return {
+        name: float(value)
+        for part in parts
+        for name, value in getattr(part, "hyperparams", {}).items()
+        if np.ndim(value) == 0
+    }
+
+
+def check_settings(
+    saved: Mapping[str, Any], current: Settings, where: str, *, inside: bool
+) -> None:
     """Warn if settings changed; raise ValueError if the result would be wrong.
 
-    Two kinds of change make it wrong. A figure that some epochs lack would be assigned to the wrong
-    epochs of the history. And accumulation counts batches, continuing from the checkpoint's count.
+    Four kinds of change make it wrong. A figure that some epochs lack would be assigned to the
+    wrong epochs of the history. Accumulation counts batches, continuing from the checkpoint's
+    count. The rest of an epoch is the rest of the order in which it began. And hyperparameters in
+    the optimizer's state come from the checkpoint, so new ones would have no effect.
 
     Args:
-        saved: settings in the checkpoint; those of an older version may lack some.
+        saved: settings in the checkpoint.
         current: settings of this call of `fit`.
         where: name of the checkpoint in messages.
+        inside: whether the checkpoint was made in the middle of an epoch.
     """
     if sorted(saved["figures"]) != sorted(current["figures"]):
         raise ValueError(
             f"metrics and validation_data must give the same figures as the history of {where}, "
             f"{saved['figures']}, got {current['figures']}"
         )
-    changed = [
-        name
-        for name in current
-        if name != "figures" and saved.get(name, current[name]) != current[name]
-    ]
-    accumulates = max(saved.get("accumulate", 1), current["accumulate"]) > 1
+    changed = [n for n in current if n != "figures" and saved[n] != current[n]]
+    accumulates = max(saved["accumulate"], current["accumulate"]) > 1
+    reasons = {
+        "accumulate": "gradients are accumulated",
+        "hyperparameters": "the optimizer's state holds them",
+        **dict.fromkeys(_ORDER if inside else (), "it was made in the middle of an epoch"),
+        **dict.fromkeys(_BATCHES if accumulates else (), "gradients are accumulated"),
+    }
     for name in changed:
-        if name == "accumulate" or (accumulates and name in ("batch_size", "examples")):
+        if name in reasons:
             raise ValueError(
-                f"{name} must stay {saved[name]}, as in {where}, because gradients are "
-                f"accumulated, got {current[name]}"
+                f"{_ARGUMENTS.get(name, name)} must stay {saved[name]}, as in {where}, because "
+                f"{reasons[name]}, got {current[name]}"
             )
     if changed:
         words = "; ".join(_describe_change(name, saved[name], current[name]) for name in changed)

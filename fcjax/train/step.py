@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable
 from functools import partial
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -10,10 +11,11 @@ import numpy as np
 import optax
 from jax import Array
 
-from .._arguments import describe
+from .._arguments import check_one_of, describe
 from .._types import Function, Tree
 from .arguments import check_bool
 from .compiled import Compiled, StateFunction
+from .nonfinite import Raising, guarded
 from .state import StepInfo, TrainState, check_opt_state, check_optimizer
 
 LossFn = Function
@@ -25,6 +27,7 @@ def make_train_step(
     *,
     has_aux: bool = False,
     grad_norm: bool = False,
+    nonfinite: Literal["ignore", "raise"] = "ignore",
 ) -> Compiled:
     """Return `train_step(state, batch) -> (state, StepInfo)`, compiled as one program.
 
@@ -40,6 +43,11 @@ def make_train_step(
         has_aux: whether `loss_fn` returns `(scalar, aux)`; `StepInfo.aux` is then aux.
         grad_norm: whether to return the gradient's global 2-norm. Computing it keeps XLA from
             updating parameters before all gradients are computed.
+        nonfinite: "raise" raises `NonFiniteLossError`, which holds the state before the step, if
+            the loss or the new parameters are infinite or NaN. This waits for the result of each
+            step. To skip such steps, pass `optax.apply_if_finite(optimizer, n)` as the optimizer
+            here and to `init_state`: a skipped step is not an error until there are more than n
+            in a row.
 
     Raises:
         TypeError: `loss_fn` or `optimizer` is of the wrong type. In the first step: the loss is not
@@ -61,7 +69,15 @@ def make_train_step(
     (Array([0.5, 0.5], dtype=float32), Array(2., dtype=float32))
     """
     step = step_function(loss_fn, optimizer, has_aux=has_aux, grad_norm=grad_norm)
-    return Compiled(step, uses_key=takes_key(loss_fn))
+    check_one_of("nonfinite", nonfinite, ("ignore", "raise"))
+    if nonfinite == "ignore":
+        return Compiled(step, uses_key=takes_key(loss_fn))
+
+    def guarded_step(state: TrainState, batch: Tree) -> tuple[TrainState, Tree]:
+        (state, _), info = guarded(step)((state, jnp.ones((), bool)), batch)
+        return state, info
+
+    return Raising(guarded_step, uses_key=takes_key(loss_fn))
 
 
 def step_function(
@@ -99,8 +115,13 @@ def step_function(
 
 def key_for(state: TrainState, purpose: str) -> Array:
     """Return the key of this step for a purpose, "loss" or "shuffle"; the two are independent."""
-    root = jax.random.fold_in(state.key, {"loss": 0, "shuffle": 1}[purpose])
-    return jax.random.fold_in(root, state.step)
+    return key_at(state.key, state.step, purpose)
+
+
+def key_at(key: Array, step: Array | int, purpose: str) -> Array:
+    """Return the key of any step for a purpose."""
+    root = jax.random.fold_in(key, {"loss": 0, "shuffle": 1}[purpose])
+    return jax.random.fold_in(root, step)
 
 
 def with_key(

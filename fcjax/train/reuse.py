@@ -1,0 +1,51 @@
+"""Programs that several calls of `fit` share.
+
+Each call traces the functions that it is given, because what they refer to may have changed. If
+this gives the program of an earlier call, that one is used, and nothing is compiled.
+"""
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Hashable
+from typing import Any
+
+import jax
+import numpy as np
+
+from .._types import Tree
+
+_MOST = 64
+_programs: OrderedDict[tuple[object, ...], Any] = OrderedDict()
+
+
+class Reused:
+    """A function with a method `lower`, such as `jax.jit` returns, or an equal one made before."""
+
+    def __init__(self, program: Any):
+        """Wrap a program of two arguments that has not been called yet."""
+        self._own = program
+        self._programs: dict[tuple[object, ...], Any] = {}
+
+    def __call__(self, first: Tree, data: Tree) -> Any:
+        """Call the program that an earlier call of `fit` made for data of this shape, or this."""
+        shapes = tuple((np.shape(V), getattr(V, "dtype", None)) for V in jax.tree.leaves(data))
+        program = self._programs.get(shapes)
+        if program is None:
+            program = self._programs[shapes] = _equal_program(self._own, (first, data))
+        return program(first, data)
+
+
+def _equal_program(program: Any, args: Tree) -> Any:
+    lowered = program.lower(*args)
+    text = hashlib.blake2b(lowered.as_text().encode()).digest()
+    key = (text, lowered.in_tree, lowered.out_tree, _devices(args))
+    found = _programs.setdefault(key, program)
+    _programs.move_to_end(key)
+    if len(_programs) > _MOST:
+        _programs.popitem(last=False)
+    return found
+
+
+def _devices(args: Tree) -> Hashable:
+    arrays = [leaf for leaf in jax.tree.leaves(args) if isinstance(leaf, jax.Array)]
+    return frozenset(device.id for array in arrays for device in array.sharding.device_set)

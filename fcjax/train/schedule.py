@@ -1,0 +1,85 @@
+"""When a run is saved, and which of its checkpoints are kept: the texts that `fit` accepts."""
+
+import math
+import re
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from .._arguments import describe
+from ..distributed import of_first_process
+
+_UNITS = {"epoch": 0.0, "step": 0.0, "second": 1.0, "minute": 60.0, "hour": 3600.0}
+_EVERY = "a number of epochs, or a text such as '100 steps' or '10 minutes'"
+
+
+class Schedule:
+    """Says when to save: every so many epochs, steps, seconds, minutes or hours."""
+
+    def __init__(self, every: object):
+        """Read the argument `checkpoint_every` of `fit`."""
+        number, self._unit = _number_and_unit(every)
+        self._number = number * (_UNITS[self._unit] or 1)
+        self._saved = time.monotonic()
+
+    @property
+    def steps(self) -> int | None:
+        """The number of steps between two saves, if they are counted in steps."""
+        return int(self._number) if self._unit == "step" else None
+
+    def is_due(self, *, step: int, epochs: int, complete: bool) -> bool:
+        """Whether to save after so many steps and epochs; all processes agree on it."""
+        if self._unit == "epoch":
+            return complete and epochs % self._number == 0
+        if self._unit == "step":
+            return step % self._number == 0
+        return bool(of_first_process(int(time.monotonic() - self._saved >= self._number)))
+
+    def saved(self) -> None:
+        """Measure the time from now."""
+        self._saved = time.monotonic()
+
+
+def _number_and_unit(every: object) -> tuple[float, str]:
+    if isinstance(every, int) and not isinstance(every, bool):
+        every = f"{every} epochs"
+    if not isinstance(every, str):
+        raise TypeError(f"checkpoint_every must be {_EVERY}, got {describe(every)}")
+    found = re.fullmatch(r"\s*(-?\d+(?:\.\d+)?)\s*([a-z]+?)s?\s*", every)
+    number, unit = (float(found[1]), found[2]) if found else (0.0, "")
+    if unit not in _UNITS or number <= 0 or (not _UNITS[unit] and not number.is_integer()):
+        raise ValueError(f"checkpoint_every must be {_EVERY}, and positive, got {every!r}")
+    return number, unit
+
+
+class Best(NamedTuple):
+    """The figure of which the best checkpoint is kept, and whether it is the highest."""
+
+    figure: str
+    highest: bool
+
+    def steps(self, metadata: Mapping[int, Mapping[str, Any]]) -> set[int]:
+        """Return the step of the best of some checkpoints, the earliest if there are several."""
+        figures = {
+            step: one["history"][self.figure][-1]
+            for step, one in metadata.items()
+            if one["history"].get(self.figure) and not one["position"][1]
+        }
+        finite = {step: value for step, value in figures.items() if math.isfinite(value)}
+        if not finite:
+            return set()
+        sign = -1 if self.highest else 1
+        return {min(finite, key=lambda step: (sign * finite[step], step))}
+
+
+def best_of(keep_best: str | None, figures: Sequence[str]) -> Best | None:
+    """Read the argument `keep_best` of `fit`; `figures` are the names of those of an epoch."""
+    if keep_best is None:
+        return None
+    words = keep_best.split() if isinstance(keep_best, str) else []  # pyright: ignore
+    if len(words) != 2 or words[0] not in ("lowest", "highest") or words[1] not in figures:
+        raise ValueError(
+            f"keep_best must be 'lowest' or 'highest' and one of {', '.join(figures)}, such as "
+            f"'lowest {figures[-1]}', got {describe(keep_best)}"
+        )
+    return Best(words[1], words[0] == "highest")

@@ -1,0 +1,109 @@
+"""What a second call of `fit` compiles: nothing, unless something has changed."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from training import BATCHES, PARAMS, X, Y, assert_same_bits, fit, fit_batches, loss_fn
+
+import fcjax
+
+pytestmark = pytest.mark.usefixtures("unchecked")
+
+
+@pytest.fixture
+def compiled():
+    """The names of what XLA was asked to compile so far."""
+    events = []
+
+    def listen(event, seconds, **_):
+        if event == "/jax/core/compile/backend_compile_duration":
+            events.append(seconds)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield events
+    jax.monitoring.unregister_event_duration_listener(listen)
+
+
+def distance(params, batch):
+    return jnp.mean(jnp.abs(fcjax.mlp(params, batch[0]) - batch[1]))
+
+
+ADAM = optax.adam(1e-2)
+KINDS = {
+    "arrays": {},
+    "validation": {"validation_data": (X[:7], Y[:7]), "metrics": {"distance": distance}},
+    "accumulate": {"accumulate": 2},
+    "skip": {"nonfinite": "skip"},
+    "batches": {"data": BATCHES, "batch_size": None},
+    "in order": {"shuffle": False},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_second_call_compiles_nothing(kind, compiled):
+    rate = 1e-2 + 1e-4 * list(KINDS).index(kind)  # a program of its own
+    options = {"optimizer": optax.adam(rate), **KINDS[kind]}
+    first = fit(**options)
+    assert compiled
+    del compiled[:]
+    second = fit(**options)
+    assert not compiled
+    assert_same_bits(first.params, second.params)
+    assert first.history == second.history
+
+
+def test_nor_does_it_with_checkpoints_or_another_seed(compiled, tmp_path):
+    pytest.importorskip("orbax.checkpoint")
+    fit(optimizer=ADAM, checkpoint_dir=tmp_path / "a")
+    del compiled[:]
+    fit(optimizer=ADAM, checkpoint_dir=tmp_path / "b", seed=1)
+    fit(optimizer=ADAM, checkpoint_dir=tmp_path / "b", seed=1, epochs=5)
+    assert not compiled
+
+
+def test_one_epoch_or_many_compile_the_same_programs(compiled):
+    loss = lambda params, batch: 2 * loss_fn(params, batch)  # noqa: E731 - a program of its own
+    fit(optimizer=ADAM, loss=loss, epochs=1)
+    few = len(compiled)
+    fit(optimizer=ADAM, loss=loss, epochs=9)
+    assert len(compiled) == few
+
+
+def test_what_a_loss_refers_to_is_looked_up_again():
+    scale = [1.0]
+
+    def loss(params, batch):
+        return scale[0] * loss_fn(params, batch)
+
+    plain = fit(loss=loss)
+    scale[0] = 2.0
+    doubled = fit(loss=loss)
+    assert doubled.history["loss"][0] > 1.5 * plain.history["loss"][0]
+    assert_same_bits(plain.params, fit().params)
+    batches = fit_batches(loss=loss)
+    assert batches.history["loss"][0] == pytest.approx(2 * fit_batches().history["loss"][0])
+
+
+def test_large_arrays_that_a_loss_refers_to_are_looked_up_again():
+    shift = np.zeros((23, 2), np.float32)
+
+    def loss(params, batch):
+        return loss_fn(params, (batch[0], batch[1] + shift[: len(batch[1])]))
+
+    plain = fit(loss=loss)
+    shift[-1, -1], shift[3, 1] = 5.0, 1.0
+    assert fit(loss=loss).history != plain.history
+
+
+def test_equal_programs_of_other_trees_keep_their_trees():
+    def loss(params, batch):
+        layers = tuple(params.values()) if isinstance(params, dict) else params
+        return loss_fn(layers, batch)
+
+    named = {"a": PARAMS[0], "b": PARAMS[1]}
+    assert isinstance(fit(loss=loss).params, tuple)
+    result = fit(loss=loss, params=named)
+    assert list(result.params) == ["a", "b"]
+    assert_same_bits(tuple(result.params.values()), fit().params)
