@@ -9,10 +9,15 @@ caller's metadata, and a checksum of all this. Needs the extra `fcjax[checkpoint
 """
 
 import contextlib
+import gc
 import hashlib
 import itertools
 import json
+import logging
+import sys
 import tempfile
+import time
+import traceback
 import warnings
 from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
@@ -30,6 +35,8 @@ from ._types import Tree
 from .distributed import is_first_process, wait_for_all
 
 _FORMAT = 1
+_MAX_LENGTH = 120
+_SETTLING = 0.2  # seconds in which the threads of Orbax notice an error of another one
 _Array = np.ndarray | Array
 
 
@@ -379,12 +386,21 @@ def _is_key(leaf: object) -> TypeGuard[Array]:
     return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
+def _is_numeric(leaf: object) -> bool:
+    dtype = getattr(leaf, "dtype", None)
+    return (
+        isinstance(leaf, bool | int | float | complex)
+        if dtype is None
+        else dtype.kind not in "OSUMm"
+    )
+
+
 def _types(tree: Tree) -> dict[str, dict[str, Any]]:
     """Return shape and dtype of each leaf, by its path."""
     found: dict[str, dict[str, Any]] = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         name = jax.tree_util.keystr(path)
-        if not hasattr(leaf, "dtype") and not isinstance(leaf, bool | int | float | complex):
+        if not (_is_key(leaf) or _is_numeric(leaf)):
             raise TypeError(f"tree{name} must be an array or a number, got {describe(leaf)}")
         dtype = str(leaf.dtype) if _is_key(leaf) else str(_raw(leaf).dtype)
         found[name] = {"shape": list(np.shape(leaf)), "dtype": dtype}
@@ -494,14 +510,19 @@ def _damage_named(directory: str | Path, step: int, what: str) -> Generator[None
     Neither documents its exceptions; damaged files gave ten kinds.
     """
     try:
-        yield
+        with _quietly():
+            yield
     except (MemoryError, ImportError, PermissionError):
         raise
     except Exception as error:
-        line = " ".join(str(error).split())[:120]
-        raise DamagedCheckpointError(
-            directory, step, f"{what} ({type(error).__name__}: {line})"
-        ) from error
+        reason = f"{what} ({type(error).__name__}: {_shortened(error)})"
+        raise DamagedCheckpointError(directory, step, reason) from None
+
+
+def _shortened(error: Exception) -> str:
+    """Return the end of a message on one line; TensorStore's begin with long paths."""
+    line = " ".join(str(error).split())
+    return line if len(line) <= _MAX_LENGTH else f"... {line[-_MAX_LENGTH:]}"
 
 
 class _Type(NamedTuple):
@@ -559,13 +580,43 @@ def _manager(directory: Path, preservation: _Preservation) -> Any:
 def _errors_of_writing(directory: Path) -> Generator[None]:
     """Name the folder in errors of writing; TensorStore raises ValueError for a full disk."""
     try:
-        yield
+        with _quietly():
+            yield
     except Exception as error:
-        line = " ".join(str(error).split())[:160]
         raise OSError(
             f"directory {str(directory)!r} could not be written; its earlier checkpoints are as "
-            f"they were: {line}"
-        ) from error
+            f"they were: {_shortened(error)}"
+        ) from None
+
+
+@contextlib.contextmanager
+def _quietly() -> Generator[None]:
+    """Let an error be the only word of it.
+
+    Orbax also logs it, with hundreds of lines of traceback from each of its threads. And when one
+    array fails, it closes the event loop to which the others are about to report.
+    """
+    hook = sys.unraisablehook
+
+    def ignore_closed_loop(unraisable: Any) -> None:
+        if "Event loop is closed" not in str(unraisable.exc_value):
+            hook(unraisable)
+
+    sys.unraisablehook = ignore_closed_loop
+    try:
+        yield
+    except Exception as error:
+        # The others end now, and not when the process does, which would report each.
+        time.sleep(_SETTLING)
+        traceback.clear_frames(error.__traceback__)
+        gc.collect()
+        raise
+    finally:
+        sys.unraisablehook = hook
+
+
+def _is_not_from_orbax(record: logging.LogRecord) -> bool:
+    return "/orbax/checkpoint/" not in record.pathname or record.levelno < logging.ERROR
 
 
 def _orbax() -> ModuleType:
@@ -573,4 +624,6 @@ def _orbax() -> ModuleType:
         import orbax.checkpoint as ocp
     except ImportError as error:
         raise ImportError("checkpoints need Orbax: pip install 'fcjax[checkpoint]'") from error
+    # The errors are raised, so they need not be logged too.
+    logging.getLogger("absl").addFilter(_is_not_from_orbax)
     return ocp

@@ -1,8 +1,9 @@
 """The commands as their help shows them. `fcjax.cli` implements them, and is loaded on call."""
 
 from pathlib import Path
+from typing import Literal
 
-from tyro.conf import OmitArgPrefixes
+from tyro.conf import OmitArgPrefixes, Positional
 
 from .options import Checking, Function, Library
 
@@ -81,3 +82,18 @@ def verify(
     from fcjax.cli.verify import verify
 
     return verify(function, library, checking, out)
+
+
+def checkpoint(action: Positional[Literal["verify"]], directory: Positional[Path]) -> int:
+    """Read all checkpoints of a folder and compare their checksums.
+
+    The exit status is 0 if all are whole, and 1 if one is damaged, or if the command fails.
+
+    Args:
+        action: verify, the only one.
+        directory: the folder of the checkpoints, as in fcjax.fit(checkpoint_dir=...).
+    """
+    from fcjax.cli.checkpoint import verify
+
+    assert action == "verify"
+    return verify(directory)

@@ -9,12 +9,12 @@ def main() -> None:
         import rich  # noqa: F401  # pyright: ignore[reportUnusedImport] - the commands print with it
         import tyro
 
-        from .commands import train, verify
+        from .commands import checkpoint, train, verify
     except ImportError:
         sys.exit("fcjax: the command needs tyro and rich: pip install 'fcjax[app]'")
     try:
         status = tyro.extras.subcommand_cli_from_dict(
-            {"train": train, "verify": verify}, prog="fcjax"
+            {"train": train, "verify": verify, "checkpoint": checkpoint}, prog="fcjax"
         )
     except SystemExit as end:
         # tyro exits with 2 on a mistyped option, but 2 is the status of an inconclusive verdict.

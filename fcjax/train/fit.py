@@ -331,7 +331,7 @@ class _Training:
     def _save_if_alone(self) -> None:
         """Save what was reached, unless other processes would have to take part."""
         if jax.process_count() == 1:
-            with suppress(OSError):  # an error of its own ends training already
+            with suppress(OSError):  # another error is on its way
                 self.store.save(self.reached)
 
     def _explained(

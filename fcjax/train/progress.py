@@ -159,6 +159,7 @@ class Store:
             write()
         except OSError as error:
             if self._saving.errors == "raise":
+                self._writer = None
                 raise
             warnings.warn(f"{error}; training goes on", stacklevel=2)
             return False
@@ -178,14 +179,13 @@ class Store:
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
         """Wait until all is on disk; an error of writing does not hide another one."""
-        if self._writer is None:
-            return
-        try:
-            self._attempt(self._writer.close)
-        except OSError as unsaved:
-            if error is None:
-                raise
-            error.add_note(str(unsaved))
+        if self._writer is not None:
+            try:
+                self._attempt(self._writer.close)
+            except OSError as unsaved:
+                if error is None:
+                    raise
+                error.add_note(str(unsaved))
 
 
 def _loader_to_json(loader: Any) -> Any:

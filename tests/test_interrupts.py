@@ -1,0 +1,212 @@
+"""Signals and kills during training: how it ends, and what it goes on from."""
+
+import os
+import signal
+import threading
+import time
+
+import kills
+import pytest
+from training import BATCHES, X, Y, assert_same_bits, fit, fit_batches
+
+import fcjax
+
+checkpoint = fcjax.checkpoint
+pytest.importorskip("orbax.checkpoint")
+pytestmark = pytest.mark.usefixtures("unchecked")
+
+
+def signal_in_epoch(epoch, number):
+    def send(end):
+        if end.epoch == epoch:
+            os.kill(os.getpid(), number)
+
+    return send
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_fit_with_what_there_is(number, status, capsys, tmp_path):
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    with pytest.raises(fcjax.TrainingInterrupted) as caught:
+        fit(epochs=5, callbacks=signal_in_epoch(2, number), checkpoint_dir=tmp_path)
+    error = caught.value
+    assert isinstance(error, KeyboardInterrupt)
+    assert isinstance(error, SystemExit)
+    assert error.code == status
+    assert len(error.result.history["loss"]) == 2
+    assert_same_bits(error.result.params, fit(epochs=2).params)
+    lines = capsys.readouterr().err.strip().splitlines()
+    name = signal.Signals(number).name
+    assert lines[-1].startswith(f"fcjax.fit: ended by {name} after 0 steps of epoch 3; step 10 is")
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+    resumed = fit(epochs=5, checkpoint_dir=tmp_path)
+    assert_same_bits(resumed.params, fit(epochs=5).params)
+    assert resumed.history == fit(epochs=5).history
+
+
+def test_it_is_caught_as_any_ctrl_c(capsys):
+    with pytest.raises(KeyboardInterrupt) as caught:
+        fit(callbacks=signal_in_epoch(1, signal.SIGINT))
+    assert int(caught.value.result.state.step) == 5
+    assert "saved" not in capsys.readouterr().err
+
+
+def test_the_second_ctrl_c_does_not_wait():
+    def twice(end):
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        raise AssertionError("the second one was ignored")
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        fit(callbacks=twice)
+    assert not isinstance(caught.value, fcjax.TrainingInterrupted)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_handler_of_the_caller_stays():
+    seen = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: seen.append(number))
+    try:
+        result = fit(callbacks=signal_in_epoch(1, signal.SIGTERM))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert seen == [signal.SIGTERM]
+    assert len(result.history["loss"]) == 3
+
+
+def test_threads_train_too():
+    results = []
+    thread = threading.Thread(target=lambda: results.append(fit()))
+    thread.start()
+    thread.join()
+    assert_same_bits(results[0].params, fit().params)
+
+
+def test_a_callback_that_raises_loses_nothing(tmp_path):
+    def fail(end):
+        if end.epoch == 2:
+            raise RuntimeError("no more room for plots")
+
+    with pytest.raises(RuntimeError, match="no more room"):
+        fit(checkpoint_dir=tmp_path, checkpoint_every=99, callbacks=fail)
+    assert checkpoint.steps(tmp_path) == [10]
+    assert_same_bits(fit(checkpoint_dir=tmp_path).params, fit().params)
+
+
+# --- in the middle of an epoch --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("every", ["2 steps", "3 steps", "4 steps", "7 steps"])
+@pytest.mark.parametrize("as_batches", [False, True])
+def test_a_run_goes_on_in_the_middle_of_an_epoch(every, as_batches, tmp_path):
+    run = fit_batches if as_batches else fit
+    whole = run(epochs=3, validation_data=(X[:7], Y[:7]))
+    options = {"checkpoint_dir": tmp_path, "checkpoint_every": every, "max_to_keep": None}
+    assert_same_bits(run(epochs=3, validation_data=(X[:7], Y[:7]), **options).params, whole.params)
+    steps = checkpoint.steps(tmp_path)
+    number = int(every.split()[0])
+    assert steps == sorted({*range(number, 16, number), 15})
+    for step in steps[:-1]:  # go on from each of them
+        folder = tmp_path.parent / f"{tmp_path.name}-{step}"
+        folder.mkdir()
+        os.rename(tmp_path / str(step), folder / str(step))
+        again = run(
+            epochs=3, validation_data=(X[:7], Y[:7]), **{**options, "checkpoint_dir": folder}
+        )
+        assert_same_bits(again.params, whole.params)
+        assert again.history == whole.history
+
+
+def test_arguments_that_the_rest_of_an_epoch_depends_on_must_stay(tmp_path):
+    def fail(*_):
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fit(checkpoint_dir=tmp_path, checkpoint_every="3 steps", callbacks=fail)
+    os.rename(tmp_path / "3", tmp_path / "x")
+    for step in checkpoint.steps(tmp_path):
+        os.rename(tmp_path / str(step), tmp_path / f"{step}.x")
+    os.rename(tmp_path / "x", tmp_path / "3")
+    for change in ({"batch_size": 4}, {"shuffle": False}, {"data": (X[:20], Y[:20])}):
+        with pytest.raises(ValueError, match=r"must stay .* because it was made in the middle of"):
+            fit(checkpoint_dir=tmp_path, **change)
+    assert_same_bits(fit(checkpoint_dir=tmp_path).params, fit().params)
+
+
+def test_a_loader_goes_on_from_its_state(tmp_path):
+    pulled = []
+
+    class Loader:
+        """An iterable whose iterator has a state, as Grain's have."""
+
+        def __init__(self, kind):
+            self.kind = kind
+
+        def __iter__(self):
+            return Iterator(self.kind)
+
+    class Iterator:
+        def __init__(self, kind):
+            self.kind, self.at = kind, 0
+
+        def __iter__(self):
+            return self
+
+        def __next__(self):
+            if self.at == len(BATCHES):
+                raise StopIteration
+            pulled.append(self.at)
+            self.at += 1
+            return BATCHES[self.at - 1]
+
+        def get_state(self):
+            return self.kind(self.at)
+
+        def set_state(self, state):
+            self.at = int(state["at"] if isinstance(state, dict) else state)
+
+    for kind in (lambda at: {"at": at}, lambda at: str(at).encode()):
+        folder = tmp_path / str(len(pulled))
+        options = {"checkpoint_dir": folder, "checkpoint_every": "4 steps", "max_to_keep": 1}
+
+        def fail(*_):
+            raise RuntimeError
+
+        with pytest.raises(RuntimeError):
+            fit_batches(data=Loader(kind), callbacks=fail, **options)
+        os.rename(folder / "5", folder / "5.x")
+        fit_batches(data=Loader(kind), **{**options, "max_to_keep": None, "checkpoint_every": 9})
+        assert checkpoint.steps(folder)[-1] == 15
+    assert pulled
+
+
+# --- processes that are killed --------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    return kills.finish(tmp_path_factory.mktemp("whole") / "run", kills.Job(epochs=80))
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_script_ends_with_one_line_and_the_status_of_the_signal(
+    number, status, tmp_path, undisturbed
+):
+    process = kills.start(tmp_path / "run", kills.Job(epochs=100000, every="1 hour"))
+    assert process.stdout.readline() == "10\n"
+    began = time.monotonic()
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert time.monotonic() - began < 10
+    assert process.returncode == status
+    (line,) = errors.strip().splitlines()
+    assert line.startswith(f"fcjax.fit: ended by {signal.Signals(number).name} after")
+    assert line.endswith(f"is saved in {str(tmp_path / 'run')!r}")
+
+
+def test_a_process_that_is_killed_again_and_again_ends_as_one_that_was_not(tmp_path, undisturbed):
+    job = kills.Job(epochs=80)
+    killed = kills.kill_repeatedly(tmp_path / "run", job, kills=3, seed=5)
+    assert killed.kills == 3
+    assert_same_bits(kills.finish(tmp_path / "run", job), undisturbed)
+    assert not list((tmp_path / "run").glob("*tmp*")), "unfinished saves are cleared away"
