@@ -10,6 +10,7 @@ import numpy as np
 import optax
 
 from .._types import Tree
+from .state import shapes_of
 from .step import extra_arguments
 
 # A floating-point constant in the text of a jaxpr.
@@ -52,7 +53,7 @@ def constants_of(optimizer: optax.GradientTransformation, params: Tree) -> list[
         )
 
     types = jax.eval_shape(lambda params: params, params)
-    program = jax.make_jaxpr(update)(types, jax.eval_shape(optimizer.init, types), types)
+    program = jax.make_jaxpr(update)(types, shapes_of(optimizer.init, types), types)
     # Round to the digits of float32, in which 0.01 is 0.00999999977.
     return [float(f"{float(number):.6g}") for number in _CONSTANT.findall(str(program))]
 

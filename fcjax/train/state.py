@@ -1,5 +1,6 @@
 """The training state, and the information that a step returns."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -82,7 +83,7 @@ def check_opt_state(state: TrainState, optimizer: optax.GradientTransformation) 
 
     Only structure and shapes are compared, so a step does this once, while it is traced.
     """
-    own = jax.eval_shape(optimizer.init, state.params)
+    own = shapes_of(optimizer.init, state.params)
     if _parts(own) != _parts(state.opt_state):
         raise ValueError(
             "state.opt_state must belong to this optimizer, as from init_state(params, optimizer): "
@@ -93,6 +94,14 @@ def check_opt_state(state: TrainState, optimizer: optax.GradientTransformation) 
             "state.opt_state must belong to these params, as from init_state(params, optimizer), "
             "got the state for params of other shapes"
         )
+
+
+def shapes_of(function: Callable[..., Tree], *args: Tree) -> Tree:
+    """Return `jax.eval_shape(function, *args)`, which leaves a little memory with a function.
+
+    A function that lives long would collect it; this one is new in each call.
+    """
+    return jax.eval_shape(lambda *args: function(*args), *args)
 
 
 def _parts(opt_state: Tree) -> str:
