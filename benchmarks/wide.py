@@ -1,0 +1,47 @@
+"""The networks and the slices of the plan of training at scale; imports no library."""
+
+from typing import NamedTuple
+
+
+class Wide(NamedTuple):
+    """A network of equal layers, and how "model" splits it in the layouts that do.
+
+    The examples are those of a chip.
+    """
+
+    name: str
+    width: int
+    layers: int
+    tensor: int
+    fsdp_tensor: int = 4
+    examples: int = 2048
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.layers} layers of {self.width:,}"
+
+    @property
+    def parameters(self) -> int:
+        """Weights and biases."""
+        return self.layers * self.width * (self.width + 1)
+
+    @property
+    def flops(self) -> int:
+        """What a chip has to compute in a step: the three products of each weight."""
+        return 6 * self.layers * self.width**2 * self.examples
+
+
+NETWORKS = (
+    Wide("1B", 8192, 15, tensor=4),
+    Wide("10B", 16384, 37, tensor=16),
+    Wide("100B", 32768, 93, tensor=16),
+)
+SLICES = {"4x4": 16, "4x8": 32, "8x8": 64, "8x16": 128, "16x16": 256}
+LAYOUTS = ("replicated", "tensor", "fsdp", "fsdp+tensor")
+
+
+def mesh_shape(network: Wide, layout: str, chips: int) -> dict[str, int]:
+    """Return the axes of the mesh of a layout."""
+    if "tensor" not in layout:
+        return {"data": chips}
+    model = network.tensor if layout == "tensor" else network.fsdp_tensor
+    return {"data": chips // model, "model": model}
