@@ -321,9 +321,10 @@ def _written_by(program: Program, computation: Computation, value: Instruction) 
 def collectives(program: Program) -> list[Collective]:
     """Return every collective that sends something, with its runs and bytes in a step.
 
-    What a compiler splits into a start, a middle and an end shares one channel.
+    A TPU's compiler splits a collective over the fusions that start it, run beside it and wait for
+    it. These parts share a channel, and count once.
     """
-    found: dict[str, Collective] = {}
+    found: dict[tuple[str, str], Collective] = {}
     for times, where, one in program.instructions():
         kind = one.opcode.removesuffix("-start")
         if kind in SENT:
@@ -334,8 +335,8 @@ def collectives(program: Program) -> list[Collective]:
             operands = [program.computations[where][name].shapes[0] for name in one.operands]
             size = sum(shape.bytes for shape in operands) * SENT[kind](groups.shape[-1])
             if size:
-                channel = re.search(r"channel_id=(\d+)", one.attributes)
-                key = channel[1] if channel else one.name
+                channel = re.search(r"channel_id=\d+", one.attributes)
+                key = ("", channel[0]) if where in program.fused else (where, one.name)
                 found[key] = Collective(kind, groups, times, times * size)
     return list(found.values())
 

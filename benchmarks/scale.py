@@ -122,7 +122,7 @@ def _facts(
     program = _compiled(network, mesh, state, remat_every)
     parsed, counted = read(program.as_text()), program.cost_analysis()
     return {
-        "memory": memory(program),
+        "memory": memory(program) | {"peak": program.memory_analysis().peak_memory_in_bytes},
         "needed_flops": network.flops,
         "flops": product_flops(parsed),
         "hbm_bytes": hbm_bytes(parsed),

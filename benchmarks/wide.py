@@ -35,7 +35,7 @@ NETWORKS = (
     Wide("10B", 16384, 37, tensor=16),
     Wide("100B", 32768, 93, tensor=16),
 )
-SLICES = {"4x4": 16, "4x8": 32, "8x8": 64, "8x16": 128, "16x16": 256}
+SLICES = {"4x4": 16, "8x8": 64, "8x16": 128, "16x16": 256}
 LAYOUTS = ("replicated", "tensor", "fsdp", "fsdp+tensor")
 
 
@@ -45,3 +45,22 @@ def mesh_shape(network: Wide, layout: str, chips: int) -> dict[str, int]:
         return {"data": chips}
     model = network.tensor if layout == "tensor" else network.fsdp_tensor
     return {"data": chips // model, "model": model}
+
+
+def needed_bytes(network: Wide, layout: str, mesh: dict[str, int]) -> dict[str, float]:
+    """Return what a chip has to send in a step: of weights, gradients and activations.
+
+    Fully sharded weights are gathered in bfloat16 for each of the two passes, and their gradients
+    scattered in float32; otherwise the gradients are summed, which takes a scatter and a gather.
+    Where "model" splits the layers, the input of each is gathered in the forward pass, and its
+    gradient scattered in the backward pass, both in bfloat16.
+    """
+    data, model = mesh["data"], mesh.get("model", 1)
+    weights = network.layers * network.width**2 / model * (data - 1) / data
+    examples = network.examples * model
+    activations = network.layers * network.width * examples * (model - 1) / model
+    return {
+        "weights": 2 * 2 * weights if "fsdp" in layout else 0.0,
+        "gradients": 4 * weights * (1 if "fsdp" in layout else 2),
+        "activations": 2 * 2 * activations,
+    }
