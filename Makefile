@@ -6,7 +6,7 @@
 # make bench  train beside the peers, and write benchmarks/README.md (50 min on an idle machine)
 # make bench-check  fail if a small case is slower or larger than benchmarks/results has it (3 min)
 # make bench-tpu-compile  compile the steps for a TPU that need not be there, and count bytes (2 min)
-# make scale-plan  compile a step of 1, 10 and 100 billion parameters for 16 to 256 TPU chips (1 h)
+# make scale-plan  compile a step of 1, 10 and 100 billion parameters for 16 to 256 TPU chips (30 min)
 # make bench-power  count what the checker catches, and its false alarms, over 20 random points (20 min)
 # make clean  remove the environments and everything that was made
 # make help   show this

@@ -238,7 +238,8 @@ def _traffic(program: Program, computation: Computation, one: Instruction) -> in
         return moved.bytes * (moved.in_hbm + operands[0].shapes[0].in_hbm)
     if one.opcode in ("slice", "dynamic-slice"):
         return one.bytes_in_hbm + one.shapes[0].bytes * operands[0].shapes[0].in_hbm
-    results = one.shapes[:1] if one.opcode.endswith("-start") else one.shapes
+    # a collective that is started has a tuple of its operand, its result and flags
+    results = one.shapes[1:2] if one.opcode.endswith("-start") else one.shapes
     written = sum(shape.bytes for shape in results if shape.in_hbm)
     return written + sum(operand.bytes_in_hbm for operand in operands)
 
@@ -294,11 +295,9 @@ def _written(program: Program, body: str) -> list[int]:
     """Return the bytes that a fusion writes of each of its results."""
     computation = program.computations[body]
     root = next(one for one in computation.values() if one.is_root)
-    if root.opcode == "custom-call" or root.opcode == "tuple":
+    if root.opcode == "tuple":
         parts = [computation[name] for name in root.operands]
-        if root.opcode == "tuple":
-            return [_written_by(program, computation, part) for part in parts]
-        return [shape.bytes for shape in root.shapes]
+        return [_written_by(program, computation, part) for part in parts]
     if len(root.shapes) > 1:
         return [shape.bytes for shape in root.shapes]
     return [_written_by(program, computation, root)]

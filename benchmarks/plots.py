@@ -75,31 +75,35 @@ def memory_plot(result: Result, path: Path, title: str) -> None:
     _finish(axes, path, f"Memory against depth · {title}")
 
 
-def efficiency_plot(lines: dict[str, dict[str, Any]], path: Path) -> None:
+def efficiency_plot(networks: dict[str, dict[str, Any]], path: Path) -> None:
     """Draw, for each network, the efficiency of each layout between no overlap and all."""
     figure, panels = plt.subplots(
-        1, len(lines), figsize=(11, 4.6), sharex=True, sharey=True, layout="constrained"
+        1, len(networks), figsize=(11, 4.6), sharex=True, sharey=True, layout="constrained"
     )
-    for axes, (network, layouts) in zip(panels, lines.items(), strict=True):
+    for axes, (name, layouts) in zip(panels, networks.items(), strict=True):
         for layout, points in layouts.items():
-            chips, (low, high) = list(points), zip(*points.values(), strict=True)
-            style = {"color": SCALE[layout], "ms": 4}
-            axes.plot(chips, high, "o-", lw=2, label=layout, **style)
-            axes.plot(chips, low, "o--", lw=1, **style)
-            axes.fill_between(chips, low, high, color=SCALE[layout], alpha=0.1, lw=0)
-        axes.set(xscale="log", ylim=(0, 1.03), xlabel="chips", title=f"{network} parameters")
+            _band(axes, points, SCALE[layout])
+        axes.set(xscale="log", ylim=(0, 1.03), xlabel="chips", title=f"{name} parameters")
         axes.set_xticks(list(SLICES.values()), list(SLICES.values()))
         axes.xaxis.set_minor_locator(NullLocator())
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(color="0.92", zorder=-1)
+        axes.yaxis.set_major_formatter(PercentFormatter(1))
+        _bare(axes)
     panels[0].set_ylabel("needed products ÷ time of a step")
-    panels[0].yaxis.set_major_formatter(PercentFormatter(1))
-    handles = [Line2D([], [], color=SCALE[name], lw=2, label=name) for name in SCALE]
-    handles += [Line2D([], [], color="0.3", lw=2, label="all overlaps")]
-    handles += [Line2D([], [], color="0.3", lw=1, ls="--", label="nothing overlaps")]
-    figure.legend(handles=handles, frameon=False, ncols=len(handles), loc="outside lower center")
+    names = [Line2D([], [], color=SCALE[name], lw=2, label=name) for name in SCALE]
+    ends = {"all overlaps": {"lw": 2}, "nothing overlaps": {"lw": 1, "ls": "--"}}
+    names += [Line2D([], [], color="0.3", label=name, **style) for name, style in ends.items()]
+    figure.legend(handles=names, frameon=False, ncols=len(names), loc="outside lower center")
     figure.suptitle("Expected efficiency against chips · TPU v5e", x=0.01, ha="left")
     _save(figure, path)
+
+
+def _band(axes: Axes, points: dict[int, tuple[float, float]], colour: str) -> None:
+    """Draw both ends of a range, and what is between them."""
+    chips, (low, high) = list(points), zip(*points.values(), strict=True)
+    axes.plot(chips, high, "o-", lw=2, ms=4, color=colour)
+    axes.plot(chips, low, "o--", lw=1, ms=4, color=colour, mfc="white")
+    axes.vlines(chips, low, high, color=colour, lw=0.8, alpha=0.4, zorder=1)
+    axes.fill_between(chips, low, high, color=colour, alpha=0.1, lw=0)
 
 
 def _draw(axes: Axes, lines: dict[str, Any], colours: dict[str, str], names_at: float) -> None:
@@ -123,9 +127,13 @@ def _draw(axes: Axes, lines: dict[str, Any], colours: dict[str, str], names_at: 
 def _finish(axes: Axes, path: Path, title: str) -> None:
     axes.set_title(title, loc="left")
     axes.yaxis.set_major_formatter("{x:g}")
+    _bare(axes)
+    _save(axes.get_figure(), path)
+
+
+def _bare(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="0.92", zorder=-1)
-    _save(axes.get_figure(), path)
 
 
 def _save(figure: Figure, path: Path) -> None:

@@ -76,9 +76,15 @@ def _mesh(case: Case) -> str:
 
 def _refusal(case: Case) -> list[str]:
     """Return the state, and the least memory that the compiler asked for."""
-    asked = min(float(re.search(r"([\d.]+)G", text)[1]) for text in case["refused"].values())
-    needs = f"{case['state_bytes'] / 1e9:.1f} / **{asked * 2**30 / 1e9:.1f}**"
+    asked = min(map(asked_bytes, case["refused"].values()))
+    needs = f"{number(case['state_bytes'] / 1e9)} / **{number(asked / 1e9)}**"
     return [needs, *[""] * (len(BOUNDS) + 4)]
+
+
+def asked_bytes(message: str) -> float:
+    """Return the bytes that the compiler asks for when it refuses a program."""
+    size, unit = re.search(r"\(([\d.]+)([GT])\) exceeds", message).groups()
+    return float(size) * 2 ** {"G": 30, "T": 40}[unit]
 
 
 def _times(case: Case) -> list[str]:
@@ -86,7 +92,7 @@ def _times(case: Case) -> list[str]:
     sent = sum(one["bytes"] for one in case["collectives"])
     low, high = efficiency(case)
     return [
-        f"{case['state_bytes'] / 1e9:.1f} / {case['memory']['total'] / 1e9:.1f}{remat}",
+        f"{number(case['state_bytes'] / 1e9)} / {number(case['memory']['peak'] / 1e9)}{remat}",
         f"{case['flops'] / 1e12:.1f}",
         number(case["hbm_bytes"] / 1e9),
         number(sent / 1e9),
