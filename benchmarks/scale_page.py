@@ -54,14 +54,14 @@ def plan(result: Result) -> str:
     for network in NETWORKS:
         head = f"{network.parameters / 1e9:.4g} billion parameters"
         parts += [f"## {head}: {network.layers} layers of {network.width:,}\n"]
-        parts += [text["times"], time_table(result, network)]
-        parts += [text["messages"], message_table(result, network)]
+        parts += [f"{text['times']}\n", time_table(result, network)]
+        parts += [f"{text['messages']}\n", message_table(result, network)]
     return "\n".join([*parts, text["end"].format(**result)])
 
 
 def time_table(result: Result, network: Wide) -> str:
     """Return memory, operations and the time of each bound, for every case."""
-    head = ["slice", "layout", "mesh", "memory, GB", "products", "HBM, GB", "sent, GB"]
+    head = ["slice", "layout", "mesh", "memory, GB", "TFLOP", "HBM, GB", "sent, GB"]
     head += [f"{bound}, ms" for bound in BOUNDS] + ["efficiency"]
     rows = [
         [topology, layout, _mesh(case), *(_times(case) if "flops" in case else _refusal(case))]

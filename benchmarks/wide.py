@@ -35,7 +35,7 @@ NETWORKS = (
     Wide("10B", 16384, 37, tensor=16),
     Wide("100B", 32768, 93, tensor=16),
 )
-SLICES = {"4x4": 16, "16x16": 256}
+SLICES = {"4x4": 16, "8x8": 64, "8x16": 128, "16x16": 256}
 LAYOUTS = ("replicated", "tensor", "fsdp", "fsdp+tensor")
 
 
