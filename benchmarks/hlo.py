@@ -143,15 +143,22 @@ def _run(
 
 
 def _rounds(computations: dict[str, Computation], loop: Instruction) -> int:
-    """Return how often a loop of `lax.scan` runs: its counter starts at 0 and stays below this."""
+    """Return how often a loop runs: its counter starts at 0 and grows by a step up to a limit.
+
+    The step of `lax.scan` is 1, that of a loop in which the compiler has unrolled two rounds is 2.
+    """
     if known := re.search(r'known_trip_count":\{"n":"(\d+)"', loop.attributes):
         return int(known[1])
-    condition = computations[loop.called("condition")].values()
-    (compare,) = [one for one in condition if one.opcode == "compare"]
-    (limit,) = [one for one in condition if one.opcode == "constant"]
+    condition, body = (computations[loop.called(part)] for part in ("condition", "body"))
+    (compare,) = [one for one in condition.values() if one.opcode == "compare"]
     if "direction=LT" not in compare.attributes:
         raise ValueError(f"{loop.name} must stop at an upper limit, got {compare.attributes}")
-    return int(limit.inputs)
+    counter, limit = (condition[name] for name in compare.operands)
+    place = int(re.search(r"index=(\d+)", counter.attributes)[1])
+    root = next(one for one in body.values() if one.is_root)
+    terms = [body[name] for name in body[root.operands[place]].operands]
+    (step,) = [int(one.inputs) for one in terms if one.opcode == "constant"]
+    return -(-int(limit.inputs) // step)
 
 
 # --- products -------------------------------------------------------------------------------------

@@ -71,7 +71,9 @@ PROGRAM = """HloModule step, is_scheduled=true
   %dw = f32[16,16]{1,0:T(8,128)S(1)} fusion(%d), kind=kCustom, calls=%all-reduce-scatter.3
   %product = f32[16,16]{1,0:T(8,128)S(1)} convolution(%whole, %dw), dim_labels=fb_io->bf
   %stacked = f32[3,16,16]{2,1,0:T(8,128)} fusion(%all, %product, %n), kind=kLoop, calls=%update
-  ROOT %next = (s32[], bf16[8,16]{1,0}, f32[3,16,16]{2,1,0}, f32[32,16]{1,0}) tuple(%n, %w, %stacked, %d)
+  %one = s32[]{:T(128)} constant(1)
+  %n.2 = s32[]{:T(128)S(6)} add(%n, %one)
+  ROOT %next = (s32[], bf16[8,16]{1,0}, f32[3,16,16]{2,1,0}, f32[32,16]{1,0}) tuple(%n.2, %w, %stacked, %d)
 }
 
 %condition (state: (s32[], bf16[8,16], f32[3,16,16], f32[32,16])) -> pred[] {
@@ -103,6 +105,8 @@ def test_a_loop_counts_as_often_as_it_runs():
         "done": 3,
     }
     assert hlo.product_flops(program) == 3 * 2 * 16**3
+    by_two = hlo.read(PROGRAM.replace("constant(1)", "constant(2)"))
+    assert by_two.runs["body"] == 2
 
 
 def test_a_message_counts_once_however_many_fusions_share_it():
@@ -116,8 +120,9 @@ def test_a_message_counts_once_however_many_fusions_share_it():
 def test_traffic_is_what_is_read_and_written_in_hbm():
     zeros, shard, whole, layer = 4 * 3 * 16 * 16, 2 * 8 * 16, 2 * 16 * 16, 4 * 16 * 16
     # each round reads a shard, writes the whole and reads it for the product, reads what is
-    # reduced, and writes one layer of the stack; the rest lies in the memory of the core
-    rounds = shard + 2 * whole + 4 * 32 * 16 + layer
+    # reduced, and writes one layer of the stack; it adds one to the counter, and the rest lies in
+    # the memory of the core
+    rounds = shard + 2 * whole + 4 * 32 * 16 + layer + 4
     assert hlo.hbm_bytes(hlo.read(PROGRAM)) == 4 + zeros + 3 * rounds
 
 
