@@ -350,8 +350,8 @@ import json
 from benchmarks import scale
 from benchmarks.wide import Wide
 
-network = Wide("small", width=1024, layers=6, tensor=2, fsdp_tensor=2, examples=256)
-print(json.dumps({layout: scale._case(network, "2x2", layout) for layout in scale.LAYOUTS}))
+network = Wide("small", width=1024, layers=6, tensor=4, examples=256)
+print(json.dumps({layout: scale._case(network, "4x4", layout) for layout in scale.LAYOUTS}))
 """
 
 
