@@ -6,6 +6,7 @@
 # make bench  train beside the peers, and write benchmarks/README.md (50 min on an idle machine)
 # make bench-check  fail if a small case is slower or larger than benchmarks/results has it (3 min)
 # make bench-tpu-compile  compile the steps for a TPU that need not be there, and count bytes (2 min)
+# make scale-plan  compile a step of 1, 10 and 100 billion parameters for 16 to 256 TPU chips (30 min)
 # make bench-power  count what the checker catches, and its false alarms, over 20 random points (20 min)
 # make clean  remove the environments and everything that was made
 # make help   show this
@@ -25,7 +26,7 @@ BENCH := $(VENV)-bench
 TPU := $(VENV)-tpu
 POWER := $(VENV)-power
 
-.PHONY: demo check test test-torch mutate bench bench-check bench-tpu-compile bench-power clean help
+.PHONY: demo check test test-torch mutate bench bench-check bench-tpu-compile scale-plan bench-power clean help
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/fcjax train
@@ -56,6 +57,9 @@ bench-check: $(BENCH)/bench.stamp
 
 bench-tpu-compile: $(TPU)/tpu.stamp
 	$(TPU)/bin/python -m benchmarks tpu
+
+scale-plan: $(TPU)/tpu.stamp
+	$(TPU)/bin/python -m benchmarks scale
 
 bench-power: $(POWER)/power.stamp
 	$(POWER)/bin/python benchmarks/power.py

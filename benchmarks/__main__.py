@@ -8,6 +8,7 @@ from .guard import check_against_record
 from .report import write_report
 from .results import RESULTS, ROOT
 from .run import failures, run_sections
+from .scale_page import write_plan
 from .sections import sections
 
 
@@ -52,6 +53,22 @@ def tpu(topology: str = "v5e:2x2") -> None:
     write_report()
 
 
+def scale(only: str = "", page: bool = False) -> None:
+    """Compile a step of 1, 10 and 100 billion parameters for up to 256 chips; needs libtpu.
+
+    Writes benchmarks/results/scale-plan.json and benchmarks/scale.md.
+
+    Args:
+        only: compile the cases whose name contains this; the others keep their results.
+        page: compile nothing, and write the page again.
+    """
+    if not page:
+        from .scale import compile_plan  # libtpu is not there otherwise
+
+        compile_plan(only)
+    write_plan()
+
+
 if __name__ == "__main__":
-    commands = {"run": run, "report": write_report, "check": check, "tpu": tpu}
+    commands = {"run": run, "report": write_report, "check": check, "tpu": tpu, "scale": scale}
     tyro.extras.subcommand_cli_from_dict(commands)

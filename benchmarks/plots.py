@@ -1,4 +1,4 @@
-"""The two pictures: speed against size, and memory against depth."""
+"""The pictures: speed against size, memory against depth, and efficiency against chips."""
 
 from pathlib import Path
 from typing import Any
@@ -9,12 +9,15 @@ matplotlib.use("Agg")
 
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.ticker import LogLocator, NullLocator
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullLocator, PercentFormatter
 
 from .cases import DEPTHS
 from .networks import MAIN
 from .results import Result, entry, fastest, memory, ratio
 from .sections import PEERS, SINGLE_LIMITS
+from .wide import SLICES
 
 DASHED = {"color": "0.3", "lw": 1, "ls": (0, (4, 3)), "zorder": 0}
 # The library itself stands out; the peers share a palette that the colour-blind can read.
@@ -28,6 +31,7 @@ MEMORY = {
     "fcjax.stack": "#c1121f",
     "fcjax.stack, remat_every": "#e8871e",
 }
+SCALE = {"tensor": "#0072b2", "fsdp": "#e8871e", "fsdp+tensor": "#c1121f"}
 
 
 def speed_plot(result: Result, path: Path, title: str) -> None:
@@ -71,6 +75,37 @@ def memory_plot(result: Result, path: Path, title: str) -> None:
     _finish(axes, path, f"Memory against depth · {title}")
 
 
+def efficiency_plot(networks: dict[str, dict[str, Any]], path: Path) -> None:
+    """Draw, for each network, the efficiency of each layout between no overlap and all."""
+    figure, panels = plt.subplots(
+        1, len(networks), figsize=(11, 4.6), sharex=True, sharey=True, layout="constrained"
+    )
+    for axes, (name, layouts) in zip(panels, networks.items(), strict=True):
+        for layout, points in layouts.items():
+            _band(axes, points, SCALE[layout])
+        axes.set(xscale="log", ylim=(0, 1.03), xlabel="chips", title=f"{name} parameters")
+        axes.set_xticks(list(SLICES.values()), list(SLICES.values()))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_formatter(PercentFormatter(1))
+        _bare(axes)
+    panels[0].set_ylabel("needed products ÷ time of a step")
+    names = [Line2D([], [], color=SCALE[name], lw=2, label=name) for name in SCALE]
+    ends = {"all overlaps": {"lw": 2}, "nothing overlaps": {"lw": 1, "ls": "--"}}
+    names += [Line2D([], [], color="0.3", label=name, **style) for name, style in ends.items()]
+    figure.legend(handles=names, frameon=False, ncols=len(names), loc="outside lower center")
+    figure.suptitle("Expected efficiency against chips · TPU v5e", x=0.01, ha="left")
+    _save(figure, path)
+
+
+def _band(axes: Axes, points: dict[int, tuple[float, float]], colour: str) -> None:
+    """Draw both ends of a range, and what is between them."""
+    chips, (low, high) = list(points), zip(*points.values(), strict=True)
+    axes.plot(chips, high, "o-", lw=2, ms=4, color=colour)
+    axes.plot(chips, low, "o--", lw=1, ms=4, color=colour, mfc="white")
+    axes.vlines(chips, low, high, color=colour, lw=0.8, alpha=0.4, zorder=1)
+    axes.fill_between(chips, low, high, color=colour, alpha=0.1, lw=0)
+
+
 def _draw(axes: Axes, lines: dict[str, Any], colours: dict[str, str], names_at: float) -> None:
     """Draw the lines, each with its name beside its first point and none of these on another."""
     known = {n: [(x, y) for x, y in line.items() if y is not None] for n, line in lines.items()}
@@ -92,8 +127,16 @@ def _draw(axes: Axes, lines: dict[str, Any], colours: dict[str, str], names_at: 
 def _finish(axes: Axes, path: Path, title: str) -> None:
     axes.set_title(title, loc="left")
     axes.yaxis.set_major_formatter("{x:g}")
+    _bare(axes)
+    _save(axes.get_figure(), path)
+
+
+def _bare(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="0.92", zorder=-1)
+
+
+def _save(figure: Figure, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    axes.get_figure().savefig(path, dpi=130)
-    plt.close(axes.get_figure())
+    figure.savefig(path, dpi=130)
+    plt.close(figure)

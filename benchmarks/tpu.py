@@ -3,22 +3,16 @@
 Only libtpu's compiler runs. It counts bytes; nothing is timed.
 """
 
-import os
 from collections.abc import Callable, Iterator
 from functools import partial
 from importlib.metadata import version
 from typing import Any
 
-# Before JAX starts: it must not look for a TPU, and libtpu not for the machine that it is part of.
-os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ["TPU_SKIP_MDS_QUERY"] = "1"
-os.environ["TPU_WORKER_HOSTNAMES"] = "localhost"
-
 import jax
-from jax.experimental import topologies
 from jax.sharding import SingleDeviceSharding
 
 from .cases import Deep
+from .libtpu import chips
 from .networks import MAIN, MIXED
 from .program import memory
 from .results import RESULTS, save
@@ -30,8 +24,7 @@ Make = Callable[[], tuple[Any, ...]]
 
 def compile_for(topology: str) -> None:
     """Compile every step for one chip of the topology, and write the bytes."""
-    described = topologies.get_topology_desc(platform="tpu", topology_name=topology)
-    chip = described.devices[0]
+    chip = chips(topology)[0]
     about = {
         "device": chip.device_kind,
         "compiler": f"libtpu {version('libtpu')} and jax {version('jax')}",

@@ -27,6 +27,8 @@ Layout = (
     Literal["replicated", "tensor", "fsdp", "fsdp+tensor"]
     | Callable[[str, tuple[int, ...]], PartitionSpec]
 )
+# An array, or its shape alone.
+_Shaped = Array | jax.ShapeDtypeStruct
 # The mesh axes along which each dimension of an array is split.
 _Axes = tuple[tuple[str, ...], ...]
 
@@ -117,6 +119,29 @@ def place(params: Tree, mesh: Mesh, layout: Layout = "replicated") -> Tree:
     >>> tuple(on_mesh[0].w.sharding.spec)
     ('data', None)
     """
+    return jax.tree.map(jax.device_put, params, shardings(params, mesh, layout))
+
+
+def shardings(params: Tree, mesh: Mesh, layout: Layout = "replicated") -> Tree:
+    """Return the sharding that `place` gives each parameter, and move nothing.
+
+    Only shapes are read, so a program can be compiled for parameters that exist nowhere yet, and
+    for devices that are not there.
+
+    Args:
+        params: any pytree of arrays, or of their shapes, for example from `jax.eval_shape`.
+        mesh: as in `place`.
+        layout: as in `place`.
+
+    Raises:
+        TypeError, ValueError: as `place`.
+
+    >>> import fcjax
+    >>> shapes = jax.eval_shape(lambda: fcjax.init(jax.random.key(0), (4, 8, 2)))
+    >>> where = shardings(shapes, mesh({"data": 1}, devices=jax.devices()[:1]), "fsdp")
+    >>> tuple(where[0].w.spec)
+    ('data', None)
+    """
     if not (isinstance(layout, str) or callable(layout)):
         raise TypeError(f"layout must be a name or a function, got {describe(layout)}")
     check_mesh(mesh, layout, required=True)
@@ -130,7 +155,7 @@ def place(params: Tree, mesh: Mesh, layout: Layout = "replicated") -> Tree:
         check_one_of("layout", layout, LAYOUTS)
         _check_axes(mesh, layout)
         specs = _named_specs(params, mesh, layout)
-    return jax.tree.map(lambda V, spec: jax.device_put(V, NamedSharding(mesh, spec)), params, specs)
+    return jax.tree.map(lambda _, spec: NamedSharding(mesh, spec), params, specs)
 
 
 def place_batch(batch: Tree, mesh: Mesh, *, name: str = "batch") -> Tree:
@@ -306,7 +331,7 @@ def _check_axes(mesh: Mesh, layout: str) -> None:
 def _specs_of(
     params: Tree, mesh: Mesh, layout: Callable[[str, tuple[int, ...]], PartitionSpec]
 ) -> Tree:
-    def spec_of(path: tuple[object, ...], V: Array) -> PartitionSpec:
+    def spec_of(path: tuple[object, ...], V: _Shaped) -> PartitionSpec:
         name = jax.tree_util.keystr(path)
         spec = layout(name, V.shape)
         if not _is_spec(spec):
@@ -382,7 +407,7 @@ def _tensor_specs(leaves: Iterable[Tree], mesh: Mesh, split: bool) -> list[tuple
 
 
 def _array_spec(
-    name: str, V: Array | None, axes: _Axes, mesh: Mesh, layout: str
+    name: str, V: _Shaped | None, axes: _Axes, mesh: Mesh, layout: str
 ) -> PartitionSpec | None:
     """Return the spec of an array that "model" splits along `axes`."""
     if V is None:
@@ -403,7 +428,7 @@ def _entry(names: tuple[str, ...]) -> str | tuple[str, ...] | None:
     return names[0] if len(names) == 1 else names or None
 
 
-def _further(name: str, V: Array, axes: _Axes, mesh: Mesh, layout: str) -> _Axes:
+def _further(name: str, V: _Shaped, axes: _Axes, mesh: Mesh, layout: str) -> _Axes:
     """Split an array further over the axes of the examples, along a whole dimension if possible."""
     more = _example_axes(mesh)
     if layout == "fsdp+tensor" and not any(axes):

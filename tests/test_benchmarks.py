@@ -210,7 +210,7 @@ def test_the_readme_shows_the_committed_results():
 def test_the_page_has_a_text_for_every_table():
     texts = tomllib.loads((HERE / "page.toml").read_text())
     # the activations under scan are columns of the saved outputs
-    assert {*texts, "activations"} == {*sections("cpu"), "tpu"}
+    assert {*texts, "activations"} == {*sections("cpu"), "tpu", "scale"}
     shown = {name for section in sections("cpu") for name in texts.get(section, ())}
     assert shown == {*tables.CELLS, "relative", "activations"}
 

@@ -83,6 +83,26 @@ def test_stacked_layers_are_never_split_along_their_depth():
     assert specs(both)[2:4] == [(None, "data", "model"), (None, ("model", "data"))]
 
 
+@pytest.mark.parametrize(("layout", "shape"), MESHES.items())
+def test_shapes_get_the_shardings_of_arrays(layout, shape):
+    params = {"layers": fcjax.init(jax.random.key(0), SIZES), "scale": jnp.ones(3)}
+    shapes = jax.eval_shape(lambda: params)
+    placed = distributed.place(params, mesh(*shape), layout)
+    assert distributed.shardings(shapes, mesh(*shape), layout) == jax.tree.map(
+        lambda V: V.sharding, placed
+    )
+
+
+def test_shardings_of_what_no_machine_here_can_hold():
+    shapes = jax.eval_shape(lambda: fcjax.init(jax.random.key(0), (2**20,) * 3, bias=False))
+    assert sum(V.size for V in jax.tree.leaves(shapes)) == 2**41
+    where = distributed.shardings(shapes, mesh(4, 2), "fsdp+tensor")
+    assert [spec.spec for spec in jax.tree.leaves(where)] == [
+        P("data", "model"),
+        P("model", "data"),
+    ]
+
+
 def test_a_layout_may_be_a_function_of_path_and_shape():
     seen = {}
 
