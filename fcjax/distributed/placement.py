@@ -2,10 +2,14 @@
 
 The parallelism is JAX's: a function of arrays that lie on a mesh runs on its devices. The rules of
 fcjax say where their results lie, so meshes with explicit axes work everywhere.
+
+The devices may belong to several processes, all of which run the same program. Each then calls
+these functions, in the same order, and holds the parts of the arrays that lie on its own devices.
 """
 
 import itertools
 import math
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal
 
@@ -15,8 +19,8 @@ import numpy as np
 from jax import Array
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from ._arguments import check_one_of, describe
-from ._types import Tree
+from .._arguments import check_one_of, describe
+from .._types import AnyArray, Tree
 
 # The axis that splits the inputs or outputs of layers. Every other axis splits the examples.
 MODEL = "model"
@@ -129,21 +133,29 @@ def place(params: Tree, mesh: Mesh, layout: Layout = "replicated") -> Tree:
         check_one_of("layout", layout, LAYOUTS)
         _check_axes(mesh, layout)
         specs = _named_specs(params, mesh, layout)
-    return jax.tree.map(lambda V, spec: jax.device_put(V, NamedSharding(mesh, spec)), params, specs)
+    shardings = jax.tree.map(lambda V, spec: NamedSharding(mesh, spec), params, specs)
+    return put_on_mesh("params", params, shardings)
 
 
-def place_batch(batch: Tree, mesh: Mesh, *, name: str = "batch") -> Tree:
+def place_batch(batch: Tree, mesh: Mesh, *, local: bool = False, name: str = "batch") -> Tree:
     """Put arrays on a mesh, and split their examples over all axes except "model".
+
+    If the mesh has the devices of several processes, each either passes all examples, and keeps
+    those of its own devices, or, with `local=True`, passes only those. The first compares a
+    checksum of the arrays in all processes; the second communicates nothing.
 
     Args:
         batch: arrays whose first dimension counts the examples.
         mesh: a mesh, as from `fcjax.distributed.mesh`.
+        local: whether these are the examples of this process alone. The batch is then those of all
+            processes, in the order of their devices on the mesh. Each process must pass the same
+            number. Processes that "model" splits the layers between must pass the same examples.
         name: what errors call the batch.
 
     Raises:
         TypeError: `mesh` is not a mesh.
-        ValueError: the arrays have no examples or different numbers of them, or the devices cannot
-            share these equally.
+        ValueError: the arrays have no examples or different numbers of them, the devices cannot
+            share these equally, or the processes pass different arrays.
 
     >>> batch = place_batch(jnp.ones((4, 3)), mesh({"data": 1}, devices=jax.devices()[:1]))
     >>> tuple(batch.sharding.spec)
@@ -151,13 +163,78 @@ def place_batch(batch: Tree, mesh: Mesh, *, name: str = "batch") -> Tree:
     """
     check_mesh(mesh, required=True)
     examples = _number_of_examples(batch, name)
+    sharding = NamedSharding(mesh, PartitionSpec(_example_axes(mesh)))
+    if local and _spans_processes(mesh):
+        return _join_rows(batch, sharding, examples, name)
     if examples % number_of_shards(mesh):
         raise ValueError(
             f"{_shared(f'the number of examples of {name}', examples, mesh)}; "
             "fcjax.distributed.padded adds examples of weight 0"
         )
-    sharding = NamedSharding(mesh, PartitionSpec(_example_axes(mesh)))
-    return jax.tree.map(lambda V: jax.device_put(V, sharding), batch)
+    return put_on_mesh(name, batch, jax.tree.map(lambda _: sharding, batch))
+
+
+def _join_rows(batch: Tree, sharding: NamedSharding, examples: int, name: str) -> Tree:
+    """Return the batch that the examples of all processes form."""
+    shards = sharding.num_devices  # an example per device: each shard of the examples has a row
+    rows = sharding.addressable_devices_indices_map((shards,)).values()
+    parts = len({index[0].indices(shards) for index in rows})
+    if examples % parts:
+        raise ValueError(
+            f"the number of examples of {name} in this process must be a multiple of {parts}, the "
+            f"parts into which its devices split them, got {examples}"
+        )
+
+    def join(V: AnyArray) -> Array:
+        return jax.make_array_from_process_local_data(sharding, np.asarray(V))
+
+    return jax.tree.map(join, batch)
+
+
+def put_on_mesh(name: str, tree: Tree, shardings: Tree) -> Tree:
+    """Put the same arrays of every process on a mesh.
+
+    `jax.device_put` does so too, but compares the arrays by gathering them all in each process.
+    """
+    mesh = jax.tree.leaves(shardings)[0].mesh if jax.tree.leaves(shardings) else None
+    if mesh is None or not _spans_processes(mesh) or not all(map(_is_here, jax.tree.leaves(tree))):
+        return jax.tree.map(jax.device_put, tree, shardings)
+    arrays = jax.tree.map(_as_stored, tree)
+    _check_equal_in_all_processes(name, arrays)
+
+    def put(V: np.ndarray, sharding: NamedSharding) -> Array:
+        return jax.make_array_from_callback(V.shape, sharding, lambda index: V[index])
+
+    return jax.tree.map(put, arrays, shardings)
+
+
+def _spans_processes(mesh: Mesh) -> bool:
+    return len({device.process_index for device in mesh.devices.flat}) > 1
+
+
+def _is_here(V: AnyArray) -> bool:
+    """Whether this process has all of an array, which is not a typed key."""
+    is_key = jnp.issubdtype(V.dtype, jax.dtypes.extended)
+    return not is_key and getattr(V, "is_fully_addressable", True)
+
+
+def _as_stored(V: AnyArray) -> np.ndarray:
+    """Return a NumPy array with the dtype that JAX gives it: float32 for float64."""
+    return np.asarray(V, jax.dtypes.canonicalize_dtype(V.dtype))
+
+
+def _check_equal_in_all_processes(name: str, arrays: Tree) -> None:
+    from jax.experimental import multihost_utils  # imported late, so that `import fcjax` is fast
+
+    facts = [(V.shape, str(V.dtype), zlib.crc32(V.tobytes())) for V in jax.tree.leaves(arrays)]
+    checksum = np.uint32(zlib.crc32(repr(facts).encode()))
+    found = np.ravel(multihost_utils.process_allgather(checksum))
+    if len(set(found.tolist())) > 1:
+        raise ValueError(
+            f"{name} must be equal in all processes, got different arrays in process "
+            f"{int(np.argmax(found != found[0]))} and in process 0; place_batch(..., local=True) "
+            "takes the examples of each process"
+        )
 
 
 def padded(batch: Tree, mesh: Mesh) -> tuple[Tree, Array]:
@@ -196,8 +273,9 @@ def place_parts(batch: Tree, mesh: Mesh) -> list[Tree]:
     full = examples - examples % number_of_shards(mesh)
     placed = [place_batch(jax.tree.map(lambda V: V[:full], batch), mesh)] if full else []
     if full < examples:
+        rest = jax.tree.map(lambda V: V[full:], batch)
         everywhere = NamedSharding(mesh, PartitionSpec())
-        placed.append(jax.tree.map(lambda V: jax.device_put(V[full:], everywhere), batch))
+        placed.append(put_on_mesh("batch", rest, jax.tree.map(lambda _: everywhere, rest)))
     return placed
 
 
