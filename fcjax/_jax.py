@@ -886,7 +886,7 @@ def process_group() -> ProcessGroup:
 
 
 def finds_cluster() -> bool:
-    """Whether `jax.distributed.initialize` detects a cluster when it is called without arguments."""
+    """Whether `jax.distributed.initialize` detects a cluster from its environment."""
     from jax._src.clusters import ClusterEnv
 
     kinds = [kind for kind in ClusterEnv._cluster_types if not kind.opt_in_only_method]

@@ -126,7 +126,11 @@ def _devices_of_slurm() -> list[int] | None:
     JAX takes the GPU with the number of the task on its node, of which there then is none.
     """
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if "SLURM_GPUS_PER_TASK" not in os.environ or not visible or "JAX_LOCAL_DEVICE_IDS" in os.environ:
+    if (
+        "SLURM_GPUS_PER_TASK" not in os.environ
+        or not visible
+        or "JAX_LOCAL_DEVICE_IDS" in os.environ
+    ):
         return None
     return list(range(len(visible.split(","))))
 
