@@ -53,6 +53,7 @@ def train(
         batch_size=batch_size,
         seed=seed,
         out=out,
+        processes=processes,
     )
     return 0
 

@@ -190,8 +190,9 @@ def _wait(workers: Sequence[_Worker], signals: Sequence[int]) -> int:
         for worker in workers:
             worker.show(time.monotonic() - HELD)
         time.sleep(INTERVAL)
+    before = time.monotonic() - HELD
     _kill_after(TO_END, workers)
-    _show_the_rest(workers)
+    _show_the_rest(workers, None, before)
     print(f"fcjax launch: stopped by {signal.Signals(signals[0]).name}", file=sys.stderr)
     return 128 + signals[0]
 

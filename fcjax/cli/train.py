@@ -36,13 +36,15 @@ def train(
     batch_size: int,
     seed: int,
     out: Path,
+    processes: int,
 ) -> None:
     """Train a network on real data, compare its gradients with autodiff, and draw the result.
 
-    In several processes, each takes part, and process 0 alone prints and draws.
+    Of several processes, as from `fcjax launch`, the first prints and draws.
     """
     start = time.perf_counter()
-    distributed.initialize()
+    if processes > 1:
+        distributed.initialize()
     _console.quiet = jax.process_index() > 0
     check_one_of("activation", activation, ACTIVATIONS)
     update = optimizer_named(optimizer, lr)
@@ -59,7 +61,7 @@ def train(
     params = init(jax.random.key(seed), sizes)
     _console.print(_headline(data, sizes, activation, params))
     _compare_with_autodiff(task.loss, params, task.train_batch(batch_size))
-    mesh = distributed.mesh() if jax.process_count() > 1 else None
+    mesh = distributed.mesh() if processes > 1 else None
     result = fit(
         params,
         task.train_data(mesh),
@@ -74,6 +76,7 @@ def train(
     )
     if jax.process_index() > 0:
         return
+    result = result._replace(params=jax.tree.map(np.asarray, result.params))  # off the mesh
     picture = plot.save(task.draw(result), out / f"{dataset}.png")
     _console.print(task.summary(result))
     _console.print(f"loss and errors are plotted in {picture}; {time.perf_counter() - start:.1f} s")

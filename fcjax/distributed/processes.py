@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 import jax
 
 from .._arguments import describe
-from .._jax import finds_cluster, process_group
+from .._jax import ProcessGroup, finds_cluster, process_group
 from .watch import Hub, Spoke, Watch, flush_within
 
 # Seconds without a heartbeat after which a process counts as dead. JAX's own default is 100.
@@ -83,10 +83,10 @@ def initialize(
     given.setdefault("local_device_ids", _devices_of_slurm())
     jax.distributed.initialize(**given, heartbeat_timeout_seconds=heartbeat)
     group = process_group()
-    watch = None
-    if group.size > 1 and not launched:  # the launcher watches its own processes
-        watch = _start_watch(heartbeat)
-    _Exit(group.process, group.size, watch, given.get("shutdown_timeout_seconds", 300)).install()
+    if group.size > 1:
+        # the launcher watches its own processes
+        watch = None if launched else _start_watch(group, heartbeat)
+        _Exit(group, watch, given.get("shutdown_timeout_seconds", 300)).install()
 
 
 def abort(status: int = 1) -> NoReturn:
@@ -135,9 +135,8 @@ def _devices_of_slurm() -> list[int] | None:
     return list(range(len(visible.split(","))))
 
 
-def _start_watch(heartbeat: int) -> Watch | None:
+def _start_watch(group: ProcessGroup, heartbeat: int) -> Watch | None:
     """Connect the processes, or return None if the network does not allow it."""
-    group = process_group()
     try:
         if group.process == 0:
             watch = Hub(group.client, group.size, heartbeat)
@@ -159,8 +158,8 @@ class _Exit:
 
     installed: "_Exit | None" = None
 
-    def __init__(self, process: int, processes: int, watch: Watch | None, patience: float):
-        self._name = f"process {process} of {processes}"
+    def __init__(self, group: ProcessGroup, watch: Watch | None, patience: float):
+        self._name = f"process {group.process} of {group.size}"
         self._watch, self._patience = watch, patience
         self._status, self._why = 0, ""
         self._print_exception = sys.excepthook
