@@ -889,5 +889,5 @@ def finds_cluster() -> bool:
     """Whether `jax.distributed.initialize` detects a cluster from its environment."""
     from jax._src.clusters import ClusterEnv
 
-    kinds = [kind for kind in ClusterEnv._cluster_types if not kind.opt_in_only_method]
-    return any(kind.is_env_present() for kind in kinds)
+    kinds = ClusterEnv._cluster_types  # pyright: ignore[reportPrivateUsage]
+    return any(kind.is_env_present() for kind in kinds if not kind.opt_in_only_method)

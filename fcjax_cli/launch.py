@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import IO, NamedTuple
 
 # Seconds after SIGINT or SIGTERM before what is left is killed. JAX handles SIGTERM itself, to
@@ -158,7 +158,7 @@ class _Worker:
 
 
 @contextlib.contextmanager
-def _passed_on(workers: Sequence[_Worker]) -> Iterator[list[int]]:
+def _passed_on(workers: Sequence[_Worker]) -> Generator[list[int]]:
     """Pass SIGINT and SIGTERM on to the processes; yield the list of those received."""
     received: list[int] = []
 

@@ -134,7 +134,7 @@ def place(params: Tree, mesh: Mesh, layout: Layout = "replicated") -> Tree:
         _check_axes(mesh, layout)
         specs = _named_specs(params, mesh, layout)
     shardings = jax.tree.map(lambda V, spec: NamedSharding(mesh, spec), params, specs)
-    return put_on_mesh("params", params, shardings)
+    return _put("params", params, shardings)
 
 
 def place_batch(batch: Tree, mesh: Mesh, *, local: bool = False, name: str = "batch") -> Tree:
@@ -171,14 +171,14 @@ def place_batch(batch: Tree, mesh: Mesh, *, local: bool = False, name: str = "ba
             f"{_shared(f'the number of examples of {name}', examples, mesh)}; "
             "fcjax.distributed.padded adds examples of weight 0"
         )
-    return put_on_mesh(name, batch, jax.tree.map(lambda _: sharding, batch))
+    return _put(name, batch, jax.tree.map(lambda _: sharding, batch))
 
 
 def _join_rows(batch: Tree, sharding: NamedSharding, examples: int, name: str) -> Tree:
     """Return the batch that the examples of all processes form."""
     shards = sharding.num_devices  # an example per device: each shard of the examples has a row
-    rows = sharding.addressable_devices_indices_map((shards,)).values()
-    parts = len({index[0].indices(shards) for index in rows})
+    indices = sharding.addressable_devices_indices_map((shards,)).values()
+    parts = len({rows.indices(shards) for index in indices if index for rows in index[:1]})
     if examples % parts:
         raise ValueError(
             f"the number of examples of {name} in this process must be a multiple of {parts}, the "
@@ -191,13 +191,15 @@ def _join_rows(batch: Tree, sharding: NamedSharding, examples: int, name: str) -
     return jax.tree.map(join, batch)
 
 
-def put_on_mesh(name: str, tree: Tree, shardings: Tree) -> Tree:
+def _put(name: str, tree: Tree, shardings: Tree) -> Tree:
     """Put the same arrays of every process on a mesh.
 
     `jax.device_put` does so too, but compares the arrays by gathering them all in each process.
     """
-    mesh = jax.tree.leaves(shardings)[0].mesh if jax.tree.leaves(shardings) else None
-    if mesh is None or not _spans_processes(mesh) or not all(map(_is_here, jax.tree.leaves(tree))):
+    spread = [
+        sharding for sharding in jax.tree.leaves(shardings) if _spans_processes(sharding.mesh)
+    ]
+    if not spread or not all(map(_is_here, jax.tree.leaves(tree))):
         return jax.tree.map(jax.device_put, tree, shardings)
     arrays = jax.tree.map(_as_stored, tree)
     _check_equal_in_all_processes(name, arrays)
@@ -223,10 +225,14 @@ def _as_stored(V: AnyArray) -> np.ndarray:
     return np.asarray(V, jax.dtypes.canonicalize_dtype(V.dtype))
 
 
+def _bytes_of(V: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(V).reshape(-1).view(np.uint8)
+
+
 def _check_equal_in_all_processes(name: str, arrays: Tree) -> None:
     from jax.experimental import multihost_utils  # imported late, so that `import fcjax` is fast
 
-    facts = [(V.shape, str(V.dtype), zlib.crc32(V.tobytes())) for V in jax.tree.leaves(arrays)]
+    facts = [(V.shape, str(V.dtype), zlib.crc32(_bytes_of(V))) for V in jax.tree.leaves(arrays)]
     checksum = np.uint32(zlib.crc32(repr(facts).encode()))
     found = np.ravel(multihost_utils.process_allgather(checksum))
     if len(set(found.tolist())) > 1:
@@ -275,7 +281,7 @@ def place_parts(batch: Tree, mesh: Mesh) -> list[Tree]:
     if full < examples:
         rest = jax.tree.map(lambda V: V[full:], batch)
         everywhere = NamedSharding(mesh, PartitionSpec())
-        placed.append(put_on_mesh("batch", rest, jax.tree.map(lambda _: everywhere, rest)))
+        placed.append(_put("batch", rest, jax.tree.map(lambda _: everywhere, rest)))
     return placed
 
 

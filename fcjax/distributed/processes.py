@@ -65,15 +65,15 @@ def initialize(
     1
     """
     heartbeat = _heartbeat() if heartbeat is None else heartbeat
-    if not isinstance(heartbeat, int) or heartbeat < 1:  # pyright: ignore[reportUnnecessaryIsInstance]
-        kind = ValueError if isinstance(heartbeat, int) else TypeError
-        raise kind(f"heartbeat must be a positive integer, in seconds, got {describe(heartbeat)}")
+    _check_seconds(heartbeat)
     where = {
         "coordinator_address": coordinator_address,
         "num_processes": num_processes,
         "process_id": process_id,
     }
-    given = options | {name: value for name, value in where.items() if value is not None}
+    given: dict[str, Any] = options | {
+        name: value for name, value in where.items() if value is not None
+    }
     launched = not given and PROCESS in os.environ
     if launched:  # JAX itself reads the address from the environment
         given["num_processes"] = int(os.environ[PROCESSES])
@@ -105,6 +105,13 @@ def abort(status: int = 1) -> NoReturn:
     if _Exit.installed is not None:
         _Exit.installed.fail(f"exited with status {status}", status)
     sys.exit(status)
+
+
+def _check_seconds(heartbeat: object) -> None:
+    if not isinstance(heartbeat, int):
+        raise TypeError(f"heartbeat must be a positive integer, got {describe(heartbeat)}")
+    if heartbeat < 1:
+        raise ValueError(f"heartbeat must be a positive integer, got {heartbeat}")
 
 
 def _heartbeat() -> int:

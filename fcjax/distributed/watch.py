@@ -11,7 +11,7 @@ import selectors
 import socket
 import sys
 import threading
-from typing import Protocol
+from typing import Any
 
 DONE = "done"
 # Where process 0 says how to reach it: a key in the store of JAX's coordination service.
@@ -22,23 +22,11 @@ TO_CONNECT = 10
 TO_HEAR = 2
 
 
-class Store(Protocol):
-    """The part of JAX's client of the coordination service that is used here."""
-
-    def key_value_set(self, key: str, value: str) -> None:
-        """Set a value, once."""
-        ...
-
-    def blocking_key_value_get(self, key: str, timeout_in_ms: int) -> str:
-        """Return a value as soon as it is set."""
-        ...
-
-
 class Hub(threading.Thread):
     """In process 0: hears the other processes, and passes on that one has failed."""
 
-    def __init__(self, store: Store, processes: int, heartbeat: int):
-        """Listen, and publish the port."""
+    def __init__(self, store: Any, processes: int, heartbeat: int):
+        """Listen, and publish the port in the store of JAX's coordination service."""
         super().__init__(daemon=True, name="fcjax-watch")
         self._heartbeat = heartbeat
         self._still_here = processes - 1
@@ -98,7 +86,7 @@ class Hub(threading.Thread):
 class Spoke(threading.Thread):
     """In any other process: hears from process 0 that one has failed, or that it is gone."""
 
-    def __init__(self, store: Store, host: str, process: int, processes: int, heartbeat: int):
+    def __init__(self, store: Any, host: str, process: int, processes: int, heartbeat: int):
         """Connect to process 0; raise OSError if that is impossible."""
         super().__init__(daemon=True, name="fcjax-watch")
         self._processes = processes
