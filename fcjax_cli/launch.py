@@ -123,8 +123,9 @@ class _Worker:
             reader.start()
 
     def _read(self, source: IO[bytes], sink: IO[str]) -> None:
-        for text in source:
-            self._lines.append(_Line(time.monotonic(), text, sink))
+        with source:
+            for text in source:
+                self._lines.append(_Line(time.monotonic(), text, sink))
 
     def show(self, until: float) -> None:
         """Show the lines that were printed before a time."""

@@ -48,4 +48,5 @@ def _of_the_program(trace: TracebackType | None) -> TracebackType | None:
     return trace
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -116,7 +116,8 @@ def _first_batch(name: str, data: Tree, rows: int | None) -> Tree:
 
     def typed(leaf: _Array) -> jax.ShapeDtypeStruct:
         dtype = jax.dtypes.canonicalize_dtype(leaf.dtype)
-        return jax.ShapeDtypeStruct((len(leaf[:rows]), *leaf.shape[1:]), dtype)
+        length = len(leaf) if rows is None else min(rows, len(leaf))
+        return jax.ShapeDtypeStruct((length, *leaf.shape[1:]), dtype)
 
     return jax.tree.map(typed, batch)
 
