@@ -149,7 +149,7 @@ def _start_watch(group: ProcessGroup, heartbeat: int) -> Watch | None:
             watch = Hub(group.client, group.size, heartbeat)
         else:
             watch = Spoke(group.client, group.host, group.process, group.size, heartbeat)
-    except OSError as error:
+    except (OSError, RuntimeError, ValueError) as error:  # of the socket, or of JAX's service
         logging.getLogger("fcjax").warning(
             "process %d cannot connect to process 0 (%s): the end of another process is noticed "
             "after %d seconds only",

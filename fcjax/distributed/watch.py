@@ -11,6 +11,7 @@ import selectors
 import socket
 import sys
 import threading
+import time
 from typing import Any
 
 DONE = "done"
@@ -34,6 +35,7 @@ class Hub(threading.Thread):
         self._leaves = False
         # what each connection has said: the token and the number of its process, and its word
         self._said: dict[socket.socket, bytes] = {}
+        self._open: set[socket.socket] = set()
         self._token = secrets.token_hex(16)
         self._server = _server()
         store.key_value_set(KEY, f"{self._server.getsockname()[1]} {self._token}")
@@ -48,9 +50,11 @@ class Hub(threading.Thread):
                         connection = self._server.accept()[0]
                         _keep_alive(connection, self._heartbeat)
                         self._said[connection] = b""
+                        self._open.add(connection)
                         selector.register(connection, selectors.EVENT_READ)
                     elif isinstance(key.fileobj, socket.socket) and not self._hear(key.fileobj):
                         selector.unregister(key.fileobj)
+                        self._open.discard(key.fileobj)
 
     def _hear(self, connection: socket.socket) -> bool:
         """Read what a process says; return whether it is still there."""
@@ -66,7 +70,13 @@ class Hub(threading.Thread):
         return bool(news)
 
     def _end(self, why: str) -> None:
+        """Pass the news on, and end after those who hear it: with JAX's service, JAX ends them."""
         self._tell(why)
+        end = time.monotonic() + TO_HEAR
+        for connection in self._open:
+            connection.settimeout(max(end - time.monotonic(), 0.01))
+            while _receive(connection):
+                pass
         end_this_process(why)
 
     def _tell(self, word: str) -> None:
@@ -77,10 +87,16 @@ class Hub(threading.Thread):
         """Say that this process is done, after the others are, or why it fails."""
         self._leaves = word != DONE
         if word == DONE:
-            self.join(patience)
+            self._wait(patience)
         self._tell(word)
         if word != DONE:
-            self.join(TO_HEAR)
+            self._wait(TO_HEAR)
+
+    def _wait(self, seconds: float) -> None:
+        """Wait until every process that is connected has left."""
+        end = time.monotonic() + seconds
+        while self._open and time.monotonic() < end:
+            time.sleep(0.01)
 
 
 class Spoke(threading.Thread):
