@@ -406,7 +406,7 @@ def test_launch_refuses_what_cannot_be(arguments, message):
 def test_the_main_job_in_two_processes(tmp_path):
     pytest.importorskip("sklearn")
     pytest.importorskip("matplotlib")
-    arguments = "train --dataset iris --hidden 8 --epochs 60 --batch-size 16 --processes 2 --out"
+    arguments = "train --dataset iris --lr 0.01 --epochs 20 --batch-size 16 --processes 2 --out"
     run = subprocess.run(
         command(*arguments.split(), tmp_path), capture_output=True, text=True, timeout=280,
         env=environment(),
@@ -421,19 +421,25 @@ def test_the_main_job_in_two_processes(tmp_path):
 def test_a_quiet_launch_shows_process_0_and_one_that_fails(script, capfd):
     program = script(
         """
-        import os, sys, time
-        process = int(os.environ["FCJAX_PROCESS"])
+        import os, pathlib, sys, time
+        process, mark = int(os.environ["FCJAX_PROCESS"]), pathlib.Path(sys.argv[1])
         print("figures of", process)
-        time.sleep(process / 2)
-        sys.exit(f"no data for {process}" if process == 1 else None)
+        if process == 0:
+            mark.touch()
+        while process == 1 and not mark.exists():
+            time.sleep(0.01)
+        if process == 1:
+            sys.exit("no data")
+        time.sleep(99)
         """,
         "",
     )
-    assert run_in_processes([str(program)], processes=3, quiet=True) == 1
+    command = [str(program), str(program.with_suffix(".mark"))]
+    assert run_in_processes(command, processes=3, quiet=True) == 1
     shown = capfd.readouterr()
     assert set(shown.out.splitlines()) == {"figures of 0", "[1] figures of 1"}
     assert shown.err.splitlines() == [
-        "[1] no data for 1",
+        "[1] no data",
         "fcjax launch: process 1 of 3 ended with status 1; the others were stopped",
     ]
 

@@ -20,7 +20,7 @@ KEY = "fcjax/watch"
 # Seconds to connect to process 0, which listens before it publishes its port.
 TO_CONNECT = 10
 # Seconds in which the other processes hear why process 0 fails, before its service ends them.
-TO_HEAR = 2
+TO_HEAR = 5
 
 
 class Hub(threading.Thread):
