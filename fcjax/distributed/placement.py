@@ -164,7 +164,7 @@ def place_batch(batch: Tree, mesh: Mesh, *, local: bool = False, name: str = "ba
     check_mesh(mesh, required=True)
     examples = _number_of_examples(batch, name)
     sharding = NamedSharding(mesh, PartitionSpec(_example_axes(mesh)))
-    if local and _spans_processes(mesh):
+    if local and mesh.is_multi_process:
         return _join_rows(batch, sharding, examples, name)
     if examples % number_of_shards(mesh):
         raise ValueError(
@@ -196,9 +196,7 @@ def _put(name: str, tree: Tree, shardings: Tree) -> Tree:
 
     `jax.device_put` does so too, but compares the arrays by gathering them all in each process.
     """
-    spread = [
-        sharding for sharding in jax.tree.leaves(shardings) if _spans_processes(sharding.mesh)
-    ]
+    spread = any(sharding.mesh.is_multi_process for sharding in jax.tree.leaves(shardings))
     if not spread or not all(map(_is_here, jax.tree.leaves(tree))):
         return jax.tree.map(jax.device_put, tree, shardings)
     arrays = jax.tree.map(_as_stored, tree)
@@ -208,10 +206,6 @@ def _put(name: str, tree: Tree, shardings: Tree) -> Tree:
         return jax.make_array_from_callback(V.shape, sharding, lambda index: V[index])
 
     return jax.tree.map(put, arrays, shardings)
-
-
-def _spans_processes(mesh: Mesh) -> bool:
-    return len({device.process_index for device in mesh.devices.flat}) > 1
 
 
 def _is_here(V: AnyArray) -> bool:
@@ -232,10 +226,11 @@ def _check_equal_in_all_processes(name: str, arrays: Tree) -> None:
     checksum = np.uint32(zlib.crc32(repr(facts).encode()))
     found = np.ravel(multihost_utils.process_allgather(checksum))
     if len(set(found.tolist())) > 1:
+        hint = "; place_batch(..., local=True) takes the examples of each process"
         raise ValueError(
             f"{name} must be equal in all processes, got different arrays in process "
-            f"{int(np.argmax(found != found[0]))} and in process 0; place_batch(..., local=True) "
-            "takes the examples of each process"
+            f"{int(np.argmax(found != found[0]))} and in process 0"
+            f"{'' if name == 'params' else hint}"
         )
 
 
