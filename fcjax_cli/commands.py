@@ -1,10 +1,13 @@
 """The commands as their help shows them. `fcjax.cli` implements them, and is loaded on call."""
 
+import os
+import sys
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from tyro.conf import OmitArgPrefixes, Positional
+from tyro.conf import OmitArgPrefixes, Positional, arg
 
+from .launch import launch as run_in_processes
 from .options import Checking, Function, Library
 
 
@@ -18,7 +21,8 @@ def train(
     batch_size: int = 32,
     seed: int = 0,
     out: Path = Path("out"),
-) -> None:
+    processes: int = 1,
+) -> int:
     """Train a network on real data, compare its gradients with autodiff, and draw the result.
 
     Args:
@@ -31,7 +35,12 @@ def train(
         batch_size: examples per step.
         seed: seed of the split, the initial weights and the shuffling.
         out: folder for the plot.
+        processes: processes on this machine that share each batch; the number of their devices,
+            which is that of the processes, must divide the batch size.
     """
+    if processes != 1 and "FCJAX_PROCESS" not in os.environ:
+        command = ["-m", "fcjax", *sys.argv[1:]]
+        return run_in_processes(command, processes=processes, quiet=True)
     from fcjax.cli.train import train
 
     train(
@@ -44,6 +53,40 @@ def train(
         batch_size=batch_size,
         seed=seed,
         out=out,
+        processes=processes,
+    )
+    return 0
+
+
+def launch(
+    command: Annotated[Positional[tuple[str, ...]], arg(metavar="SCRIPT|-m MODULE [ARGUMENT ...]")],
+    processes: Annotated[int, arg(aliases=["-n"], metavar="N")],
+    devices_per_process: Annotated[int, arg(metavar="K")] = 1,
+    heartbeat: Annotated[int | None, arg(metavar="SECONDS", help_behavior_hint="")] = None,
+) -> int:
+    """Run a script in several processes on this machine.
+
+    The script calls fcjax.distributed.initialize(), without arguments, before it uses a device.
+    The devices of all processes are then those of one run.
+
+    Process 0 prints as it would alone. Lines of the others start with their number, as in "[2] ".
+    No process reads the keyboard. SIGINT (Ctrl-C) and SIGTERM are passed on to all.
+
+    When a process fails, the others are stopped, and one line names it. The exit status is that of
+    the first process that failed, or 128 plus the number of the signal that killed it.
+
+    For example,
+      fcjax launch -n 4 script.py --epochs 3
+      fcjax launch -n 2 --devices-per-process 4 -m my_package.train
+
+    Args:
+        command: a script or a module, and its arguments. Options of fcjax launch come before it.
+        processes: how many processes.
+        devices_per_process: GPUs of each process, or simulated devices of the CPU.
+        heartbeat: seconds after which a process that does not answer counts as dead; by default 20.
+    """
+    return run_in_processes(
+        command, processes=processes, devices_per_process=devices_per_process, heartbeat=heartbeat
     )
 
 

@@ -164,6 +164,16 @@ def test_padding_adds_examples_of_weight_zero():
     assert_trees_close(got, want, tolerance(jnp.float32))
 
 
+def test_the_rows_of_a_single_process_are_all_rows():
+    everything = distributed.place_batch((X, LABELS), mesh())
+    assert_same_bits(distributed.place_batch((X, LABELS), mesh(), local=True), everything)
+
+
+def test_fit_takes_arrays_that_lie_on_a_mesh(on_one_device):
+    result = fit(mesh=mesh(), layout="tensor", data=distributed.place_batch((X, LABELS), mesh()))
+    assert_trees_close(result.params, on_one_device.params, 1e-3)
+
+
 @pytest.mark.usefixtures("unchecked")
 def test_a_batch_that_does_not_divide_is_refused():
     with pytest.raises(ValueError, match=r"examples of batch must be a multiple of 4.*got 37"):

@@ -748,3 +748,19 @@ def test_a_program_that_differentiates_is_known_by_its_names():
         assert _jax.differentiates(jax.make_jaxpr(function)(x))
     for function in (jnp.sin, jax.vmap(jnp.sin), jax.jit(jax.nn.relu)):
         assert not _jax.differentiates(jax.make_jaxpr(function)(x))
+
+
+# --- several processes ----------------------------------------------------------------------------
+
+
+def test_a_process_that_has_joined_none_is_a_group_of_its_own():
+    group = _jax.process_group()
+    expect(group == (0, 1, "", None), "the state of jax.distributed is", group)
+
+
+def test_a_cluster_is_detected_if_all_of_its_variables_are_set(monkeypatch):
+    for name in ("JOB_ID", "STEP_NODELIST", "NTASKS", "PROCID"):
+        expect(not _jax.finds_cluster(), "a cluster is detected without SLURM_" + name)
+        monkeypatch.setenv("SLURM_" + name, "1")
+    monkeypatch.setenv("SLURM_LOCALID", "0")
+    expect(_jax.finds_cluster(), "the variables that srun sets are not detected")

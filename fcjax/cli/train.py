@@ -6,10 +6,11 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from rich.console import Console
 from rich.table import Table
 
-from .. import datasets, plot
+from .. import datasets, distributed, plot
 from .._arguments import check_one_of
 from .._types import AnyArray, Function
 from ..activations import ACTIVATIONS
@@ -18,7 +19,8 @@ from ..network import Params, init, mlp
 from ..train import FitResult, check_count, fit, optimizer_named
 from ..verify import without_rules
 
-Batch = tuple[AnyArray, AnyArray]
+# Examples, targets and, if examples were added to fill a mesh, weights.
+Batch = tuple[AnyArray, ...]
 
 _console = Console(soft_wrap=True, highlight=False)
 
@@ -34,9 +36,16 @@ def train(
     batch_size: int,
     seed: int,
     out: Path,
+    processes: int,
 ) -> None:
-    """Train a network on real data, compare its gradients with autodiff, and draw the result."""
+    """Train a network on real data, compare its gradients with autodiff, and draw the result.
+
+    Of several processes, as from `fcjax launch`, the first prints and draws.
+    """
     start = time.perf_counter()
+    if processes > 1:
+        distributed.initialize()
+    _console.quiet = jax.process_index() > 0
     check_one_of("activation", activation, ACTIVATIONS)
     update = optimizer_named(optimizer, lr)
     check_count("batch_size", batch_size)
@@ -52,9 +61,10 @@ def train(
     params = init(jax.random.key(seed), sizes)
     _console.print(_headline(data, sizes, activation, params))
     _compare_with_autodiff(task.loss, params, task.train_batch(batch_size))
+    mesh = distributed.mesh() if processes > 1 else None
     result = fit(
         params,
-        (data.x_train, data.y_train),
+        task.train_data(mesh),
         loss=task.loss,
         optimizer=update,
         epochs=data.epochs if epochs is None else epochs,
@@ -62,7 +72,11 @@ def train(
         validation_data=(data.x_test, data.y_test),
         metrics={task.metric_name: task.metric},
         seed=seed,
+        mesh=mesh,
     )
+    if jax.process_index() > 0:
+        return
+    result = result._replace(params=jax.tree.map(np.asarray, result.params))  # off the mesh
     picture = plot.save(task.draw(result), out / f"{dataset}.png")
     _console.print(task.summary(result))
     _console.print(f"loss and errors are plotted in {picture}; {time.perf_counter() - start:.1f} s")
@@ -82,7 +96,8 @@ class _Task:
 
     def loss(self, params: Params, batch: Batch) -> jax.Array:
         compare = softmax_cross_entropy if self.data.is_classification else half_squared_error
-        return compare(self.predict(params, batch[0]), batch[1])
+        x, y, *weights = batch
+        return compare(self.predict(params, x), y, weights=weights[0] if weights else None)
 
     def metric(self, params: Params, batch: Batch) -> jax.Array:
         """Return the accuracy, or the coefficient of determination R²."""
@@ -90,6 +105,13 @@ class _Task:
         if self.data.is_classification:
             return jnp.mean(jnp.argmax(prediction, -1) == y)
         return 1 - jnp.sum((prediction - y) ** 2) / jnp.sum((y - jnp.mean(y)) ** 2)
+
+    def train_data(self, mesh: Mesh | None) -> Batch:
+        """Return the training data, filled up with examples of weight 0 on a mesh."""
+        if mesh is None:
+            return self.data.x_train, self.data.y_train
+        batch, weights = distributed.padded((self.data.x_train, self.data.y_train), mesh)
+        return *batch, weights
 
     def train_batch(self, size: int) -> Batch:
         return self.data.x_train[:size], self.data.y_train[:size]

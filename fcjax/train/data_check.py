@@ -6,6 +6,9 @@ Errors name the row and the column of the value. Two things can be known about a
   targets are an unchanged array of the batch, its values must lie in that range.
 - A value that is not finite is an error only if loss and gradient are finite without it. A loss may
   mask such values.
+
+Of an array that lies on the devices of several processes, each process checks its own rows, and
+counts from the first of them.
 """
 
 from collections.abc import Callable, Iterator
@@ -36,7 +39,7 @@ class _NamedArray(NamedTuple):
 
 def check_dtypes(name: str, data: Tree) -> None:
     """Raise TypeError if an array holds strings, dates or Python objects."""
-    for entry in _arrays(name, data):
+    for entry in _arrays(name, _of_this_process(data)):
         if isinstance(entry.array, np.ndarray) and entry.array.dtype.kind in "OSUMm":
             first = "".join(f", such as {describe(x)}" for x in entry.array.ravel()[:1].tolist())
             raise TypeError(f"{entry.name} must hold numbers, got {describe(entry.array)}{first}")
@@ -58,6 +61,7 @@ def check_values(
     """
     if data is None or (isinstance(data, list) and not data):
         return
+    data = _of_this_process(data)
     ranges = _ranges(loss, params, _first_batch(name, data, rows), key)
     for entry in _arrays(name, data):
         _check_range(entry, ranges.get(entry.path))
@@ -71,6 +75,18 @@ def check_values(
                 f"{entry.name} must hold finite numbers where the loss does not mask them, "
                 f"got {np.asarray(entry.array)[index]} in {_in_words(index)}"
             )
+
+
+def _of_this_process(data: Tree) -> Tree:
+    """Replace the arrays that lie on devices of several processes by the rows of this one."""
+
+    def rows_here(leaf: Tree) -> Tree:
+        if getattr(leaf, "is_fully_addressable", True) or not leaf.ndim:
+            return leaf
+        parts = {shard.index[0].start or 0: shard.data for shard in leaf.addressable_shards}
+        return np.concatenate([parts[first] for first in sorted(parts)])
+
+    return jax.tree.map(rows_here, data)
 
 
 def _arrays(name: str, data: Tree) -> Iterator[_NamedArray]:
@@ -100,7 +116,8 @@ def _first_batch(name: str, data: Tree, rows: int | None) -> Tree:
 
     def typed(leaf: _Array) -> jax.ShapeDtypeStruct:
         dtype = jax.dtypes.canonicalize_dtype(leaf.dtype)
-        return jax.ShapeDtypeStruct((len(leaf[:rows]), *leaf.shape[1:]), dtype)
+        length = len(leaf) if rows is None else min(rows, len(leaf))
+        return jax.ShapeDtypeStruct((length, *leaf.shape[1:]), dtype)
 
     return jax.tree.map(typed, batch)
 

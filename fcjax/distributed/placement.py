@@ -2,10 +2,14 @@
 
 The parallelism is JAX's: a function of arrays that lie on a mesh runs on its devices. The rules of
 fcjax say where their results lie, so meshes with explicit axes work everywhere.
+
+The devices may belong to several processes, all of which run the same program. Each then calls
+these functions, in the same order, and holds the parts of the arrays that lie on its own devices.
 """
 
 import itertools
 import math
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal
 
@@ -13,11 +17,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from ._arguments import check_one_of, describe
-from ._types import Tree
+from .._arguments import check_one_of, describe
+from .._types import AnyArray, Tree
+from .agreement import of_all_processes
 
 # The axis that splits the inputs or outputs of layers. Every other axis splits the examples.
 MODEL = "model"
@@ -119,7 +123,7 @@ def place(params: Tree, mesh: Mesh, layout: Layout = "replicated") -> Tree:
     >>> tuple(on_mesh[0].w.sharding.spec)
     ('data', None)
     """
-    return jax.tree.map(jax.device_put, params, shardings(params, mesh, layout))
+    return _put("params", params, shardings(params, mesh, layout))
 
 
 def shardings(params: Tree, mesh: Mesh, layout: Layout = "replicated") -> Tree:
@@ -158,18 +162,25 @@ def shardings(params: Tree, mesh: Mesh, layout: Layout = "replicated") -> Tree:
     return jax.tree.map(lambda _, spec: NamedSharding(mesh, spec), params, specs)
 
 
-def place_batch(batch: Tree, mesh: Mesh, *, name: str = "batch") -> Tree:
+def place_batch(batch: Tree, mesh: Mesh, *, local: bool = False, name: str = "batch") -> Tree:
     """Put arrays on a mesh, and split their examples over all axes except "model".
+
+    If the mesh has the devices of several processes, each either passes all examples, and keeps
+    those of its own devices, or, with `local=True`, passes only those. The first compares a
+    checksum of the arrays in all processes; the second communicates nothing.
 
     Args:
         batch: arrays whose first dimension counts the examples.
         mesh: a mesh, as from `fcjax.distributed.mesh`.
+        local: whether these are the examples of this process alone. The batch is then those of all
+            processes, in the order of their devices on the mesh. Each process must pass the same
+            number. Processes that "model" splits the layers between must pass the same examples.
         name: what errors call the batch.
 
     Raises:
         TypeError: `mesh` is not a mesh.
-        ValueError: the arrays have no examples or different numbers of them, or the devices cannot
-            share these equally.
+        ValueError: the arrays have no examples or different numbers of them, the devices cannot
+            share these equally, or the processes pass different arrays.
 
     >>> batch = place_batch(jnp.ones((4, 3)), mesh({"data": 1}, devices=jax.devices()[:1]))
     >>> tuple(batch.sharding.spec)
@@ -177,13 +188,72 @@ def place_batch(batch: Tree, mesh: Mesh, *, name: str = "batch") -> Tree:
     """
     check_mesh(mesh, required=True)
     examples = _number_of_examples(batch, name)
+    sharding = NamedSharding(mesh, PartitionSpec(_example_axes(mesh)))
+    if local and mesh.is_multi_process:
+        return _join_rows(batch, sharding, examples, name)
     if examples % number_of_shards(mesh):
         raise ValueError(
             f"{_shared(f'the number of examples of {name}', examples, mesh)}; "
             "fcjax.distributed.padded adds examples of weight 0"
         )
-    sharding = NamedSharding(mesh, PartitionSpec(_example_axes(mesh)))
-    return jax.tree.map(lambda V: jax.device_put(V, sharding), batch)
+    return _put(name, batch, jax.tree.map(lambda _: sharding, batch))
+
+
+def _join_rows(batch: Tree, sharding: NamedSharding, examples: int, name: str) -> Tree:
+    """Return the batch that the examples of all processes form."""
+    shards = sharding.num_devices  # an example per device: each shard of the examples has a row
+    indices = sharding.addressable_devices_indices_map((shards,)).values()
+    parts = len({rows.indices(shards) for index in indices if index for rows in index[:1]})
+    if examples % parts:
+        raise ValueError(
+            f"the number of examples of {name} in this process must be a multiple of {parts}, the "
+            f"parts into which its devices split them, got {examples}"
+        )
+
+    def join(V: AnyArray) -> Array:
+        return jax.make_array_from_process_local_data(sharding, np.asarray(V))
+
+    return jax.tree.map(join, batch)
+
+
+def _put(name: str, tree: Tree, shardings: Tree) -> Tree:
+    """Put the same arrays of every process on a mesh.
+
+    `jax.device_put` does so too, but compares the arrays by gathering them all in each process.
+    """
+    spread = any(sharding.mesh.is_multi_process for sharding in jax.tree.leaves(shardings))
+    if not spread or not all(map(_is_here, jax.tree.leaves(tree))):
+        return jax.tree.map(jax.device_put, tree, shardings)
+    arrays = jax.tree.map(_as_stored, tree)
+    _check_equal_in_all_processes(name, arrays)
+
+    def put(V: np.ndarray, sharding: NamedSharding) -> Array:
+        return jax.make_array_from_callback(V.shape, sharding, lambda index: V[index])
+
+    return jax.tree.map(put, arrays, shardings)
+
+
+def _is_here(V: AnyArray) -> bool:
+    """Whether this process has all of an array, which is not a typed key."""
+    is_key = jnp.issubdtype(V.dtype, jax.dtypes.extended)
+    return not is_key and getattr(V, "is_fully_addressable", True)
+
+
+def _as_stored(V: AnyArray) -> np.ndarray:
+    """Return a NumPy array with the dtype that JAX gives it: float32 for float64."""
+    return np.asarray(V, jax.dtypes.canonicalize_dtype(V.dtype))
+
+
+def _check_equal_in_all_processes(name: str, arrays: Tree) -> None:
+    facts = [(V.shape, str(V.dtype), zlib.crc32(V.tobytes())) for V in jax.tree.leaves(arrays)]
+    found = of_all_processes(zlib.crc32(repr(facts).encode()))
+    if len(set(found)) > 1:
+        hint = "; place_batch(..., local=True) takes the examples of each process"
+        raise ValueError(
+            f"{name} must be equal in all processes, got different arrays in process "
+            f"{next(i for i, one in enumerate(found) if one != found[0])} and in process 0"
+            f"{'' if name == 'params' else hint}"
+        )
 
 
 def padded(batch: Tree, mesh: Mesh) -> tuple[Tree, Array]:
@@ -222,8 +292,9 @@ def place_parts(batch: Tree, mesh: Mesh) -> list[Tree]:
     full = examples - examples % number_of_shards(mesh)
     placed = [place_batch(jax.tree.map(lambda V: V[:full], batch), mesh)] if full else []
     if full < examples:
+        rest = jax.tree.map(lambda V: V[full:], batch)
         everywhere = NamedSharding(mesh, PartitionSpec())
-        placed.append(jax.tree.map(lambda V: jax.device_put(V[full:], everywhere), batch))
+        placed.append(_put("batch", rest, jax.tree.map(lambda _: everywhere, rest)))
     return placed
 
 
@@ -240,31 +311,6 @@ def _number_of_examples(batch: Tree, name: str) -> int:
             f"1; got the shapes {shapes}"
         )
     return next(shape[0] for shape in shapes.values())
-
-
-def is_first_process() -> bool:
-    """Whether this process is the first of its job, the one that prints and tidies up."""
-    return jax.process_index() == 0
-
-
-def wait_for_all(name: str) -> None:
-    """Wait until all processes of a job have called this with the same name."""
-    if jax.process_count() > 1:
-        multihost_utils.sync_global_devices(name)
-
-
-def of_first_process(number: int) -> int:
-    """Return the number that the first process of a job passed. All of them must call this."""
-    if jax.process_count() == 1:
-        return number
-    return int(multihost_utils.broadcast_one_to_all(np.int32(min(number, 2**31 - 1))))
-
-
-def in_any_process(number: int) -> int:
-    """Return the largest number that a process of a job passed. All of them must call this."""
-    if jax.process_count() == 1:
-        return number
-    return int(np.max(multihost_utils.process_allgather(np.int32(number))))
 
 
 def check_mesh(mesh: object, layout: object = "replicated", *, required: bool = False) -> None:

@@ -1,0 +1,52 @@
+"""Run a program as `python` would, as one of the processes of `fcjax launch`.
+
+Python does not say with which status it exits, and a process that exits with another than 0 must
+not wait for the others. So this file catches it.
+"""
+
+import os
+import runpy
+import sys
+from types import TracebackType
+
+
+def main() -> None:
+    """Run the script or the module that the command line names, with the rest as its arguments."""
+    is_module = sys.argv[1] == "-m"
+    name, *arguments = sys.argv[1 + is_module :]
+    sys.argv = [name, *arguments]
+    try:
+        if is_module:
+            runpy.run_module(name, run_name="__main__", alter_sys=True)
+        else:
+            sys.path[0] = os.path.dirname(os.path.abspath(name))
+            runpy.run_path(name, run_name="__main__")
+    except SystemExit as end:
+        if end.code not in (None, 0):
+            _exit_without_waiting(end.code)
+        raise
+    except Exception as error:
+        trace = _of_the_program(error.__traceback__)
+        sys.excepthook(type(error), error.with_traceback(trace), trace)
+        sys.exit(1)
+
+
+def _exit_without_waiting(code: object) -> None:
+    """Exit with what a SystemExit has: a status, or a message and status 1."""
+    distributed = sys.modules.get("fcjax.distributed")
+    if distributed is not None:
+        if not isinstance(code, int):
+            print(code, file=sys.stderr)
+        distributed.abort(code if isinstance(code, int) else 1)
+
+
+def _of_the_program(trace: TracebackType | None) -> TracebackType | None:
+    """Leave out the frames of this file and of `runpy`, which Python would not show."""
+    own = (__file__, runpy.__file__, "<frozen runpy>")
+    while trace is not None and trace.tb_frame.f_code.co_filename in own:
+        trace = trace.tb_next
+    return trace
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,548 @@
+"""Runs in several processes: they compute the same bits as one, and end together."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import time
+from types import SimpleNamespace
+
+import jax
+import numpy as np
+import pytest
+
+from fcjax import distributed
+from fcjax.distributed import processes
+
+pytest.importorskip("tyro")
+
+from fcjax_cli.launch import launch as run_in_processes
+
+pytestmark = pytest.mark.skipif(
+    jax.default_backend() != "cpu" or not hasattr(os, "killpg"), reason="simulates devices"
+)
+
+# Seconds within which all processes must have ended after one has failed.
+BOUND = 30
+# How a program uses the processes: it adds up numbers of all devices.
+PREAMBLE = """
+    import os, signal, sys, time
+    import jax, numpy as np
+    from jax.sharding import NamedSharding, PartitionSpec
+    from fcjax import distributed
+
+    def join(*where, **options):
+        distributed.initialize(*where, **options)
+        mesh = distributed.mesh()
+        everywhere = NamedSharding(mesh, PartitionSpec())
+        add = jax.jit(lambda x: x.sum(), out_shardings=everywhere)
+        ones = np.ones(jax.local_device_count(), np.float32)
+        total = lambda: float(add(distributed.place_batch(ones, mesh, local=True)))
+        assert total() == jax.device_count()
+        return total
+"""
+
+
+def environment(**variables):
+    return os.environ | {"JAX_PLATFORMS": "cpu"} | variables
+
+
+@pytest.fixture
+def script(tmp_path):
+    def write(text, preamble=PREAMBLE):
+        path = tmp_path / "script.py"
+        path.write_text(textwrap.dedent(preamble) + textwrap.dedent(text))
+        return path
+
+    return write
+
+
+def command(*arguments):
+    # as the entry point; `python -m fcjax` loads JAX first
+    return [sys.executable, "-c", "from fcjax_cli import main; main()", *map(str, arguments)]
+
+
+def launch(*arguments, **options):
+    return subprocess.run(
+        command("launch", *arguments),
+        capture_output=True,
+        text=True,
+        timeout=280,
+        env=environment(),
+        **options,
+    )
+
+
+def last_line(text):
+    return text.strip().splitlines()[-1]
+
+
+# --- the same bits --------------------------------------------------------------------------------
+
+# A step, an epoch and a run, the first two with the rows of each process.
+TRAIN = """
+    import sys
+    import jax, numpy as np, optax
+    import fcjax
+    from fcjax import distributed
+    from jax.experimental import multihost_utils
+    from jax.sharding import NamedSharding, PartitionSpec
+
+    distributed.initialize()
+    random = np.random.default_rng(0)
+    X, labels = np.float32(random.standard_normal((48, 8))), random.integers(0, 4, 48)
+    params = fcjax.init(jax.random.key(0), (8, 16, 16, 4))
+    optimizer = optax.adam(1e-2)
+    found = {}
+
+    def loss(params, batch):
+        logits = fcjax.mlp(params, batch[0], activations="tanh")
+        return fcjax.softmax_cross_entropy(logits, batch[1])
+
+    def record(name, tree):
+        for path, leaf in jax.tree.leaves_with_path(tree):
+            if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
+                leaf = multihost_utils.process_allgather(leaf, tiled=True)
+            found[name + jax.tree_util.keystr(path)] = np.asarray(leaf)
+
+    def own_rows(mesh):
+        share = len(X) // jax.process_count()
+        rows = slice(share * jax.process_index(), share * (jax.process_index() + 1))
+        return distributed.place_batch((X[rows], labels[rows]), mesh, local=True)
+
+    def start(mesh, layout):
+        state = fcjax.init_state(distributed.place(params, mesh, layout), optimizer)
+        return distributed.on_mesh(state, mesh)
+
+    mesh = distributed.mesh({"data": 4})
+    with jax.set_mesh(mesh):
+        state = start(mesh, "replicated")
+        train_step = fcjax.make_train_step(loss, optimizer)
+        for _ in range(3):
+            state, info = train_step(state, own_rows(mesh))
+            record(f"step {int(state.step)}", (state.params, info.loss))
+        train_epoch = fcjax.make_train_epoch(loss, optimizer, batch_size=16)
+        state, info = train_epoch(start(mesh, "fsdp"), own_rows(mesh))
+        record("epoch", (state.params, info.loss))
+
+    # of four processes, two that share the layers have the same rows
+    mesh = distributed.mesh({"data": 2, "model": 2})
+    data = own_rows(mesh) if jax.process_count() < 4 else (X, labels)
+    result = fcjax.fit(
+        params, data, loss=loss, optimizer=optimizer, epochs=2, batch_size=16, mesh=mesh,
+        layout="tensor", validation_data=(X[:13], labels[:13]),
+    )
+    record("fit", (result.params, {name: np.array(h) for name, h in result.history.items()}))
+    if jax.process_index() == 0:
+        np.savez(sys.argv[1], **found)
+"""
+
+
+def trained(processes, folder):
+    """What a run in some processes with four devices computes."""
+    path = folder / "train.py"
+    path.write_text(textwrap.dedent(TRAIN))
+    file = folder / f"{processes}.npz"
+    run = launch("-n", processes, "--devices-per-process", 4 // processes, path, file)
+    assert run.returncode == 0, run.stderr
+    with np.load(file) as arrays:
+        return dict(arrays)
+
+
+@pytest.fixture(scope="module")
+def in_one_process(tmp_path_factory):
+    return trained(1, tmp_path_factory.mktemp("one"))
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_several_processes_compute_the_bits_of_one(count, tmp_path, in_one_process):
+    several = trained(count, tmp_path)
+    assert several.keys() == in_one_process.keys()
+    assert len(several) == 3 * 7 + 7 + 8
+    for name, array in several.items():
+        assert array.tobytes() == in_one_process[name].tobytes(), name
+
+
+def test_arrays_that_cannot_be_placed(script):
+    program = script(
+        """
+        def refusal(*arguments, **options):
+            try:
+                distributed.place_batch(*arguments, **options)
+            except ValueError as error:
+                return str(error)
+
+        join()
+        mesh, me = distributed.mesh(), jax.process_index()
+        print(refusal(np.arange(8) + (me == 1), mesh, name="data"))
+        print(refusal(np.arange(8 + 4 * me), mesh))
+        print(refusal(np.arange(3), mesh, local=True))
+        x = distributed.place_batch(np.arange(8.0), mesh)  # float64 in NumPy, float32 in JAX
+        assert x.dtype == np.float32 and distributed.place_batch(x, mesh) is x
+        mine = [shard.data.tolist() for shard in x.addressable_shards]
+        assert mine == [[0, 1], [2, 3], [4, 5], [6, 7]][2 * me : 2 * me + 2]
+        """
+    )
+    run = launch("-n", 2, "--devices-per-process", 2, program)
+    assert run.returncode == 0, run.stderr
+    for message in (
+        "data must be equal in all processes, got different arrays in process 1 and in process 0",
+        "batch must be equal in all processes",
+        "examples of batch in this process must be a multiple of 2, the parts into which its",
+    ):
+        assert run.stdout.count(message) == 2
+
+
+# --- started by hand ------------------------------------------------------------------------------
+
+FAILING = """
+    how, victim, heartbeat, address, process, processes = sys.argv[1:]
+    total = join(address, int(processes), int(process), heartbeat=int(heartbeat))
+    if process == victim:
+        time.sleep(0.3)
+        print("fails at", time.time(), flush=True)
+        if how == "raise":
+            raise ValueError("the data are gone")
+        if how == "abort":
+            distributed.abort(3)
+        if how == "done":
+            sys.exit()
+        os.kill(os.getpid(), getattr(signal, how))
+    while how != "done":
+        total()
+    time.sleep(2)
+"""
+
+
+def free_address():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return f"127.0.0.1:{server.getsockname()[1]}"
+
+
+def by_hand(program, how, victim, processes, heartbeat=20):
+    """Start processes; return each one's status and output, and the seconds after the failure."""
+    address = free_address()
+    started = [
+        subprocess.Popen(
+            [sys.executable, program, how, str(victim), str(heartbeat), address, str(i),
+             str(processes)],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment(),
+        )
+        for i in range(processes)
+    ]  # fmt: skip
+    others = [process for i, process in enumerate(started) if i != victim or how == "done"]
+    try:
+        said = [process.communicate(timeout=200)[0] for process in others]
+        if how != "SIGSTOP":
+            started[victim].wait(timeout=BOUND)
+        ended = time.time()
+    finally:
+        for process in started:
+            process.kill()
+    statuses = [process.wait() for process in started]
+    if how == "done":
+        return SimpleNamespace(statuses=statuses, said=said)
+    victims = started[victim].communicate()[0]
+    said.insert(victim, victims)
+    seconds = ended - float(re.search(r"fails at (\S+)", victims)[1])
+    return SimpleNamespace(statuses=statuses, said=said, seconds=seconds)
+
+
+@pytest.mark.parametrize(
+    ("how", "victim", "status", "word"),
+    [
+        ("raise", 0, 1, "raised ValueError: the data are gone"),
+        ("raise", 1, 1, "raised ValueError: the data are gone"),
+        ("SIGKILL", 0, -9, "died"),
+        ("SIGKILL", 1, -9, "died"),
+        ("abort", 1, 3, "exited with status 3"),
+    ],
+)
+def test_when_a_process_fails_the_others_name_it(how, victim, status, word, script):
+    processes = 3 if how == "abort" else 2  # process 0 passes on what process 1 says
+    run = by_hand(script(FAILING), how, victim, processes)
+    assert run.seconds < BOUND
+    assert run.statuses[victim] == status
+    assert ("the data are gone" in run.said[victim]) == (how == "raise")
+    for other in set(range(processes)) - {victim}:
+        line = f"fcjax: process {victim} of {processes} {word}; this process ends too"
+        assert run.said[other].count(line) == 1
+        if (how, victim) != ("SIGKILL", 0):  # with which JAX's service dies: JAX may abort first
+            assert run.statuses[other] == 1
+            assert last_line(run.said[other]) == line
+            assert "Traceback" not in run.said[other]
+            assert "Terminating process" not in run.said[other]  # what JAX says
+
+
+def test_a_process_that_does_not_answer_is_found_by_its_heartbeat(script):
+    run = by_hand(script(FAILING), "SIGSTOP", 1, 2, heartbeat=5)
+    assert run.seconds < BOUND
+    assert run.statuses[0] not in (0, -9)
+    assert re.search(r"stopped sending heartbeats\):\s+(\S*task:)?1\b", run.said[0])
+
+
+def test_a_process_that_is_done_waits_for_the_others(script):
+    run = by_hand(script(FAILING), "done", 0, 2)
+    assert run.statuses == [0, 0]
+    assert not any("fcjax:" in text for text in run.said)
+
+
+# --- fcjax launch ---------------------------------------------------------------------------------
+
+
+def test_launch_leaves_the_arguments_of_the_script_alone(script):
+    program = script(
+        "import os, sys; print(sys.argv[1:], __name__, os.environ['JAX_LOCAL_DEVICE_IDS'])", ""
+    )
+    arguments = ["--lr", "3", "-n", "7", "--help", "--", "-m"]
+    for options in (
+        ["--processes=2", "--devices-per-process", 2],
+        ["-n2", "--devices-per-process=2", "--"],
+    ):
+        run = launch(*options, program, *arguments)
+        assert run.stderr == ""
+        assert set(run.stdout.splitlines()) == {
+            f"{arguments} __main__ 0,1",
+            f"[1] {arguments} __main__ 2,3",
+        }
+
+
+def test_launch_runs_a_module_as_python_does(script):
+    program = script("import sys; print(sys.argv, __name__, __spec__.name)", "")
+    run = launch("-n", 1, "-m", "script", "--help", cwd=program.parent)
+    assert run.stdout == f"['{program}', '--help'] __main__ script\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "line"),
+    [
+        ("sys.exit(3)", 3, "ended with status 3"),
+        ("sys.exit('no data')", 1, "ended with status 1"),
+        ("raise ValueError('no data')", 1, "ended with status 1"),
+        ("os.kill(os.getpid(), 9)", 137, "was killed by SIGKILL"),
+    ],
+)
+def test_launch_ends_with_the_first_process_that_fails(text, status, line, script):
+    program = script(
+        f"import os, sys, time\nif os.environ['FCJAX_PROCESS'] == '2': {text}\ntime.sleep(99)", ""
+    )
+    start = time.monotonic()
+    run = launch("-n", 4, program)
+    assert time.monotonic() - start < BOUND
+    assert run.returncode == status
+    assert last_line(run.stderr) == f"fcjax launch: process 2 of 4 {line}; the others were stopped"
+    assert run.stderr.count("no data") == text.count("no data") * (1 + ("raise" in text))
+    assert "runpy" not in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("how", "status", "line"),
+    [
+        ("sys.exit(3)", 3, "process 0 of 2 ended with status 3"),
+        ("os.kill(os.getpid(), signal.SIGKILL)", 137, "process 0 of 2 was killed by SIGKILL"),
+        ("os.kill(os.getpid(), signal.SIGSTOP)", 1, "process 0 of 2 was stopped by a signal"),
+    ],
+)
+def test_launch_names_process_0_among_processes_that_wait_for_it(how, status, line, script):
+    program = script(
+        f"""
+        total = join()
+        if jax.process_index() == 0:
+            print("fails at", time.time(), flush=True)
+            {how}
+        while True:
+            total()
+        """
+    )
+    run = launch("-n", 2, "--heartbeat", 5, program)
+    assert time.time() - float(re.search(r"fails at (\S+)", run.stdout)[1]) < BOUND
+    assert run.returncode == status
+    assert last_line(run.stderr).startswith(f"fcjax launch: {line}")
+    assert "Terminating process" not in run.stderr  # what JAX says in process 1
+    assert "Traceback" not in run.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_launch_passes_signals_on(number, script):
+    program = script("import time\nprint('up', flush=True)\ntime.sleep(99)", "")
+    launcher = subprocess.Popen(
+        command("launch", "-n", 2, program), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True, env=environment(),
+    )  # fmt: skip
+    assert {launcher.stdout.readline() for _ in range(2)} == {"up\n", "[1] up\n"}
+    launcher.send_signal(number)
+    _, errors = launcher.communicate(timeout=BOUND)
+    assert launcher.returncode == 128 + number
+    assert last_line(errors) == f"fcjax launch: stopped by {number.name}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-n", 2], "command must be a script, or -m and a module, got nothing"),
+        (["-n", 2, "nowhere.py"], "no script 'nowhere.py'"),
+        (["-n", 0, __file__], "processes must be positive, got 0"),
+        (["-n", 1, "--devices-per-process", -1, __file__], "devices_per_process must be positive"),
+        (["-n", 1, "--heartbeat", 0, __file__], "heartbeat must be positive, got 0"),
+    ],
+)
+def test_launch_refuses_what_cannot_be(arguments, message):
+    run = launch(*arguments)
+    assert run.returncode == 1
+    assert run.stderr.startswith(f"fcjax: {message}")
+
+
+def test_the_main_job_in_two_processes(tmp_path):
+    pytest.importorskip("sklearn")
+    pytest.importorskip("matplotlib")
+    arguments = "train --dataset iris --lr 0.01 --epochs 20 --batch-size 16 --processes 2 --out"
+    run = subprocess.run(
+        command(*arguments.split(), tmp_path), capture_output=True, text=True, timeout=280,
+        env=environment(),
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    assert run.stderr == ""
+    assert run.stdout.count("iris: 112 training examples") == 1
+    assert float(re.search(r"accuracy ([\d.]+)%", run.stdout)[1]) > 80
+    assert [path.name for path in tmp_path.iterdir()] == ["iris.png"]
+
+
+def test_a_quiet_launch_shows_process_0_and_one_that_fails(script, capfd):
+    program = script(
+        """
+        import os, pathlib, sys, time
+        process, mark = int(os.environ["FCJAX_PROCESS"]), pathlib.Path(sys.argv[1])
+        print("figures of", process)
+        if process == 0:
+            mark.touch()
+        while process == 1 and not mark.exists():
+            time.sleep(0.01)
+        if process == 1:
+            sys.exit("no data")
+        time.sleep(99)
+        """,
+        "",
+    )
+    command = [str(program), str(program.with_suffix(".mark"))]
+    assert run_in_processes(command, processes=3, quiet=True) == 1
+    shown = capfd.readouterr()
+    assert set(shown.out.splitlines()) == {"figures of 0", "[1] figures of 1"}
+    assert shown.err.splitlines() == [
+        "[1] no data",
+        "fcjax launch: process 1 of 3 ended with status 1; the others were stopped",
+    ]
+
+
+def test_launch_does_not_load_jax():
+    program = "import sys, fcjax_cli.commands; print('jax' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert run.stdout == "False\n"
+
+
+# --- clusters -------------------------------------------------------------------------------------
+
+ALLOCATED = {"SLURM_JOB_ID": "71", "SLURM_NTASKS": "4", "SLURM_JOB_NODELIST": "node[1-2]"}
+STEP = {"SLURM_STEP_NODELIST": "node[1-2]", "SLURM_PROCID": "0", "SLURM_LOCALID": "0"}
+IN_A_STEP = ALLOCATED | STEP
+
+
+@pytest.fixture
+def joined(monkeypatch):
+    """The options of each call of `jax.distributed.initialize`, which does nothing."""
+    calls = []
+    monkeypatch.setattr(jax.distributed, "initialize", lambda **options: calls.append(options))
+    for name in list(os.environ):
+        if name.startswith(("SLURM_", "FCJAX_", "OMPI_", "CUDA_VISIBLE")):
+            monkeypatch.delenv(name)
+    return calls
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {},  # no cluster
+        {"SLURM_JOB_ID": "71"},  # a connection by ssh to a node
+        ALLOCATED,  # the shell of salloc, on the machine from which it was called
+        ALLOCATED | {"SLURM_PROCID": "0", "SLURM_LOCALID": "0"},  # the script of sbatch
+        IN_A_STEP | {"SLURM_STEP_NUM_TASKS": "1"},  # the shell of salloc, on a node
+    ],
+)
+def test_a_single_process_is_left_alone(variables, joined, monkeypatch):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    distributed.initialize()
+    assert joined == []
+
+
+@pytest.mark.parametrize(
+    ("variables", "devices"),
+    [
+        ({}, None),  # JAX takes the GPU with the number of the task
+        ({"CUDA_VISIBLE_DEVICES": "0,1,2,3"}, None),
+        ({"SLURM_GPUS_PER_TASK": "1", "CUDA_VISIBLE_DEVICES": "3"}, [0]),
+        ({"SLURM_GPUS_PER_TASK": "2", "CUDA_VISIBLE_DEVICES": "2,3"}, [0, 1]),
+        (
+            {
+                "SLURM_GPUS_PER_TASK": "2",
+                "CUDA_VISIBLE_DEVICES": "2,3",
+                "JAX_LOCAL_DEVICE_IDS": "1",
+            },
+            None,
+        ),
+    ],
+)
+def test_tasks_of_srun_are_joined(variables, devices, joined, monkeypatch):
+    for name, value in (IN_A_STEP | {"SLURM_STEP_NUM_TASKS": "4"} | variables).items():
+        monkeypatch.setenv(name, value)
+    distributed.initialize()
+    assert joined == [{"local_device_ids": devices, "heartbeat_timeout_seconds": 20}]
+
+
+def test_tasks_of_srun_find_each_other(script):
+    program = script("print(join()(), jax.process_index(), os.environ['SLURM_PROCID'])")
+    job = str(free_address().rpartition(":")[2])  # from which JAX derives the port
+    variables = {
+        "SLURM_JOB_ID": job, "SLURM_NTASKS": "2", "SLURM_STEP_NUM_TASKS": "2",
+        "SLURM_STEP_NODELIST": "localhost",
+    }  # fmt: skip
+    tasks = [
+        subprocess.Popen(
+            [sys.executable, program], stdout=subprocess.PIPE, text=True,
+            env=environment(SLURM_PROCID=str(i), SLURM_LOCALID=str(i), **variables),
+        )
+        for i in range(2)
+    ]  # fmt: skip
+    said = [task.communicate(timeout=200)[0] for task in tasks]
+    assert [last_line(text) for text in said] == ["2.0 0 0", "2.0 1 1"]
+
+
+def test_options_go_on_to_jax(joined):
+    distributed.initialize("host:1", 2, 1, heartbeat=7, initialization_timeout=9)
+    given = {"coordinator_address": "host:1", "num_processes": 2, "process_id": 1}
+    beat = {"heartbeat_timeout_seconds": 7, "initialization_timeout": 9, "local_device_ids": None}
+    assert joined == [given | beat]
+
+
+def test_the_heartbeat_of_the_launcher_is_the_default(joined, monkeypatch):
+    for name, value in {"PROCESS": "0", "PROCESSES": "1", "HEARTBEAT": "9"}.items():
+        monkeypatch.setenv(f"FCJAX_{name}", value)
+    distributed.initialize()
+    assert joined[0]["heartbeat_timeout_seconds"] == 9
+    assert (joined[0]["num_processes"], joined[0]["process_id"]) == (1, 0)
+
+
+@pytest.mark.parametrize("heartbeat", [0, -1, 2.5, "9"])
+@pytest.mark.usefixtures("unchecked")
+def test_a_heartbeat_that_cannot_be(heartbeat):
+    with pytest.raises((TypeError, ValueError), match="heartbeat must be a positive integer"):
+        distributed.initialize(heartbeat=heartbeat)
+
+
+def test_a_call_after_the_first_computation_is_refused():
+    jax.devices()
+    with pytest.raises(RuntimeError, match="must be called before"):
+        distributed.initialize("127.0.0.1:1", 2, 0)
+    assert processes._Exit.installed is None
