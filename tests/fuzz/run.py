@@ -1,0 +1,108 @@
+"""Make the calls of one function, and count how they are answered."""
+
+import contextlib
+import dataclasses
+import gc
+import re
+import time
+
+import jax
+from hypothesis import HealthCheck, given, seed as seeded, settings
+
+from .judge import Finding, judge
+from .registry import PROPERTIES
+
+QUIET = {"deadline": None, "database": None, "suppress_health_check": list(HealthCheck)}
+# The part of the calls that is made with float64 on, where results may be in float64.
+WIDE = 0.15
+
+
+@dataclasses.dataclass
+class Tally:
+    """How calls were answered; the findings are texts with their number."""
+
+    name: str
+    valid: int = 0
+    refused: int = 0
+    seconds: float = 0.0
+    findings: dict = dataclasses.field(default_factory=dict)
+
+    @property
+    def cases(self):
+        return self.valid + self.refused + sum(count for count, _ in self.findings.values())
+
+    def line(self):
+        found = sum(count for count, _ in self.findings.values())
+        return (
+            f"{self.name:34} {self.cases:6} cases {self.valid:6} valid {self.refused:6} refused "
+            f"{found:5} findings {self.seconds:6.1f} s"
+        )
+
+    def __str__(self):
+        found = [f"  {count} x {text}" for count, text in self.findings.values()]
+        return "\n".join([self.line(), *found])
+
+    def __add__(self, other):
+        both = {**self.findings, **{(other.name, *k): v for k, v in other.findings.items()}}
+        return Tally(
+            self.name,
+            self.valid + other.valid,
+            self.refused + other.refused,
+            self.seconds + other.seconds,
+            both,
+        )
+
+    def add(self, call):
+        try:
+            if judge(call) == "valid":
+                self.valid += 1
+            else:
+                self.refused += 1
+        except Finding as finding:
+            kind = finding.kind, re.sub(r"\d+", "#", str(finding.detail))[:60]
+            count, text = self.findings.get(kind, (0, str(finding)))
+            self.findings[kind] = count + 1, min(text, str(finding), key=len)
+
+
+def start():
+    """Simulate devices in this process, as the tests do."""
+    jax.config.update("jax_num_cpu_devices", 8)
+
+
+def properties():
+    return sorted(PROPERTIES, key=lambda name: -PROPERTIES[name].cases)
+
+
+def run(name, factor=1.0, seed=0, first=False):
+    """Make the calls of one function; return the tally."""
+    from .values import HALF
+
+    HALF.first = first
+    tally, start = Tally(name), time.perf_counter()
+    of_name = PROPERTIES[name]
+    cases = max(1, round(of_name.cases * factor))
+    wide = round(cases * WIDE) if of_name.wide else 0
+    each_call(of_name.calls, tally.add, cases - wide, seed)
+    if wide:
+        with jax.enable_x64(True):
+            each_call(of_name.calls, tally.add, wide, seed + 1)
+    tally.seconds = time.perf_counter() - start
+    jax.clear_caches()
+    gc.collect()
+    return tally
+
+
+def run_one(arguments):
+    return run(*arguments)
+
+
+def each_call(calls, function, cases, seed):
+    """Apply a function to each of the drawn calls."""
+
+    @seeded(seed)
+    @settings(max_examples=cases, **QUIET)
+    @given(calls)
+    def make(call):
+        function(call)
+
+    make()
