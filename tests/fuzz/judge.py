@@ -96,7 +96,7 @@ def expected(call):
     """Return what is expected, or None and the arguments that an error may name."""
     try:
         with np.errstate(all="ignore"):
-            return call.spec(**call.arguments), tuple(call.arguments)
+            return call.spec(**call.arguments), (*call.arguments, *call.wrong)
     except Invalid as invalid:
         return None, (*invalid.names, *call.wrong) or tuple(call.arguments)
 

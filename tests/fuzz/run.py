@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import gc
+import json
 import re
 import time
 
@@ -52,6 +53,15 @@ class Tally:
             both,
         )
 
+    def to_json(self):
+        return json.dumps({**vars(self), "findings": list(self.findings.items())})
+
+    @classmethod
+    def from_json(cls, line):
+        read = json.loads(line)
+        found = {tuple(kind): tuple(finding) for kind, finding in read["findings"]}
+        return cls(**{**read, "findings": found})
+
     def add(self, call):
         try:
             if judge(call) == "valid":
@@ -59,14 +69,14 @@ class Tally:
             else:
                 self.refused += 1
         except Finding as finding:
-            kind = finding.kind, re.sub(r"\d+", "#", str(finding.detail))[:60]
+            kind = finding.kind, skeleton(finding.detail)
             count, text = self.findings.get(kind, (0, str(finding)))
             self.findings[kind] = count + 1, min(text, str(finding), key=len)
 
 
-def start():
-    """Simulate devices in this process, as the tests do."""
-    jax.config.update("jax_num_cpu_devices", 8)
+def skeleton(detail):
+    """Return what two details have in common that say the same about different values."""
+    return re.sub(r"[^a-zA-Z_ ]+", "#", str(detail).split("got")[0])[:40]
 
 
 def properties():
@@ -90,10 +100,6 @@ def run(name, factor=1.0, seed=0, first=False):
     jax.clear_caches()
     gc.collect()
     return tally
-
-
-def run_one(arguments):
-    return run(*arguments)
 
 
 def each_call(calls, function, cases, seed):
