@@ -28,6 +28,7 @@ from .values import (
     FORMS,
     HALF,
     SIZES,
+    TOGETHER,
     floats,
     integers,
     junk,
@@ -53,7 +54,7 @@ def wrong_option(draw):
 
 def has_gradient(draw, arguments, names):
     """Draw whether to compare the gradient: only of numbers far from kinks, in arrays of JAX."""
-    if not rarely(draw, 4) or any(not isinstance(arguments[n], jax.Array) for n in names):
+    if not rarely(draw, 6) or any(not isinstance(arguments[n], jax.Array) for n in names):
         return ()
     arrays = [arguments[n] for n in names]
     usual = all(jnp.issubdtype(a.dtype, jnp.floating) and a.dtype.itemsize > 1 for a in arrays)
@@ -83,8 +84,9 @@ def dense_calls(draw):
     batch, n, k = draw(BATCH), draw(SIZE), draw(SIZE)
     shapes = {"x": (*batch, n), "w": (n, k), "b": (k,)}
     wrong = wrong_ones(draw, [*shapes, "compute_dtype"])
+    dtypes = draw(st.sampled_from(TOGETHER))
     given = {
-        name: draw(wrong_array(shape) if name in wrong else floats(shape))
+        name: draw(wrong_array(shape) if name in wrong else floats(shape, dtypes=dtypes))
         for name, shape in shapes.items()
     }
     if rarely(draw) and "b" not in wrong:
@@ -111,7 +113,7 @@ def elementwise(name):
 
 
 def array_of_z(draw, wrong, fills=None):
-    shape = draw(st.sampled_from(((3,), (2, 3), (), (1,), (2, 3, 1), (0,))))
+    shape = draw(st.sampled_from(((3,), (2, 3), (), (0,))))
     return draw(wrong_array(shape) if wrong else floats(shape))
 
 
@@ -205,7 +207,7 @@ def softmax_spec(name):
                 raise Invalid("where", "z") from None
         else:
             mask = np.ones(z.shape, bool)
-        require(all(z.shape[a] for a in axes) or not z.v.size, "z", "axis")
+        require(all(z.shape[a] for a in axes), "z", "axis")
         kept = np.where(mask, z.v, -np.inf)
         top = kept.max(axes, keepdims=True, initial=-np.inf)
         e = np.where(mask, np.exp(z.v - top), 0)
@@ -283,8 +285,9 @@ def norm_calls(draw, name):
     if name == "layer_norm":
         shapes["bias"] = (n,)
     wrong = wrong_ones(draw, [*shapes, "eps"])
+    dtypes = draw(st.sampled_from(TOGETHER))
     given = {
-        key: draw(wrong_array(shape) if key in wrong else floats(shape))
+        key: draw(wrong_array(shape) if key in wrong else floats(shape, dtypes=dtypes))
         for key, shape in shapes.items()
     }
     given["eps"] = draw(wrong_option() if "eps" in wrong else st.sampled_from((1e-5, 0.5, 1)))
@@ -412,7 +415,7 @@ def weights_of(draw, batch, wrong):
 @calls_of(*PAIRWISE, cases=500, wide=True)
 def pairwise_calls(draw, name):
     first = PREDICTIONS.get(name, "pred")
-    shape = draw(st.sampled_from(((3,), (3, 2), (1, 3), (2, 3, 2), (3, 1))))
+    shape = draw(st.sampled_from(((3,), (3, 2), (2, 3, 2), (3, 1))))
     batch = shape[:-1] if len(shape) > 1 else shape
     options = ["weights", "reduction"] + (["delta"] if name == "huber" else [])
     wrong = wrong_ones(draw, [first, "target", *options])
@@ -451,17 +454,17 @@ def cross_entropy(Z, wide, labels, label_smoothing=0.0, ignore_index=None, class
     if class_weights is not None:
         c, c_dtype = reals("class_weights", class_weights)
         require(c.shape == (K,), "class_weights")
-    inside = (y >= 0) & (y < K) if of_classes else True
+    weights_of_classes = np.ones(K) if c is None else c
+    onehot = y[..., None] == np.arange(K) if of_classes else y
+    s = weights_of_classes * ((1 - smoothing) * onehot + smoothing / K)
+    # a class without weight contributes nothing, whatever its logit
+    losses = -np.where(s == 0, 0, s * reference.log_softmax(Z)).sum(-1)
+    counts = np.ones(Z.shape[:-1])
     if of_classes:
-        losses, counts = reference.softmax_cross_entropy(Z, np.where(inside, y, 0), smoothing, None, c)
-        ignored = False if ignore_index is None else y == ignore_index
+        inside, ignored = (y >= 0) & (y < K), y == ignore_index
+        counts = np.where(inside, (weights_of_classes * onehot).sum(-1), np.nan)
         losses = np.where(ignored, 0, np.where(inside, losses, np.nan))
-        counts = np.where(ignored, 0, np.where(inside, counts, np.nan))
-    else:
-        logp = reference.log_softmax(Z)
-        q = (1 - smoothing) * y + smoothing / K
-        s = (1 if c is None else c) * q
-        losses, counts = -np.where(s == 0, 0, s * logp).sum(-1), np.ones(Z.shape[:-1])
+        counts = np.where(ignored, 0, counts)
     return reduced(losses, wide, weights, reduction, counts)
 
 
@@ -499,7 +502,7 @@ LABEL_OPTIONS = (
 
 @calls_of("softmax_cross_entropy", cases=1200, wide=True)
 def softmax_cross_entropy_calls(draw):
-    batch, K = draw(st.sampled_from(((3,), (1,), (2, 3)))), draw(st.sampled_from((1, 3)))
+    batch, K = draw(st.sampled_from(((3,), (2, 3)))), draw(st.sampled_from((1, 3)))
     wrong = wrong_ones(draw, ["logits", *LABEL_OPTIONS])
     shape = (*batch, K)
     given = {"logits": draw(wrong_array(shape) if "logits" in wrong else floats(shape))}
@@ -536,11 +539,12 @@ def dense_softmax_cross_entropy(x, w, b, labels, *, chunk_size=None, compute_dty
 
 @calls_of("dense_softmax_cross_entropy", cases=1200, wide=True)
 def dense_softmax_cross_entropy_calls(draw):
-    batch, n, K = draw(st.sampled_from(((3,), (1,), (2, 3)))), draw(SIZE), draw(st.sampled_from((1, 3)))
+    batch, n, K = draw(st.sampled_from(((3,), (2, 3)))), draw(SIZE), draw(st.sampled_from((1, 3)))
     shapes = {"x": (*batch, n), "w": (n, K), "b": (K,)}
     wrong = wrong_ones(draw, [*shapes, *LABEL_OPTIONS, "chunk_size", "compute_dtype"])
+    dtypes = draw(st.sampled_from(TOGETHER))
     given = {
-        name: draw(wrong_array(shape) if name in wrong else floats(shape))
+        name: draw(wrong_array(shape) if name in wrong else floats(shape, dtypes=dtypes))
         for name, shape in shapes.items()
     }
     if rarely(draw) and "b" not in wrong:

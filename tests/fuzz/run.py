@@ -88,7 +88,7 @@ def run(name, factor=1.0, seed=0, first=False):
     from .values import HALF
 
     HALF.first = first
-    tally, start = Tally(name), time.perf_counter()
+    tally, start = Tally(name), time.process_time()
     of_name = PROPERTIES[name]
     cases = max(1, round(of_name.cases * factor))
     wide = round(cases * WIDE) if of_name.wide else 0
@@ -96,7 +96,7 @@ def run(name, factor=1.0, seed=0, first=False):
     if wide:
         with jax.enable_x64(True):
             each_call(of_name.calls, tally.add, wide, seed + 1)
-    tally.seconds = time.perf_counter() - start
+    tally.seconds = time.process_time() - start
     jax.clear_caches()
     gc.collect()
     return tally
