@@ -194,6 +194,8 @@ def gelu(z: Float[ArrayLike, "..."], approximate: bool = True) -> Float[Array, "
 
 
 def _gate(axis: int, Z: Array) -> Array:
+    if not Z.ndim or Z.shape[axis] % 2:
+        raise ValueError(f"z must have an even size along axis {axis}, got {describe(Z)}")
     linear, gate = jnp.split(Z, 2, axis)
     return linear * lax.logistic(gate)
 
@@ -246,7 +248,4 @@ def glu(z: Float[ArrayLike, "..."], axis: int = -1) -> Float[Array, "..."]:
     Array([[0.5, 2. ]], dtype=float32)
     """
     z = floating("z", z)
-    axis = checked_axis("axis", axis, "z", z)
-    if z.shape[axis] % 2:
-        raise ValueError(f"z must have an even size along axis {axis}, got {describe(z)}")
-    return _glu(axis, z)
+    return _glu(checked_axis("axis", axis, "z", z), z)

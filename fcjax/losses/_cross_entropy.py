@@ -48,7 +48,7 @@ def label_options(labels: Array, smoothing: object, ignored: object) -> Options:
             f"label_smoothing must be a number with 0 <= label_smoothing < 1, "
             f"got {describe(smoothing)}"
         )
-    if ignored is not None and not isinstance(ignored, int):
+    if ignored is not None and (not isinstance(ignored, int) or isinstance(ignored, bool)):
         raise TypeError(f"ignore_index must be an integer or None, got {describe(ignored)}")
     if ignored is not None and not is_integer(labels):
         raise ValueError(

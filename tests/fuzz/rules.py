@@ -392,9 +392,9 @@ def pairwise(name):
             number("delta", others["delta"], 0)
         each = binary_cross_entropy if name == "binary_cross_entropy" else getattr(reference, name)
         wide = promoted(P.dtype, dtype, np.dtype(np.float32))
-        losses, wide = reduced(each(P.v, T, **others), wide, weights, reduction)
+        losses, out = reduced(each(P.v, T, **others), wide, weights, reduction)
         # inputs are exact: only what is computed is rounded, in float32 or wider
-        return Want.one(losses, wide)
+        return Want.one(losses, out, wide)
 
     return spec
 
@@ -474,7 +474,7 @@ def softmax_cross_entropy(logits, labels, **options):
     require(Z.v.size, "logits")
     wide = promoted(Z.dtype, np.dtype(np.float32))
     losses, dtype = cross_entropy(Z.v, wide, labels, **options)
-    return Want.one(losses, dtype)
+    return Want.one(losses, dtype, wide)
 
 
 def options_of_labels(draw, wrong, batch, K):
@@ -534,7 +534,7 @@ def dense_softmax_cross_entropy(x, w, b, labels, *, chunk_size=None, compute_dty
     Z = reference.dense(x.v, w.v, None if b is None else b.v)
     losses, dtype = cross_entropy(Z, wide, labels, blamed=("x", "w"), **options)
     coarse = [compute_dtype] if compute_dtype else []
-    return Want.one(losses, dtype, *dtypes, *coarse)
+    return Want.one(losses, dtype, wide, *dtypes, *coarse)
 
 
 @calls_of("dense_softmax_cross_entropy", cases=1200, wide=True)
