@@ -2,6 +2,7 @@
 # make check  install what the tests need, and run lint, types and each rule once (under a minute)
 # make test   the same, with every test
 # make test-torch  install PyTorch as well (gigabytes), and run the comparisons with it
+# make fuzz   make 27,000 random calls, valid and not, and count how they are answered (20 min)
 # make mutate  plant faults in the package, one at a time, and count those that tests catch (20 min)
 # make bench  train beside the peers, and write benchmarks/README.md (50 min on an idle machine)
 # make bench-check  fail if a small case is slower or larger than benchmarks/results has it (3 min)
@@ -25,7 +26,7 @@ BENCH := $(VENV)-bench
 TPU := $(VENV)-tpu
 POWER := $(VENV)-power
 
-.PHONY: demo check test test-torch mutate bench bench-check bench-tpu-compile bench-power clean help
+.PHONY: demo check test test-torch fuzz mutate bench bench-check bench-tpu-compile bench-power clean help
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/fcjax train
@@ -44,6 +45,9 @@ test: $(VENV)/test.stamp
 
 test-torch: $(VENV)/torch.stamp
 	$(BIN)/python -m pytest tests/test_losses.py tests/examples/test_curve_fit.py -k torch
+
+fuzz: $(VENV)/test.stamp
+	PYTHONPATH=tests $(BIN)/python -m fuzz $(FUZZ)
 
 mutate: $(VENV)/test.stamp
 	$(BIN)/python tests/mutate.py
@@ -100,5 +104,5 @@ help:
 	@sed -n '/^$$/q; s/^# \{0,1\}//p' Makefile
 
 clean:
-	rm -rf .venv .venv-* .pytest_cache .ruff_cache out dist build
+	rm -rf .venv .venv-* .hypothesis .pytest_cache .ruff_cache out dist build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

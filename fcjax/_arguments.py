@@ -143,6 +143,12 @@ def check_one_of(name: str, value: object, accepted: Iterable[str]) -> None:
     raise ValueError(f"{name}: {got} is unknown; {hint}accepted: {names}")
 
 
+def check_function(name: str, value: object) -> None:
+    """Raise TypeError unless `value` can be called."""
+    if not callable(value):
+        raise TypeError(f"{name} must be a function, got {describe(value)}")
+
+
 def check_bool(name: str, value: object) -> None:
     """Raise TypeError unless `value` is True or False."""
     if not isinstance(value, bool | np.bool_):

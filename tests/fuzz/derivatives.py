@@ -40,7 +40,6 @@ WRONG_FUNCTIONS = (
     lambda x, y: None,
     lambda x, y: (x, y, x),
     lambda x, y: x.astype(jnp.int32),
-    lambda x, y: jnp.float16(3),
 )
 
 

@@ -71,8 +71,8 @@ def loss_curve(ax, history):
     require(isinstance(history, dict), "history")
     for name in ("loss", "val_loss"):
         if name in history:
-            require(isinstance(history[name], list), "history")
-            require(all(isinstance(x, int | float) for x in history[name]), "history")
+            array = numbers_1d("history", history[name])
+            require(array.ndim == 1, "history")
     return drawn()
 
 
@@ -109,8 +109,7 @@ def predicted_calls(draw):
 
 def confusion(ax, labels, predictions, classes):
     require(hasattr(ax, "imshow"), "ax")
-    require(isinstance(classes, list | tuple) and classes, "classes")
-    require(all(isinstance(name, str) for name in classes), "classes")
+    require(isinstance(classes, list | tuple | str) and classes, "classes", "labels", "predictions")
     for name, value in (("labels", labels), ("predictions", predictions)):
         array = as_numpy(value)
         require(array is not None and array.dtype.kind in "iu" and array.ndim == 1, name)
@@ -140,8 +139,7 @@ def wrong_images(fig, images, labels, predictions, title, most=24):
     require(array is not None and array.ndim == 3 and array.dtype.kind in "iufb", "images")
     require(array.size or not len(array), "images")
     for name, names in (("labels", labels), ("predictions", predictions)):
-        require(isinstance(names, list) and len(names) == len(array), name, "images")
-        require(all(isinstance(text, str) for text in names), name)
+        require(isinstance(names, list | str) and len(names) == len(array), name, "images")
     require(isinstance(title, str), "title")
     integer("most", most, 0)
     return drawn()

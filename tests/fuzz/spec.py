@@ -171,10 +171,15 @@ def a_key(name, value):
     return value
 
 
+def _is_array(value):
+    return isinstance(value, jax.Array | np.ndarray)
+
+
 def is_odd(value: Any) -> bool:
     """Whether a call may refuse this value though it can be read as what is expected."""
-    if isinstance(value, tuple | list) and not hasattr(value, "_fields"):
-        return any(is_odd(item) or isinstance(item, jax.Array | np.ndarray) for item in value)
+    if isinstance(value, tuple | list):
+        arrays = not hasattr(value, "_fields") and any(map(_is_array, value))
+        return arrays or any(map(is_odd, value))
     if isinstance(value, jax.Array | np.ndarray):
         unusual = jnp.issubdtype(value.dtype, jnp.floating) and not is_usual(value.dtype)
         return unusual or value.dtype.byteorder == ">" if isinstance(value, np.ndarray) else unusual

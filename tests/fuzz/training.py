@@ -203,7 +203,6 @@ def one_step(state, batch):
     require(is_params(state.params), "state", "params")
     require(np.shape(state.step) == (), "state", "step")
     require(jnp.issubdtype(state.step.dtype, jnp.integer), "state", "step")
-    require(getattr(state.key, "shape", None) == (), "state", "key")
     require(isinstance(batch, tuple) and len(batch) == 2, "batch")
     require(is_array(batch[0]) and is_array(batch[1]), "batch", "labels", "x")
     right = batch[0].shape == X.shape and batch[0].dtype == X.dtype
