@@ -86,7 +86,9 @@ def _numbers(name: str, values: object, kinds: str = "iuf") -> np.ndarray:
 
 def _check_same_size(name: str, other_name: str, sizes: tuple[int, int]) -> None:
     if sizes[0] != sizes[1]:
-        raise ValueError(f"{name} must have as many entries as {other_name}, {sizes[1]}, got {sizes[0]}")
+        raise ValueError(
+            f"{name} must have as many entries as {other_name}, {sizes[1]}, got {sizes[0]}"
+        )
 
 
 def loss_curve(ax: Axes, history: Mapping[str, Sequence[float]]) -> None:
@@ -209,7 +211,9 @@ def _classes(name: str, values: ArrayLike, number: int) -> np.ndarray:
     outside = array[(array < 0) | (array >= number)]
     if array.ndim != 1 or outside.size:
         got = f"{outside.flat[0]}" if outside.size else describe(array)
-        raise ValueError(f"{name} must be (m,) integers from 0 to {number - 1}, as classes, got {got}")
+        raise ValueError(
+            f"{name} must be (m,) integers from 0 to {number - 1}, as classes, got {got}"
+        )
     return array
 
 

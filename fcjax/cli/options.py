@@ -23,7 +23,9 @@ def check_options(function: Function, library: Library, checking: Checking) -> N
     for dtype in checking.dtypes:
         check_one_of("dtypes", dtype, DTYPES)
     if not 0 <= checking.seed < 2**32:
-        raise ValueError(f"seed: got {brief(checking.seed)}; accepted: an integer from 0 to 2³² - 1")
+        raise ValueError(
+            f"seed: got {brief(checking.seed)}; accepted: an integer from 0 to 2³² - 1"
+        )
 
 
 def _check_unused(function: Function, library: Library, checking: Checking) -> None:

@@ -1,6 +1,7 @@
 """The Jacobian, computed column by column: `jacfwd`."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -42,7 +43,6 @@ def jacfwd(fun: Function, argnums: int | Sequence[int] = 0, has_aux: bool = Fals
     Array([[ 0.25, -0.25],
            [-0.25,  0.25]], dtype=float32)
     """
-
     check_function("fun", fun)
     several = _several(argnums)
 
@@ -62,7 +62,7 @@ def jacfwd(fun: Function, argnums: int | Sequence[int] = 0, has_aux: bool = Fals
     return jacobian
 
 
-def _several(argnums: int | Sequence[int]) -> tuple[int, ...]:
+def _several(argnums: Any) -> tuple[int, ...]:
     """Return `argnums` as a tuple, or raise TypeError unless it is one integer or several."""
     several = tuple(argnums) if isinstance(argnums, tuple | list) else (argnums,)
     if not several or any(not isinstance(i, int) or isinstance(i, bool) for i in several):

@@ -115,7 +115,7 @@ def binary_cross_entropy(
 
 
 def _logit_value(z: Array, t: Array) -> Array:
-    # log(1 + eᶻ) − t z, with log(1 + eᶻ) = max(z, 0) + log(1 + e^−|z|) and z = max(z, 0) − max(−z, 0):
+    # log(1 + eᶻ) − t z, with log(1 + eᶻ) = max(z, 0) + log(1 + e^−|z|), z = max(z, 0) − max(−z, 0):
     # nothing overflows, no large parts cancel, and an infinite z gives ∞ rather than ∞ − ∞.
     large = (1 - t) * jnp.maximum(z, 0) + t * jnp.maximum(-z, 0)
     return large + jnp.log1p(jnp.exp(-jnp.abs(z)))

@@ -35,7 +35,7 @@ def check_layers(params: Params) -> None:
         )
 
 
-def _are_layers(entries: object) -> bool:
+def _are_layers(entries: Any) -> bool:
     is_sequence = isinstance(entries, tuple | list) and len(entries) > 0
     return is_sequence and all(isinstance(entry, Layer) for entry in entries)
 

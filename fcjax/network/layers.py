@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -64,8 +64,8 @@ def init(
         A tuple of L layers.
 
     Raises:
-        TypeError: `key` is not a PRNG key, a size is not an integer, `dtype` is not floating, `bias`
-            is not a boolean, or an initializer is not a function.
+        TypeError: `key` is not a PRNG key, a size is not an integer, `dtype` is not floating,
+            `bias` is not a boolean, or an initializer is not a function.
         ValueError: there are fewer than two sizes, one is not positive, or an initializer returns
             another shape or dtype than it is asked for.
 
@@ -89,7 +89,11 @@ def init(
 
 
 def _drawn(
-    name: str, initializer: Callable[..., Array], key: Array, shape: tuple[int, ...], dtype: np.dtype
+    name: str,
+    initializer: Callable[..., Array],
+    key: Array,
+    shape: tuple[int, ...],
+    dtype: np.dtype,
 ) -> Array:
     """Return what an initializer draws, or raise unless it has the shape and the dtype."""
     if not callable(initializer):
@@ -105,7 +109,7 @@ def _drawn(
     return V
 
 
-def _checked_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
+def _checked_sizes(sizes: Any) -> tuple[int, ...]:
     # a set or a dict has no order of layers
     unordered = isinstance(sizes, Set | Mapping)
     numbers = tuple(sizes) if isinstance(sizes, Iterable) and not unordered else None

@@ -27,21 +27,21 @@ def main() -> int:
     parser.add_argument("--cases", type=float, default=1.0, help="factor of the number of cases")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--first", action="store_true")
     options = parser.parse_args()
     if CHILD in os.environ:
         for name in options.names:
-            print(run(name, options.cases, options.seed, options.first).to_json(), flush=True)
+            print(run(name, options.cases, options.seed).to_json(), flush=True)
         return 0
     chosen = [p for p in properties() if not options.names or any(n in p for n in options.names)]
     begin, tallies = time.perf_counter(), []
 
     def child(names: list[str]) -> None:
         arguments = [*names, f"--cases={options.cases}", f"--seed={options.seed}"]
-        arguments += ["--first"] if options.first else []
         command = [sys.executable, "-m", __spec__.parent, *arguments]
         environment = {**os.environ, CHILD: "1"}
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, text=True, env=environment
+        ) as process:
             for line in process.stdout:
                 if line.startswith("{"):
                     tallies.append(Tally.from_json(line))

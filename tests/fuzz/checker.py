@@ -11,9 +11,9 @@ from fcjax import verify
 
 from .judge import Call
 from .registry import calls_of
-from .rules import keys, wrong_key, wrong_option
+from .rules import wrong_key, wrong_option
 from .spec import require
-from .values import HALF, Pair, filled, floats, junk, rarely, wrong_ones
+from .values import Pair, filled, floats, junk, rarely, wrong_ones
 
 POINT = (jnp.asarray(filled((2, 3)), jnp.float32), jnp.asarray(filled((3, 2)), jnp.float32))
 
@@ -45,7 +45,15 @@ WRONG = {
         *(3, "vjp", ["vjp"], {"vpj": "x"}, {"vjp": "nobody"}, {"vjp": 3}, {"vjp": None}, {3: "x"}),
         *({"vjp": [3]}, {"vjp": {}}),
     ),
-    "kinks": (3, "x", {"x": 3}, {"nobody": {0.0: 0.0}}, {"x": {"a": 0.0}}, {"x": None}, {3: {0.0: 1.0}}),
+    "kinks": (
+        3,
+        "x",
+        {"x": 3},
+        {"nobody": {0.0: 0.0}},
+        {"x": {"a": 0.0}},
+        {"x": None},
+        {3: {0.0: 1.0}},
+    ),
 }
 OPTIONS = tuple(RIGHT)
 
@@ -55,12 +63,22 @@ def wrong_value(draw, name):
     if name == "key":
         return draw(wrong_key())
     if name in WRONG:
-        return draw(st.one_of(st.sampled_from(WRONG[name]), junk(HALF.first)))
+        return draw(st.one_of(st.sampled_from(WRONG[name]), junk()))
     return draw(wrong_option())
 
 
 WRONG_POINTS = (
-    *(None, 3, "x", (), (POINT[0],), (*POINT, 3), POINT[::-1], dict(enumerate(POINT)), (None, None)),
+    *(
+        None,
+        3,
+        "x",
+        (),
+        (POINT[0],),
+        (*POINT, 3),
+        POINT[::-1],
+        dict(enumerate(POINT)),
+        (None, None),
+    ),
     *((POINT[0] > 0, POINT[1] > 0), (POINT[0] + 1j, POINT[1]), ("a", "b"), [*POINT], Pair(*POINT)),
     *((POINT[0][:0], POINT[1]), (POINT[0] * np.nan, POINT[1])),
 )
@@ -90,10 +108,18 @@ def check_arguments(draw, names):
         elif name == "checks" or rarely(draw):
             given[name] = draw(st.sampled_from(RIGHT[name]))
     if "fun" in wrong:
-        odd = (None, "f", 3, lambda x: x, lambda x, w: None, lambda x, w: "text", lambda x, w: len(w))
-        given["fun"] = draw(st.one_of(st.sampled_from(odd), junk(HALF.first)))
+        odd = (
+            None,
+            "f",
+            3,
+            lambda x: x,
+            lambda x, w: None,
+            lambda x, w: "text",
+            lambda x, w: len(w),
+        )
+        given["fun"] = draw(st.one_of(st.sampled_from(odd), junk()))
     if "args" in wrong:
-        given["args"] = draw(st.one_of(st.sampled_from(WRONG_POINTS), junk(HALF.first)))
+        given["args"] = draw(st.one_of(st.sampled_from(WRONG_POINTS), junk()))
     return given, wrong
 
 
@@ -127,7 +153,9 @@ def check_at_points_calls(draw):
     first = given.pop("args")
     points = [first, (POINT[0] * 2, POINT[1])] if first is POINT or "args" not in wrong else [first]
     if "args" in wrong and rarely(draw, 2):
-        points = draw(st.one_of(st.sampled_from((POINT, [POINT, (POINT[0],)], [POINT, POINT[::-1]])), junk(HALF.first)))
+        points = draw(
+            st.one_of(st.sampled_from((POINT, [POINT, (POINT[0],)], [POINT, POINT[::-1]])), junk())
+        )
     given["points"] = points
 
     def check_at_points(**given):
@@ -145,10 +173,22 @@ def check_at_points_calls(draw):
 
 @calls_of("check_elementwise", cases=60)
 def check_elementwise_calls(draw):
-    wrong = wrong_ones(draw, ["fun", "name", "dtype", "tolerance", "floor", "state", "progress", "value"], valid=1)
+    wrong = wrong_ones(
+        draw, ["fun", "name", "dtype", "tolerance", "floor", "state", "progress", "value"], valid=1
+    )
     given = {"fun": fcjax.tanh, "name": "tanh"}
     odd = {
-        "fun": (None, "tanh", 3, jnp.sum, lambda z: 3, lambda z: None, lambda z: z[:3], lambda z: z.astype(jnp.float32), lambda a, b: a),
+        "fun": (
+            None,
+            "tanh",
+            3,
+            jnp.sum,
+            lambda z: 3,
+            lambda z: None,
+            lambda z: z[:3],
+            lambda z: z.astype(jnp.float32),
+            lambda a, b: a,
+        ),
         "name": ("tanhh", "", None, 3, ["tanh"]),
         "dtype": ("float64", "int8", "bfloat", None, 3, jnp.float8_e5m2, "float16", object()),
         "state": (3, ["a"], "a\0b", b"x", 2.5),
@@ -156,7 +196,7 @@ def check_elementwise_calls(draw):
     }
     for name in wrong:
         values = st.sampled_from(odd[name]) if name in odd else wrong_option()
-        given[name] = draw(values if name in ("state", "value") else st.one_of(values, junk(HALF.first)))
+        given[name] = draw(values if name in ("state", "value") else st.one_of(values, junk()))
 
     def spec(**given):
         def problem(report):
@@ -197,7 +237,11 @@ def rules_calls(draw, name):
         if name == "rules_in":
             return lambda got: None if [call.name for call in got] == ["tanh"] else f"{got}"
         want = np.tanh(np.asarray(args[0], np.float64))
-        return lambda got: None if np.allclose(np.asarray(got, np.float64), want, atol=2e-2, equal_nan=True) else f"{got}"
+        return lambda got: (
+            None
+            if np.allclose(np.asarray(got, np.float64), want, atol=2e-2, equal_nan=True)
+            else f"{got}"
+        )
 
     return Call(called(name), given, spec, wrong=wrong)
 
@@ -211,7 +255,7 @@ def _names():
 def facts_calls(draw, name):
     wrong = wrong_ones(draw, ["function"])
     chosen = getattr(fcjax, draw(st.sampled_from(_names())))
-    given = {"function": draw(junk(HALF.first)) if wrong else chosen}
+    given = {"function": draw(junk()) if wrong else chosen}
 
     def spec(function):
         if name == "rule_of":
@@ -219,9 +263,8 @@ def facts_calls(draw, name):
             return lambda got: None if callable(got.fwd) and callable(got.bwd) else f"{got}"
         if name == "facts_of":
             return lambda got: None if (got is None) == (function is not chosen) else f"{got}"
-        return lambda got: None if got in (True, False) and (got or function is not chosen) else f"{got}"
+        return lambda got: (
+            None if got in (True, False) and (got or function is not chosen) else f"{got}"
+        )
 
     return Call(getattr(fcjax, name), given, spec, wrong=wrong)
-
-
-

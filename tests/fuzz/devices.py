@@ -12,7 +12,7 @@ from .judge import Call
 from .networks import network
 from .registry import calls_of
 from .spec import require
-from .values import HALF, junk, rarely, wrong_ones
+from .values import junk, rarely, wrong_ones
 
 LAYOUTS = ("replicated", "tensor", "fsdp", "fsdp+tensor")
 
@@ -41,15 +41,32 @@ def mesh_calls(draw):
     given = {"shape": draw(shapes), "devices": draw(st.sampled_from((devices, tuple(devices))))}
     if "shape" in wrong:
         odd = st.sampled_from(
-            ({}, {"data": 3}, {"data": 0}, {"data": -1}, {"data": True}, {"data": 2.0}, {1: number},
-             {"data": "2"}, {"": number}, {"data": None}, [("data", number)], (number,),
-             {"data": 2**70}, {"data": np.int64(number)}, {"data": -1, "model": -number},
-             {"x" * 500: number}, {str(i): 7 for i in range(100)})
-        )  # fmt: skip
-        given["shape"] = draw(st.one_of(odd, junk(HALF.first)))
+            (
+                {},
+                {"data": 3},
+                {"data": 0},
+                {"data": -1},
+                {"data": True},
+                {"data": 2.0},
+                {1: number},
+                {"data": "2"},
+                {"": number},
+                {"data": None},
+                [("data", number)],
+                (number,),
+                {"data": 2**70},
+                {"data": np.int64(number)},
+                {"data": -1, "model": -number},
+                {"x" * 500: number},
+                {str(i): 7 for i in range(100)},
+            )
+        )
+        given["shape"] = draw(st.one_of(odd, junk()))
     if "devices" in wrong:
-        odd = st.sampled_from((devices * 2, [], devices[0], ["cpu"], [None], jax.devices, {devices[0]}))
-        given["devices"] = draw(st.one_of(odd, junk(HALF.first)))
+        odd = st.sampled_from(
+            (devices * 2, [], devices[0], ["cpu"], [None], jax.devices, {devices[0]})
+        )
+        given["devices"] = draw(st.one_of(odd, junk()))
     return Call(distributed.mesh, given, mesh, wrong=wrong)
 
 
@@ -68,9 +85,15 @@ def wrong_mesh(draw):
     devices = np.array(jax.devices()[:2])
     manual = jax.sharding.Mesh(devices, ("data",), axis_types=(AxisType.Manual,))
     odd = st.sampled_from(
-        (manual, manual.abstract_mesh, {"data": 2}, jax.devices(), jax.sharding.Mesh(devices, ("data",)))
+        (
+            manual,
+            manual.abstract_mesh,
+            {"data": 2},
+            jax.devices(),
+            jax.sharding.Mesh(devices, ("data",)),
+        )
     )
-    return draw(st.one_of(odd, junk(HALF.first)))
+    return draw(st.one_of(odd, junk()))
 
 
 def same_values(tree):
@@ -85,7 +108,9 @@ def same_values(tree):
 
 
 def _equal(a, b):
-    return a.shape == b.shape and np.array_equal(a.astype(np.float64), b.astype(np.float64), equal_nan=True)
+    return a.shape == b.shape and np.array_equal(
+        a.astype(np.float64), b.astype(np.float64), equal_nan=True
+    )
 
 
 def is_array(leaf):
@@ -93,7 +118,9 @@ def is_array(leaf):
     known = isinstance(leaf, jax.Array | np.ndarray | np.generic)
     if not (known and numbers) or (isinstance(leaf, jax.Array) and leaf.is_deleted()):
         return False
-    return leaf.dtype != jax.dtypes.float0 and leaf.dtype.names is None and leaf.dtype != np.longdouble
+    return (
+        leaf.dtype != jax.dtypes.float0 and leaf.dtype.names is None and leaf.dtype != np.longdouble
+    )
 
 
 def place(params, mesh, layout="replicated"):
@@ -112,7 +139,11 @@ def place_calls(draw):
     wrong = wrong_ones(draw, ["params", "mesh", "layout"])
     sizes = draw(st.sampled_from(((2, 4, 2), (3, 5), (4, 4, 4, 2))))
     given = {"params": network(sizes, 0, bias=not rarely(draw)), "mesh": draw(meshes())}
-    fitting = {"data": ("replicated", "fsdp"), "model": ("tensor",), "both": ("tensor", "fsdp+tensor")}
+    fitting = {
+        "data": ("replicated", "fsdp"),
+        "model": ("tensor",),
+        "both": ("tensor", "fsdp+tensor"),
+    }
     axes = given["mesh"].axis_names
     kind = "both" if len(axes) == 2 else axes[0]
     given["layout"] = draw(st.sampled_from(fitting[kind] if sizes[1] != 5 else ("replicated",)))
@@ -121,15 +152,28 @@ def place_calls(draw):
     if "mesh" in wrong:
         given["mesh"] = draw(wrong_mesh())
     if "params" in wrong:
-        odd = st.sampled_from(({"w": "text"}, [None, 3], (), ({"a": object()},), jnp.ones(3), ["a"]))
-        given["params"] = draw(st.one_of(odd, junk(HALF.first)))
+        odd = st.sampled_from(
+            ({"w": "text"}, [None, 3], (), ({"a": object()},), jnp.ones(3), ["a"])
+        )
+        given["params"] = draw(st.one_of(odd, junk()))
     if "layout" in wrong:
         odd = st.sampled_from(
-            ("tensr", "", "Tensor", None, 3, ("fsdp",), lambda name, shape: None,
-             lambda name, shape: PartitionSpec("nowhere"), lambda name, shape: PartitionSpec(*"abcdef"),
-             lambda name: PartitionSpec(), lambda name, shape: ("data",), *LAYOUTS)
-        )  # fmt: skip
-        given["layout"] = draw(st.one_of(odd, junk(HALF.first)))
+            (
+                "tensr",
+                "",
+                "Tensor",
+                None,
+                3,
+                ("fsdp",),
+                lambda name, shape: None,
+                lambda name, shape: PartitionSpec("nowhere"),
+                lambda name, shape: PartitionSpec(*"abcdef"),
+                lambda name: PartitionSpec(),
+                lambda name, shape: ("data",),
+                *LAYOUTS,
+            )
+        )
+        given["layout"] = draw(st.one_of(odd, junk()))
     uncertain = bool(wrong) and is_mesh(given["mesh"])
     return Call(distributed.place, given, place, wrong=wrong, uncertain=uncertain)
 
@@ -174,10 +218,24 @@ def batch_calls(draw, name):
         given["mesh"] = draw(wrong_mesh())
     if "batch" in wrong:
         odd = st.sampled_from(
-            ((X, y[:-1]), (X, 3.0), [[1.0, 2.0], [3.0, 4.0]], (), {}, None, (X[:0], y[:0]), X[:1], (X, "text"),
-             {"x" * 300: X, "y" * 300: y[:1]}, [X[: i % 2] for i in range(100)], (X, None), (X, ["a"] * examples),
-             np.array(["a"] * examples), np.array([None] * examples, object))
-        )  # fmt: skip
-        given["batch"] = draw(st.one_of(odd, junk(HALF.first)))
+            (
+                (X, y[:-1]),
+                (X, 3.0),
+                [[1.0, 2.0], [3.0, 4.0]],
+                (),
+                {},
+                None,
+                (X[:0], y[:0]),
+                X[:1],
+                (X, "text"),
+                {"x" * 300: X, "y" * 300: y[:1]},
+                [X[: i % 2] for i in range(100)],
+                (X, None),
+                (X, ["a"] * examples),
+                np.array(["a"] * examples),
+                np.array([None] * examples, object),
+            )
+        )
+        given["batch"] = draw(st.one_of(odd, junk()))
     function = getattr(distributed, name.split(".")[1])
     return Call(function, given, globals()[name.split(".")[1]], wrong=wrong)

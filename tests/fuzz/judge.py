@@ -43,7 +43,7 @@ class Call(NamedTuple):
         return f"{getattr(self.function, '__name__', self.function)}({given})"
 
 
-class Finding(AssertionError):
+class Finding(AssertionError):  # noqa: N818 - the word of the reports
     """A call that is answered neither with the right result nor with a good error."""
 
     def __init__(self, kind, call, detail):
@@ -115,7 +115,9 @@ def judge_refusal(call, error, want, blamed):
     if len(message) >= LONGEST:
         raise Finding(f"a message of {LONGEST} characters or more", call, error) from error
     if not any(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", message) for name in blamed):
-        raise Finding("a message that names no argument", call, f"{error!r}, blame {blamed}") from error
+        raise Finding(
+            "a message that names no argument", call, f"{error!r}, blame {blamed}"
+        ) from error
     return "refused"
 
 

@@ -1,5 +1,6 @@
 """Calls of networks: their parameters, the network as one function, and the textbook passes."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ from .judge import Call
 from .registry import calls_of
 from .rules import COMPUTE, keys, wrong_key, wrong_option
 from .spec import Invalid, Want, a_key, floating_dtype, integer, promoted, reals, require
-from .values import HALF, Pair, filled, floats, junk, rarely, wrong_array, wrong_ones
+from .values import Pair, filled, floats, junk, rarely, wrong_array, wrong_ones
 
 SIZES = ((2, 3), (3, 3, 2), (2, 3, 3, 3, 2))
 FILLS = ("grid",) * 4 + ("zeros", "nan", "inf")
@@ -30,7 +31,7 @@ FUNCTIONS: dict[Any, Any] = {jnp.tanh: np.tanh, fcjax.relu: reference.ACTIVATION
 def network(sizes, seed=0, dtype="float32", bias=True):
     """Return the layers of a network, with small weights."""
     layers = []
-    for i, (n, k) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for i, (n, k) in enumerate(itertools.pairwise(sizes)):
         w = jnp.asarray(filled((n, k), seed=seed + i) / 2, dtype)
         layers.append(Layer(w, jnp.asarray(filled((k,), seed=seed + i), dtype) if bias else None))
     return tuple(layers)
@@ -70,9 +71,8 @@ def wrong_params(draw):
         lambda: _replaced(params, i, b=bias),
         lambda: _replaced(params, i, w=layer.b, b=layer.w),
         lambda: _replaced(params, i, w=None),
-        lambda: (*params[:i], draw(junk(HALF.first)), *params[i + 1 :]),
-        lambda: draw(junk(HALF.first)),
-        # second half
+        lambda: (*params[:i], draw(junk()), *params[i + 1 :]),
+        lambda: draw(junk()),
         lambda: tuple(Pair(w, b) for w, b in params),
         lambda: (*params, *params),
         lambda: iter(params),
@@ -85,8 +85,7 @@ def wrong_params(draw):
         lambda: jax.tree.map(lambda V: V.astype(jnp.int32), params),
         lambda: _replaced(params, i, b=0.0),
     )
-    number = 15 if HALF.first else len(ways)
-    return ways[draw(st.integers(0, number - 1))]()
+    return draw(st.sampled_from(ways))()
 
 
 def layers_of(params):
@@ -105,7 +104,7 @@ def layers_of(params):
         require(b is None or b.shape == (*w.shape[:-2], w.shape[-1]), "params", "b")
         pairs = [(w, b)] if w.v.ndim == 2 else _unstacked(w, b)
         layers.extend(pairs)
-    for (before, _), (w, _) in zip(layers, layers[1:], strict=False):
+    for (before, _), (w, _) in itertools.pairwise(layers):
         require(before.shape[-1] == w.shape[0], "params", "w")
     return layers
 
@@ -129,7 +128,7 @@ def init(key, sizes, *, bias=True, w_init=None, b_init=None, dtype=np.float32):
     dtype = floating_dtype("dtype", dtype)
     require(dtype is not None, "dtype")
     shapes = []
-    for n, k in zip(sizes, sizes[1:], strict=False):
+    for n, k in itertools.pairwise(sizes):
         shapes += [(n, k), (k,)] if bias else [(n, k)]
 
     def problem(params):
@@ -142,7 +141,7 @@ def init(key, sizes, *, bias=True, w_init=None, b_init=None, dtype=np.float32):
 
 INITIALIZERS = (jax.nn.initializers.ones, jax.nn.initializers.he_normal())
 WRONG_INITIALIZERS = (
-    lambda key, shape, dtype: jnp.ones(shape[::-1] + (1,), dtype),
+    lambda key, shape, dtype: jnp.ones((*shape[::-1], 1), dtype),
     lambda key, shape, dtype: jnp.ones((), dtype),
     lambda key, shape, dtype: None,
     lambda key, shape, dtype: jnp.ones(shape, jnp.int32),
@@ -156,16 +155,18 @@ def init_calls(draw):
     given = {"key": draw(wrong_key() if "key" in wrong else keys())}
     sizes = st.sampled_from(((2, 3), [3, 2, 1], (np.int64(2), 1), range(1, 4)))
     wrong_sizes = st.one_of(
-        st.sampled_from(((), (3,), (2, 0), (2, -1), (2, 1.5), (2, True), 3, "23", (2, "3"), (2, None))),
+        st.sampled_from(
+            ((), (3,), (2, 0), (2, -1), (2, 1.5), (2, True), 3, "23", (2, "3"), (2, None))
+        ),
         st.sampled_from(({2: 3, 3: 2}, {2, 3}, (2, 2**40), jnp.array([2, 3]), [[2, 3]], (2, 3.0))),
-        junk(HALF.first),
+        junk(),
     )
     given["sizes"] = draw(wrong_sizes if "sizes" in wrong else sizes)
     dtypes = st.sampled_from((jnp.float32, "float16", jnp.bfloat16))
-    given["dtype"] = draw(junk(HALF.first) if "dtype" in wrong else dtypes)
+    given["dtype"] = draw(junk() if "dtype" in wrong else dtypes)
     for name in ("w_init", "b_init"):
         if name in wrong:
-            given[name] = draw(st.one_of(st.sampled_from(WRONG_INITIALIZERS), junk(HALF.first)))
+            given[name] = draw(st.one_of(st.sampled_from(WRONG_INITIALIZERS), junk()))
     given["bias"] = draw(wrong_option() if "bias" in wrong else st.booleans())
     if given["bias"] is not True and "b_init" in wrong and len(wrong) == 1:
         given["bias"] = True
@@ -261,18 +262,26 @@ def network_arguments(draw, wrong):
     given = {"params": draw(wrong_params() if "params" in wrong else networks(sizes))}
     batch = draw(st.sampled_from(((3,), (1,), (), (2, 3))))
     shape = (*batch, sizes[0])
-    given["x"] = draw(wrong_array(shape) if "x" in wrong else floats(shape, fills=FILLS, dtypes=("float32", "float32", "bfloat16", "float64")))
+    given["x"] = draw(
+        wrong_array(shape)
+        if "x" in wrong
+        else floats(shape, fills=FILLS, dtypes=("float32", "float32", "bfloat16", "float64"))
+    )
     names = st.sampled_from(("relu", "tanh", "gelu", "softmax", "leaky_relu", jnp.tanh, fcjax.relu))
     odd = st.one_of(
-        st.sampled_from(("rellu", "", "glu", None, 3, [3], ("tanh",) * 7, (), ("tanh", None), [["tanh"]])),
-        st.sampled_from((b"tanh", {"tanh"}, {0: "tanh"}, "Tanh", jnp.sum, jnp.asarray, "tanh " * 300)),
-        junk(HALF.first),
+        st.sampled_from(
+            ("rellu", "", "glu", None, 3, [3], ("tanh",) * 7, (), ("tanh", None), [["tanh"]])
+        ),
+        st.sampled_from(
+            (b"tanh", {"tanh"}, {0: "tanh"}, "Tanh", jnp.sum, jnp.asarray, "tanh " * 300)
+        ),
+        junk(),
     )
     for name in ("activations", "output_activation"):
         given[name] = draw(odd if name in wrong else names)
     if not wrong and rarely(draw):
         given["activations"] = ["tanh"] * (len(sizes) - 2)
-    given["compute_dtype"] = draw(junk(HALF.first) if "compute_dtype" in wrong else COMPUTE)
+    given["compute_dtype"] = draw(junk() if "compute_dtype" in wrong else COMPUTE)
     return given
 
 
@@ -285,7 +294,9 @@ def mlp_calls(draw):
     given = network_arguments(draw, wrong)
     if "remat_every" in wrong:
         given["remat_every"] = draw(wrong_option())
-    elif any(isinstance(layer, Layer) and np.ndim(layer.w) == 3 for layer in _items(given["params"])):
+    elif any(
+        isinstance(layer, Layer) and np.ndim(layer.w) == 3 for layer in _items(given["params"])
+    ):
         given["remat_every"] = draw(st.sampled_from((None, None, 1, 2, np.int32(2))))
     return Call(fcjax.mlp, given, mlp, wrong=wrong)
 
@@ -344,7 +355,9 @@ def _differs(got, want, allowed):
         if a.shape != b.shape:
             return f"shape {a.shape}, want {b.shape}"
         largest = np.max(np.abs(b), initial=0.0, where=np.isfinite(b))
-        if not np.allclose(np.asarray(a, np.float64), b, rtol=0, atol=allowed * max(largest, 1), equal_nan=True):
+        if not np.allclose(
+            np.asarray(a, np.float64), b, rtol=0, atol=allowed * max(largest, 1), equal_nan=True
+        ):
             return f"{np.asarray(a)}, want {b}"
     return None
 
@@ -365,9 +378,13 @@ def backward_calls(draw, name):
         inputs = jnp.ones((draw(st.sampled_from((1, 3))), others[0].w.shape[0]))
         of_others = fcjax.forward(others, inputs)[1]
         ways = (of_others, cache[:-1], list(cache), (inputs,) * len(cache), cache[0], cache + cache)
-        given["cache"] = draw(st.one_of(st.sampled_from(ways), junk(HALF.first)))
+        given["cache"] = draw(st.one_of(st.sampled_from(ways), junk()))
     shape = (m, sizes[-1])
-    given["dA"] = draw(wrong_array(shape) if "dA" in wrong else floats(shape, fills=("grid", "zeros", "nan"), dtypes=("float32",)))
+    given["dA"] = draw(
+        wrong_array(shape)
+        if "dA" in wrong
+        else floats(shape, fills=("grid", "zeros", "nan"), dtypes=("float32",))
+    )
     spec = passes(name, x, params, activation, cache)
     return Call(getattr(fcjax, name), given, spec, wrong=wrong)
 
@@ -390,7 +407,9 @@ def restacked(params):
 
     def problem(got):
         arrays = [np.asarray(V, np.float64).reshape(-1) for V in jax.tree.leaves(got)]
-        same = np.array_equal(np.sort(np.concatenate(flat)), np.sort(np.concatenate(arrays)), equal_nan=True)
+        same = np.array_equal(
+            np.sort(np.concatenate(flat)), np.sort(np.concatenate(arrays)), equal_nan=True
+        )
         return None if same else f"{len(arrays)} arrays of other numbers"
 
     return problem

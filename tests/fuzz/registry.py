@@ -26,7 +26,7 @@ def calls_of(*names: str, cases: int, wide: bool = False) -> Callable:
 
     def register(f):
         for name in names:
-            strategy = st.composite(f)()if len(names) == 1 else st.composite(f)(name)
+            strategy = st.composite(f)() if len(names) == 1 else st.composite(f)(name)
             PROPERTIES[name] = Property(name, strategy, cases, wide)
         return f
 

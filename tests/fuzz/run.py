@@ -1,6 +1,5 @@
 """Make the calls of one function, and count how they are answered."""
 
-import contextlib
 import dataclasses
 import gc
 import json
@@ -83,11 +82,8 @@ def properties():
     return sorted(PROPERTIES, key=lambda name: -PROPERTIES[name].cases)
 
 
-def run(name, factor=1.0, seed=0, first=False):
+def run(name, factor=1.0, seed=0):
     """Make the calls of one function; return the tally."""
-    from .values import HALF
-
-    HALF.first = first
     tally, start = Tally(name), time.process_time()
     of_name = PROPERTIES[name]
     cases = max(1, round(of_name.cases * factor))

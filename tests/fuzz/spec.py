@@ -74,7 +74,9 @@ def canonical(dtype):
 
 def promoted(*dtypes):
     try:
-        return np.dtype(jnp.promote_types(dtypes[0], promoted(*dtypes[1:])) if dtypes[1:] else dtypes[0])
+        return np.dtype(
+            jnp.promote_types(dtypes[0], promoted(*dtypes[1:])) if dtypes[1:] else dtypes[0]
+        )
     except ValueError:  # no promotion between 8-bit dtypes and others
         raise Invalid() from None
 
@@ -120,7 +122,9 @@ def reals(name, value, *also):
     dtype = canonical(array.dtype.newbyteorder("="))
     values = np.asarray(array, np.float64)
     if dtype == np.float32:  # what is too large for it
-        values = np.where(np.abs(values) > np.finfo(np.float32).max, np.sign(values) * np.inf, values)
+        values = np.where(
+            np.abs(values) > np.finfo(np.float32).max, np.sign(values) * np.inf, values
+        )
     return Real(values, dtype)
 
 
@@ -186,6 +190,8 @@ def is_odd(value: Any) -> bool:
     if isinstance(value, float):
         return type(value) is not float or not math.isfinite(value)
     numbers_of_others = isinstance(value, numbers.Number) and not isinstance(value, int)
-    return numbers_of_others or isinstance(value, memoryview | np.generic) or (
-        isinstance(value, int) and not fits(value)
+    return (
+        numbers_of_others
+        or isinstance(value, memoryview | np.generic)
+        or (isinstance(value, int) and not fits(value))
     )

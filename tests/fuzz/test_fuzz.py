@@ -1,7 +1,8 @@
 """A share of the random calls of `make fuzz`, the same ones in every run."""
 
-import fcjax
 import pytest
+
+import fcjax
 from fcjax import checkpoint, datasets, distributed, network, plot, train, verify
 
 from .judge import judge
@@ -22,8 +23,9 @@ MODULES = {
     "datasets.": (datasets,),
 }
 EXEMPT = {
-    "Layer, LayerCache, TrainState, StepInfo, FitResult, EpochEnd, Facts, Rule, Dataset": "records: "
-    "they hold what they are given, and the functions that take them check it",
+    "Layer, LayerCache, TrainState, StepInfo, FitResult, EpochEnd": "records, which are checked by "
+    "the functions that take them",
+    "Facts, Rule, Dataset": "records that only the library makes",
     "CheckResult, RuleReport, RuleCall, NonFiniteLossError": "made by the library, not by users",
     "train.check_count, train.optimizers": "for the command; the second has no arguments",
     "distributed.check_mesh, distributed.check_shared, distributed.number_of_shards": "for `fit`",

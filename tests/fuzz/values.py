@@ -1,4 +1,4 @@
-"""Arguments for random calls: arrays of numbers, and everything that a caller may confuse them with.
+"""Arguments for random calls: arrays of numbers, and whatever a caller may pass in their place.
 
 Sizes and dtypes come from small pools, so that the programs that JAX compiles are reused.
 """
@@ -144,7 +144,6 @@ JUNK = (
     lambda: np.array(["a", "b", "c"]),
     lambda: 1j,
     lambda: math.nan,
-    # of the second half, kept aside until the first was mended
     lambda: (value for value in (1.0, 2.0)),
     lambda: {1.0, 2.0},
     lambda: range(3),
@@ -199,27 +198,20 @@ JUNK = (
     lambda: collections.OrderedDict(a=1.0),
     lambda: slice(3),
 )
-FIRST_HALF = 20
 
 
-def junk(first_half=False):
+def junk():
     """Draw anything but what the argument is."""
-    makers = JUNK[:FIRST_HALF] if first_half else JUNK
-    return st.sampled_from(range(len(makers))).map(lambda i: makers[i]())
+    return st.integers(0, len(JUNK) - 1).map(lambda i: JUNK[i]())
 
 
 @st.composite
 def of_wrong_dtype(draw, shape):
     """Draw an array of this shape that is not floating-point, or is of an unusual dtype."""
-    dtypes = WRONG_DTYPES[:6] if HALF.first else WRONG_DTYPES
     values = np.random.default_rng(draw(SEEDS)).integers(0, 2, shape)
-    return formed(values, draw(st.sampled_from(dtypes)), draw(st.sampled_from(("jax", "numpy"))))
-
-
-class HALF:
-    """Whether only the first half of the bad values is drawn."""
-
-    first = False
+    return formed(
+        values, draw(st.sampled_from(WRONG_DTYPES)), draw(st.sampled_from(("jax", "numpy")))
+    )
 
 
 @st.composite
@@ -230,7 +222,7 @@ def wrong_array(draw, shape, right=floats):
         return draw(right(draw(other_shape(shape))))
     if kind == "dtype":
         return draw(of_wrong_dtype(shape))
-    return draw(junk(HALF.first))
+    return draw(junk())
 
 
 def wrong_ones(draw, names, valid=2):
