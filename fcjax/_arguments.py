@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from ._jax import Tracer
+
 
 def describe(value: object) -> str:
     """Describe a value: an array by its dtype and shape, anything else by its type and value.
@@ -63,10 +65,12 @@ _brief.maxtuple = _brief.maxlist = _brief.maxdict = _brief.maxset = 4
 def as_array(name: str, value: object, kind: str = "an array of numbers") -> Array:
     """Return `value` as a JAX array, or raise TypeError if it cannot be converted."""
     try:
-        return jnp.asarray(value)
-    # OverflowError for an integer that is too large, RuntimeError for an array that was deleted
-    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
+        array = jnp.asarray(value)
+    except (TypeError, ValueError, OverflowError) as error:  # the last for too large an integer
         raise TypeError(f"{name} must be {kind}, got {describe(value)}") from error
+    if not isinstance(array, Tracer) and array.is_deleted():
+        raise TypeError(f"{name} must be {kind}, got {describe(value)}, which has been deleted")
+    return array
 
 
 def floating(name: str, value: object) -> Array:
@@ -85,11 +89,11 @@ def floating(name: str, value: object) -> Array:
 
 
 def floating_dtype(name: str, value: object, kind: str = "a floating-point dtype") -> np.dtype:
-    """Return the dtype that JAX uses for `value`; raise TypeError unless it is floating-point."""
+    """Return `value` as a dtype; raise TypeError unless it is floating-point."""
     dtype = _dtype_or_none(value)
     if dtype is None or not jnp.issubdtype(dtype, jnp.floating) or dtype == np.longdouble:
         raise TypeError(f"{name} must be {kind}, got {dtype or describe(value)}")
-    return jax.dtypes.canonicalize_dtype(dtype)
+    return dtype
 
 
 def _dtype_or_none(value: Any) -> np.dtype | None:

@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from functools import partial
 
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.sharding import NamedSharding
@@ -35,7 +36,8 @@ def compute_dtype_of(compute_dtype: ComputeDtype) -> jnp.dtype | None:
     """Return `compute_dtype` as a dtype or None; raise TypeError unless it is floating-point."""
     if compute_dtype is None:
         return None
-    return floating_dtype("compute_dtype", compute_dtype, "a floating-point dtype or None")
+    dtype = floating_dtype("compute_dtype", compute_dtype, "a floating-point dtype or None")
+    return jax.dtypes.canonicalize_dtype(dtype)  # float64 is float32 unless x64 is enabled
 
 
 def narrowed(compute_dtype: ComputeDtype, V: Array) -> Array:

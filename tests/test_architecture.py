@@ -27,7 +27,7 @@ ALLOWED = {
     "_ranges": set(),
     "dense": SHARED | {"_products"},
     "losses": SHARED | {"_products", "_ranges"},
-    "_arguments": set(),
+    "_arguments": {"_jax"},
     "_cotangent": {"_jax", "_placement"},
     "network": SHARED | {"_jax", "_products", "dense", "activations"},
     "checkpoint": {"_arguments"},

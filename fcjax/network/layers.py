@@ -78,7 +78,7 @@ def init(
     if not is_key(key):
         raise TypeError(f"key must be one PRNG key, e.g. jax.random.key(0), got {describe(key)}")
     sizes = _checked_sizes(sizes)
-    dtype = floating_dtype("dtype", dtype)
+    dtype = jax.dtypes.canonicalize_dtype(floating_dtype("dtype", dtype))
     check_bool("bias", bias)
     layers: list[Layer] = []
     for n_in, n_out in itertools.pairwise(sizes):
@@ -112,7 +112,9 @@ def _drawn(
 def _checked_sizes(sizes: Any) -> tuple[int, ...]:
     # a set or a dict has no order of layers
     unordered = isinstance(sizes, Set | Mapping)
-    numbers = tuple(sizes) if isinstance(sizes, Iterable) and not unordered else None
+    numbers: tuple[Any, ...] | None = (
+        tuple(sizes) if isinstance(sizes, Iterable) and not unordered else None
+    )
     if numbers is None:
         raise TypeError(f"sizes must be a sequence of integers, got {describe(sizes)}")
     for size in numbers:

@@ -192,8 +192,8 @@ def check_elementwise(
     Raises:
         TypeError: `fun` does not return an array of the dtype and shape of its argument, or an
             argument is of the wrong type.
-        ValueError: `tolerance` or `floor` is not a number, `name` or `dtype` is unknown, or `state` holds another function, oracle or dtype
-            than this.
+        ValueError: `tolerance` or `floor` is not a number, `name` or `dtype` is unknown, or `state`
+            holds another function, oracle or dtype than this.
 
     Source: exhaustive tests of one-argument functions in float32 are those of Zimmermann et al.,
     Accuracy of mathematical functions in single, double, extended double and quadruple precision
@@ -216,8 +216,7 @@ def check_elementwise(
                 f"{option} must be a finite number, not negative, got {describe(size)}"
             )
     check_bool("progress", progress)
-    if not isinstance(state, str | os.PathLike | None):
-        raise TypeError(f"state must be the path of a file or None, got {describe(state)}")
+    _check_path(state)
     label = getattr(fun, "__name__", type(fun).__name__)
     reports = compare_elementwise(
         {label: fun},
@@ -229,6 +228,11 @@ def check_elementwise(
         progress=progress,
     )
     return reports[label]
+
+
+def _check_path(state: object) -> None:
+    if not isinstance(state, str | os.PathLike | None):
+        raise TypeError(f"state must be the path of a file or None, got {describe(state)}")
 
 
 def compare_elementwise(

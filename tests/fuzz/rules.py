@@ -544,7 +544,7 @@ def softmax_cross_entropy_calls(draw):
 
 
 def is_finite(given):
-    """Whether nothing is NaN and no label is outside the classes: differences of NaN say nothing."""
+    """Whether nothing is NaN, and all labels are classes: differences of NaN say nothing."""
     numbers = [as_numpy(value) for value in given.values() if value is not None]
     numbers = [array.astype(np.float64) for array in numbers if array is not None]
     return (
