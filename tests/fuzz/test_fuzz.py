@@ -12,7 +12,7 @@ from .run import each_call
 pytestmark = pytest.mark.usefixtures("unchecked")
 
 # One case of this many.
-SHARE = 25
+SHARE = 40
 MODULES = {
     "": (fcjax, fcjax.activations, fcjax.losses, network),
     "train.": (train,),
