@@ -425,6 +425,12 @@ def weights_of(draw, batch, wrong):
     return draw(st.one_of(st.none(), st.none(), floats(batch)))
 
 
+def at_a_joint(pred, target, delta=0.0, **_):
+    """Whether two formulas of a loss meet at an entry, where differences are less accurate."""
+    distance = np.abs(np.asarray(pred, np.float64) - np.asarray(target, np.float64))
+    return (distance == delta).any()
+
+
 @calls_of(*PAIRWISE, cases=500, wide=True)
 def pairwise_calls(draw, name):
     first = PREDICTIONS.get(name, "pred")
@@ -445,12 +451,8 @@ def pairwise_calls(draw, name):
             wrong_option() if "delta" in wrong else st.sampled_from((1.0, 0.5, 2))
         )
     names = () if wrong else has_gradient(draw, given, [first])
-    if (
-        name in ("absolute_error", "huber")
-        and names
-        and (given[first] == jnp.asarray(given["target"])).any()
-    ):
-        names = ()  # a kink
+    if name in ("absolute_error", "huber") and names and at_a_joint(**given):
+        names = ()
     return Call(getattr(fcjax, name), given, pairwise(name), names, wrong)
 
 
