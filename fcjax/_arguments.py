@@ -204,4 +204,5 @@ def is_key(value: object) -> TypeGuard[Array]:
         return False
     if jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
         return value.ndim == 0
-    return value.dtype == jnp.uint32 and value.ndim == 1
+    # raw keys of threefry, and of rbg
+    return value.dtype == jnp.uint32 and value.shape in ((2,), (4,))

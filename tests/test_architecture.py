@@ -23,7 +23,7 @@ ALLOWED = {
     "_types": set(),
     "_progress": set(),
     "_placement": set(),
-    "_products": {"_jax", "_placement"},
+    "_products": {"_arguments", "_jax", "_placement"},
     "_ranges": set(),
     "dense": SHARED | {"_products"},
     "losses": SHARED | {"_products", "_ranges"},

@@ -292,6 +292,12 @@ INIT = [
     reject(
         "key of floats", TypeError, r"^key .*got float32\[2\]", lambda: init((3, 2), jnp.ones(2))
     ),
+    reject(
+        "a raw key of three numbers",
+        TypeError,
+        r"^key .*got uint32\[3\]",
+        lambda: init((3, 2), jnp.zeros(3, jnp.uint32)),
+    ),
     reject("sizes in no order", TypeError, r"^sizes .*sequence.*got set", init, {3, 2}),
     reject("sizes by name", TypeError, r"^sizes .*sequence.*got dict", init, {3: 1, 2: 1}),
     reject(
