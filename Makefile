@@ -2,6 +2,9 @@
 # make check  install what the tests need, and run lint, types and each rule once (under a minute)
 # make test   the same, with every test
 # make test-torch  install PyTorch as well (gigabytes), and run the comparisons with it
+# make fuzz   make 27,000 random calls, valid and not, and count how they are answered (20 min)
+# make kills  kill training processes 50 times, alone and in pairs, and compare the results (20 min)
+# make soak   train for an hour, and watch memory, compilations, files and threads
 # make mutate  plant faults in the package, one at a time, and count those that tests catch (20 min)
 # make bench  train beside the peers, and write benchmarks/README.md (50 min on an idle machine)
 # make bench-check  fail if a small case is slower or larger than benchmarks/results has it (3 min)
@@ -26,7 +29,8 @@ BENCH := $(VENV)-bench
 TPU := $(VENV)-tpu
 POWER := $(VENV)-power
 
-.PHONY: demo check test test-torch mutate bench bench-check bench-tpu-compile scale-plan bench-power clean help
+.PHONY: demo check test test-torch fuzz kills soak mutate bench bench-check bench-tpu-compile scale-plan \
+	bench-power clean help
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/fcjax train
@@ -45,6 +49,16 @@ test: $(VENV)/test.stamp
 
 test-torch: $(VENV)/torch.stamp
 	$(BIN)/python -m pytest tests/test_losses.py tests/examples/test_curve_fit.py -k torch
+
+fuzz: $(VENV)/test.stamp
+	PYTHONPATH=tests $(BIN)/python -m fuzz $(FUZZ)
+
+kills: $(VENV)/test.stamp
+	$(BIN)/python tests/kills.py 50
+	$(BIN)/python tests/kills.py 50 --processes 2
+
+soak: $(VENV)/test.stamp
+	$(BIN)/python tests/soak.py 3600
 
 mutate: $(VENV)/test.stamp
 	$(BIN)/python tests/mutate.py
@@ -104,5 +118,5 @@ help:
 	@sed -n '/^$$/q; s/^# \{0,1\}//p' Makefile
 
 clean:
-	rm -rf .venv .venv-* .pytest_cache .ruff_cache out dist build
+	rm -rf .venv .venv-* .hypothesis .pytest_cache .ruff_cache out dist build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,13 +1,19 @@
 """Checks of the arguments of public functions, and the descriptions in their error messages."""
 
 import difflib
+import operator
 import reprlib
+import sys
+import textwrap
 from collections.abc import Iterable
-from typing import Protocol, TypeGuard
+from typing import Any, Protocol, TypeGuard
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
+
+from ._jax import Tracer
 
 
 def describe(value: object) -> str:
@@ -18,9 +24,14 @@ def describe(value: object) -> str:
     """
     if _is_array(value):
         return f"{value.dtype}{list(value.shape)}"
-    kind, text = type(value).__name__, _brief.repr(value)
-    shortened = text if len(text) <= _MAX_LENGTH else text[:_MAX_LENGTH] + " ..."
-    return shortened if text.startswith(f"{kind}(") else f"{kind} {shortened}"
+    kind, text = type(value).__name__, brief(value)
+    return text if text.startswith(f"{kind}(") else f"{kind} {text}"
+
+
+def brief(value: object) -> str:
+    """Return the `repr` of a value on one line, abbreviated if it is long."""
+    text = " ".join(_brief.repr(value).split())
+    return text if len(text) <= _MAX_LENGTH else text[:_MAX_LENGTH] + " ..."
 
 
 class _Shaped(Protocol):
@@ -54,20 +65,42 @@ _brief.maxtuple = _brief.maxlist = _brief.maxdict = _brief.maxset = 4
 def as_array(name: str, value: object, kind: str = "an array of numbers") -> Array:
     """Return `value` as a JAX array, or raise TypeError if it cannot be converted."""
     try:
-        return jnp.asarray(value)
-    except (TypeError, ValueError) as error:
+        array = jnp.asarray(value)
+    except (TypeError, ValueError, OverflowError) as error:  # the last for too large an integer
         raise TypeError(f"{name} must be {kind}, got {describe(value)}") from error
+    if not isinstance(array, Tracer) and array.is_deleted():
+        raise TypeError(f"{name} must be {kind}, got {describe(value)}, which has been deleted")
+    return array
 
 
 def floating(name: str, value: object) -> Array:
-    """Return `value` as a JAX array, or raise TypeError unless it is real and floating-point."""
+    """Return `value` as a JAX array, or raise TypeError unless it is real and floating-point.
+
+    Numbers of 8 bits or fewer are refused: JAX has no arithmetic between them and other numbers.
+    """
     array = as_array(name, value, "a floating-point array")
-    if not jnp.issubdtype(array.dtype, jnp.floating):
+    if not jnp.issubdtype(array.dtype, jnp.floating) or array.dtype.itemsize < 2:
+        bits = "" if array.dtype.itemsize > 1 else " of 16 bits or more"
         raise TypeError(
-            f"{name} must be a floating-point array, got {describe(array)}; "
+            f"{name} must be a floating-point array{bits}, got {describe(array)}; "
             f"convert it first, e.g. jnp.asarray({name}, jnp.float32)"
         )
     return array
+
+
+def floating_dtype(name: str, value: object, kind: str = "a floating-point dtype") -> np.dtype:
+    """Return `value` as a dtype; raise TypeError unless it is floating-point."""
+    dtype = _dtype_or_none(value)
+    if dtype is None or not jnp.issubdtype(dtype, jnp.floating) or dtype == np.longdouble:
+        raise TypeError(f"{name} must be {kind}, got {dtype or describe(value)}")
+    return dtype
+
+
+def _dtype_or_none(value: Any) -> np.dtype | None:
+    try:
+        return None if value is None else jnp.dtype(value)
+    except (TypeError, ValueError, OverflowError):  # whatever NumPy raises for what is no dtype
+        return None
 
 
 def check_matrix_product(x: Array, w: Array, b: Array | None) -> None:
@@ -105,16 +138,64 @@ def check_same_shape(name: str, array: Array, other_name: str, other: Array) -> 
 def check_one_of(name: str, value: object, accepted: Iterable[str]) -> None:
     """Raise ValueError unless `value` is an accepted name; the error suggests similar names."""
     accepted = sorted(accepted)
-    if value in accepted:
+    if isinstance(value, str) and value in accepted:
         return
-    near = difflib.get_close_matches(str(value), accepted, n=3, cutoff=0.5)
+    got = textwrap.shorten(brief(value), 80, placeholder=" ...")
+    near = difflib.get_close_matches(got.strip("'"), accepted, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
-    raise ValueError(f"{name}: {value!r} is unknown; {hint}accepted: {', '.join(accepted)}")
+    names = textwrap.shorten(", ".join(accepted), 260, placeholder=" ...")
+    raise ValueError(f"{name}: {got} is unknown; {hint}accepted: {names}")
+
+
+def check_function(name: str, value: object) -> None:
+    """Raise TypeError unless `value` can be called."""
+    if not callable(value):
+        raise TypeError(f"{name} must be a function, got {describe(value)}")
+
+
+def check_bool(name: str, value: object) -> None:
+    """Raise TypeError unless `value` is True or False."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be True or False, got {describe(value)}")
+
+
+def checked_axis(name: str, axis: Any, array_name: str, array: Array) -> int:
+    """Return an axis of the array, or raise unless it is an integer and the array has that axis."""
+    try:
+        number = None if isinstance(axis, bool) else operator.index(axis)
+    except TypeError:
+        number = None
+    if number is None:
+        raise TypeError(f"{name} must be an integer, got {describe(axis)}")
+    if not -array.ndim <= number < array.ndim:
+        raise ValueError(
+            f"{name} must be an axis of {array_name} {describe(array)}, got {brief(axis)}"
+        )
+    return number
+
+
+def check_broadcasts_to(name: str, array: Array, other_name: str, other: Array) -> None:
+    """Raise ValueError unless `array` broadcasts to the shape of `other`."""
+    shape = array.shape
+    ends = zip(reversed(shape), reversed(other.shape), strict=False)
+    if array.ndim > other.ndim or any(size not in (1, full) for size, full in ends):
+        raise ValueError(
+            f"{name} must have a shape that broadcasts to that of {other_name} {describe(other)}, "
+            f"got {describe(array)}"
+        )
 
 
 def is_number(value: object) -> TypeGuard[int | float]:
-    """Whether `value` is a plain Python number, hence a constant of the traced program."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    """Whether `value` is a plain Python number, hence a constant of the traced program.
+
+    An integer that no float can hold is not.
+    """
+    if isinstance(value, bool):
+        return False
+    return isinstance(value, float) or (isinstance(value, int) and abs(value) <= _LARGEST)
+
+
+_LARGEST = int(sys.float_info.max)
 
 
 def is_key(value: object) -> TypeGuard[Array]:
@@ -123,4 +204,5 @@ def is_key(value: object) -> TypeGuard[Array]:
         return False
     if jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
         return value.ndim == 0
-    return value.dtype == jnp.uint32 and value.ndim == 1
+    # raw keys of threefry, and of rbg
+    return value.dtype == jnp.uint32 and value.shape in ((2,), (4,))

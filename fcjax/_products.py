@@ -10,11 +10,13 @@ import math
 from collections.abc import Sequence
 from functools import partial
 
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.sharding import NamedSharding
 from jax.typing import DTypeLike
 
+from ._arguments import floating_dtype
 from ._jax import in_row_major_order, last_to_front
 from ._placement import at, sum_over_examples
 
@@ -34,10 +36,8 @@ def compute_dtype_of(compute_dtype: ComputeDtype) -> jnp.dtype | None:
     """Return `compute_dtype` as a dtype or None; raise TypeError unless it is floating-point."""
     if compute_dtype is None:
         return None
-    dtype = jnp.dtype(compute_dtype)
-    if not jnp.issubdtype(dtype, jnp.floating):
-        raise TypeError(f"compute_dtype must be a floating-point dtype or None, got {dtype}")
-    return dtype
+    dtype = floating_dtype("compute_dtype", compute_dtype, "a floating-point dtype or None")
+    return jax.dtypes.canonicalize_dtype(dtype)  # float64 is float32 unless x64 is enabled
 
 
 def narrowed(compute_dtype: ComputeDtype, V: Array) -> Array:

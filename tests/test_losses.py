@@ -612,3 +612,20 @@ def test_pairwise_losses_are_those_of_torch(torch, x64, name, peer, features, re
         lambda pred: function(pred, torch.tensor(target), reduction=reduction),
         pred,
     )
+
+
+def test_labels_of_four_bits_are_labels():
+    logits, labels = jnp.array([[2.0, 0.0], [0.0, 1.0]]), jnp.array([0, 1])
+    got = fcjax.softmax_cross_entropy(logits, labels.astype(jnp.int4))
+    assert got == fcjax.softmax_cross_entropy(logits, labels)
+
+
+def test_the_loss_of_an_infinite_logit_is_infinite_or_zero():
+    logits, target = jnp.array([jnp.inf, -jnp.inf]), jnp.array([0.25, 0.25])
+    got = fcjax.sigmoid_binary_cross_entropy(logits, target, reduction="none")
+    assert jnp.isposinf(got).all()
+
+
+def test_an_array_as_parameter_of_squareplus_promotes_as_that_of_every_activation():
+    z = jnp.ones(3, jnp.bfloat16)
+    assert fcjax.squareplus(z, jnp.ones(3)).dtype == fcjax.elu(z, jnp.ones(3)).dtype == jnp.float32

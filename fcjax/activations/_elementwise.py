@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from .._arguments import floating, is_number
+from .._arguments import check_broadcasts_to, floating, is_number
 from .._cotangent import cotangent_of
 from .._placement import beside
 from .._types import Tree
@@ -118,6 +118,7 @@ def parametric(
             if _is_constant(p):
                 return constant(z, float(p))
             p = jnp.asarray(p, z.dtype) if is_number(p) else floating(name, p)
+            check_broadcasts_to(name, p, "z", z)
             return free(z, beside(p, z))
 
         return activation

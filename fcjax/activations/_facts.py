@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple, TypeVar
 import jax
 from jax import Array
 
+from .._arguments import check_function
 from .._types import Tree
 
 Function = Callable[..., Array]
@@ -89,6 +90,7 @@ def rule_of(function: Callable[[Array], Array]) -> Rule:
     >>> bwd(kept, jnp.ones(3)).round(2), keeps
     (Array([0.42, 1.  , 0.42], dtype=float32), 'output')
     """
+    check_function("function", function)
     base, options = _base_and_options(function)
     facts = facts_of(base)
     if facts is not None:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import ArrayLike, Float
 
-from .._arguments import describe, floating
+from .._arguments import check_bool, checked_axis, describe, floating
 from ._elementwise import elementwise
 from ._facts import Rule, rule_of, with_facts
 
@@ -179,7 +179,7 @@ def gelu(z: Float[ArrayLike, "..."], approximate: bool = True) -> Float[Array, "
         approximate: True for the tanh form (the default, as in `jax.nn.gelu`), False for erf.
 
     Raises:
-        TypeError: `z` is not floating-point.
+        TypeError: `z` is not floating-point, or `approximate` is not a boolean.
 
     Source: Hendrycks & Gimpel, Gaussian error linear units, arXiv:1606.08415.
 
@@ -189,10 +189,13 @@ def gelu(z: Float[ArrayLike, "..."], approximate: bool = True) -> Float[Array, "
     >>> gelu(z, approximate=False).round(2)
     Array([-0.  ,  0.  ,  0.84], dtype=float32)
     """
+    check_bool("approximate", approximate)
     return _gelu_tanh(z) if approximate else _gelu_erf(z)
 
 
 def _gate(axis: int, Z: Array) -> Array:
+    if not Z.ndim or Z.shape[axis] % 2:
+        raise ValueError(f"z must have an even size along axis {axis}, got {describe(Z)}")
     linear, gate = jnp.split(Z, 2, axis)
     return linear * lax.logistic(gate)
 
@@ -236,7 +239,7 @@ def glu(z: Float[ArrayLike, "..."], axis: int = -1) -> Float[Array, "..."]:
         axis: the axis to split.
 
     Raises:
-        TypeError: `z` is not floating-point.
+        TypeError: `z` is not floating-point, or `axis` is not an integer.
         ValueError: `z` has no such axis, or its size along it is odd.
 
     Source: Dauphin et al., Language modeling with gated convolutional networks, ICML 2017.
@@ -245,6 +248,4 @@ def glu(z: Float[ArrayLike, "..."], axis: int = -1) -> Float[Array, "..."]:
     Array([[0.5, 2. ]], dtype=float32)
     """
     z = floating("z", z)
-    if not -z.ndim <= axis < z.ndim or z.shape[axis] % 2:
-        raise ValueError(f"z must have an even size along axis {axis}, got {describe(z)}")
-    return _glu(axis, z)
+    return _glu(checked_axis("axis", axis, "z", z), z)

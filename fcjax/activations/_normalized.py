@@ -7,7 +7,14 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import ArrayLike, Bool, Float
 
-from .._arguments import describe, floating
+from .._arguments import (
+    as_array,
+    brief,
+    check_broadcasts_to,
+    checked_axis,
+    describe,
+    floating,
+)
 from ._facts import Rule, with_facts
 
 _Axis = int | tuple[int, ...]
@@ -60,7 +67,9 @@ def softmax(
         where: boolean mask that broadcasts against `z`. Masked entries (False) have p = 0.
 
     Raises:
-        TypeError: `z` is not floating-point, or `where` is not boolean.
+        TypeError: `z` is not floating-point, `axis` is not an integer or a tuple of integers, or
+            `where` is not boolean.
+        ValueError: `z` has no such axis, or `where` does not broadcast to its shape.
 
     Source: Bridle, Probabilistic interpretation of feedforward classification network outputs
     (1990); Bishop, Pattern Recognition and Machine Learning (2006), eq. 4.106.
@@ -68,7 +77,8 @@ def softmax(
     >>> softmax(jnp.array([1e4, 1e4, 0.0]))
     Array([0.5, 0.5, 0. ], dtype=float32)
     """
-    return _softmax(axis, floating("z", z), _mask(where))
+    z = floating("z", z)
+    return _softmax(_checked_axes(axis, z), z, _checked_mask(where, z))
 
 
 def _log_softmax_value(axis: _Axis, Z: Array, where: Array | None) -> Array:
@@ -127,20 +137,43 @@ def log_softmax(
         where: boolean mask that broadcasts against `z`. Masked entries (False) have a = −∞.
 
     Raises:
-        TypeError: `z` is not floating-point, or `where` is not boolean.
+        TypeError: `z` is not floating-point, `axis` is not an integer or a tuple of integers, or
+            `where` is not boolean.
+        ValueError: `z` has no such axis, or `where` does not broadcast to its shape.
 
     Source: Bishop, Pattern Recognition and Machine Learning (2006), section 4.3.4.
 
     >>> log_softmax(jnp.array([1e4, 1e4])).round(4)
     Array([-0.6931, -0.6931], dtype=float32)
     """
-    return _log_softmax(axis, floating("z", z), _mask(where))
+    z = floating("z", z)
+    return _log_softmax(_checked_axes(axis, z), z, _checked_mask(where, z))
+
+
+def _checked_axes(axis: object, z: Array) -> _Axis:
+    """Return one axis of z or several, or raise unless z has them, and numbers along them."""
+    if z.ndim == 0:
+        raise ValueError(f"z must have at least one dimension, got {describe(z)}")
+    several = axis if isinstance(axis, tuple) else (axis,)
+    axes = tuple(checked_axis("axis", a, "z", z) for a in several)
+    if not axes or len({a % z.ndim for a in axes}) < len(axes):
+        raise ValueError(f"axis must be one axis of z, or different ones, got {brief(axis)}")
+    if not all(z.shape[a] for a in axes):
+        raise ValueError(f"z must have numbers along axis {brief(axis)}, got {describe(z)}")
+    return axes if isinstance(axis, tuple) else axes[0]
+
+
+def _checked_mask(where: Bool[ArrayLike, "..."] | None, z: Array) -> Array | None:
+    mask = _mask(where)
+    if mask is not None:
+        check_broadcasts_to("where", mask, "z", z)
+    return mask
 
 
 def _mask(where: Bool[ArrayLike, "..."] | None) -> Array | None:
     if where is None:
         return None
-    where = jnp.asarray(where)
+    where = as_array("where", where, "a boolean array")
     if where.dtype != jnp.bool_:
         raise TypeError(f"where must be a boolean array, got {describe(where)}")
     return where

@@ -273,7 +273,7 @@ def _squareplus_wrt_b(z: Array, b: Array) -> Array:
 def _squareplus_value(z: Array, b: ArrayLike) -> Array:
     # (z + r)/2 cancels for negative z; times (r − z)/(r − z) it is (b/4)/((r − z)/2), which does
     # not. hypot does not overflow where z² would, nor do two halves where their sum would.
-    b = jnp.asarray(b, z.dtype)
+    b = b if isinstance(b, Array) else jnp.asarray(b, z.dtype)
     half = jnp.where(z >= 0, z, -z) / 2 + jnp.hypot(z, jnp.sqrt(b)) / 2
     return jnp.where(z >= 0, half, b / 4 / half)
 

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -12,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from .._arguments import describe
+from .._arguments import brief, describe
 from .._types import Tree
 from .rules import Draw, integers, normal, uniform
 from .user_code import call, import_function
@@ -24,26 +25,35 @@ ARRAY = re.compile(
 )
 ACCEPTED = "5x3, 5x3@0:1, 5:4, 5:-2:4, scalar, 0.5, =3, =name"
 INT32 = np.iinfo(np.int32)
+# What one array may hold, as a bound on the memory that a mistyped size asks for: 2 GiB.
+MOST_NUMBERS = 2**28
+# Longer texts, such as a file pasted by mistake, are no descriptions of an array or a number.
+LONGEST = 100
 
 Call = tuple[Sequence[Tree], Mapping[str, Tree]]
 
 
 def parse_shape(text: str) -> Tree:
     """Return the value or the `Draw` that a description on the command line stands for."""
-    array = ARRAY.fullmatch(text)
-    if array:
-        return _array(text, **array.groupdict())
     if text.startswith("=") and text != "=":
         return _literal(text[1:])
-    if re.fullmatch(NUMBER, text) and not re.fullmatch(r"[-+]?\d+", text):
+    array = ARRAY.fullmatch(text) if len(text) <= LONGEST else None
+    if array:
+        return _array(text, **array.groupdict())
+    if len(text) <= LONGEST and re.fullmatch(NUMBER, text) and not re.fullmatch(r"[-+]?\d+", text):
         return float(text)
-    raise ValueError(f"shapes: got {text!r}; accepted: {ACCEPTED}")
+    raise ValueError(f"shapes: got {brief(text)}; accepted: {ACCEPTED}")
 
 
 def _array(
     text: str, shape: str, low: str | None, high: str | None, first: str | None, below: str | None
 ) -> Draw:
     sizes = () if shape == "scalar" else tuple(map(int, shape.split("x")))
+    if math.prod(sizes) > MOST_NUMBERS:
+        raise ValueError(
+            f"shapes: got {text!r}, an array of {math.prod(sizes)} numbers; "
+            f"accepted: at most {MOST_NUMBERS}"
+        )
     if low is not None and high is not None:
         _check_bounds(text, float(low), float(high), float(np.finfo(np.float32).max))
         return uniform(float(low), float(high), *sizes)
@@ -65,8 +75,8 @@ def _literal(text: str) -> object:
     """Return the value of a Python literal, or the text itself if it is not a literal."""
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return text  # MemoryError and RecursionError are raised for too many brackets
 
 
 def load_args(source: str, dtypes: Sequence[str]) -> Call:
@@ -110,11 +120,14 @@ def _from_file(path: Path) -> tuple[Tree, ...]:
         listed = json.loads(path.read_text())
     except OSError as error:
         raise ValueError(f"args: {path}: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"args: {path} is not JSON: {error}") from error
     if not isinstance(listed, list):
         raise TypeError(f"args: {path} must hold a list of the arguments, got {describe(listed)}")
-    return tuple(map(_from_json, listed))
+    try:
+        return tuple(map(_from_json, listed))
+    except RecursionError:
+        raise ValueError(f"args: {path} must not nest lists so deeply") from None
 
 
 def _from_json(value: object) -> object:
@@ -141,5 +154,5 @@ def _numbers(value: list[object]) -> Draw | Array:
     if array.dtype == np.float64:
         return Draw(lambda rng: array)
     if array.dtype != np.int64 or array.min() < INT32.min or array.max() > INT32.max:
-        raise ValueError(f"args: integers must fit into int32, got {np.max(np.abs(array))}")
+        raise ValueError(f"args: integers must fit into int32, got {brief(array.max())}")
     return jnp.asarray(array, jnp.int32)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from fcjax_cli.options import Checking, Function, Library
 
-from .._arguments import check_one_of
+from .._arguments import brief, check_one_of
 
 DTYPES = ("bfloat16", "float16", "float32", "float64")
 NEED_A_FUNCTION = ("shapes", "args", "reference", "expected_failures")
@@ -23,7 +23,9 @@ def check_options(function: Function, library: Library, checking: Checking) -> N
     for dtype in checking.dtypes:
         check_one_of("dtypes", dtype, DTYPES)
     if not 0 <= checking.seed < 2**32:
-        raise ValueError(f"seed: got {checking.seed}; accepted: an integer from 0 to 2³² - 1")
+        raise ValueError(
+            f"seed: got {brief(checking.seed)}; accepted: an integer from 0 to 2³² - 1"
+        )
 
 
 def _check_unused(function: Function, library: Library, checking: Checking) -> None:
@@ -50,7 +52,7 @@ def parse_expected_failures(pairs: Sequence[str]) -> dict[str, bool | list[str]]
         check, separator, argument = pair.partition("=")
         if not check or bool(separator) != bool(argument):
             raise ValueError(
-                f"expected_failures: got {pair!r}; accepted: a check and an argument, such as "
+                f"expected_failures: got {brief(pair)}; accepted: a check and an argument, such as "
                 "vjp=x, or a check alone"
             )
         named = failures.setdefault(check, [])

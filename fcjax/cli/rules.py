@@ -24,9 +24,18 @@ class Draw:
     draw: Callable[[np.random.Generator], np.ndarray]
 
     def __call__(self, rng: np.random.Generator, dtype: str) -> jax.Array:
-        """Draw the array; if it is floating-point, cast it to `dtype`."""
+        """Draw the array; if it is floating-point, cast it to `dtype`.
+
+        Raise ValueError if a number is too large for `dtype`.
+        """
         array = np.asarray(self.draw(rng))
-        return jnp.asarray(array.astype(dtype) if array.dtype == np.float64 else array)
+        if array.dtype != np.float64:
+            return jnp.asarray(array)
+        with np.errstate(over="ignore"):
+            cast = array.astype(dtype)
+        if (too_large := np.isfinite(array) & ~np.isfinite(cast)).any():
+            raise ValueError(f"args: numbers must fit into {dtype}, got {array[too_large][0]}")
+        return jnp.asarray(cast)
 
 
 class Case(NamedTuple):

@@ -19,7 +19,7 @@ import numpy as np
 from jax import Array
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from .._arguments import check_one_of, describe
+from .._arguments import brief, check_one_of, describe
 from .._types import AnyArray, Tree
 from .agreement import of_all_processes
 
@@ -56,14 +56,14 @@ def mesh(shape: Mapping[str, int] | None = None, *, devices: Sequence[Tree] | No
     if not _are_devices(devices):
         raise TypeError(f"devices must be devices, as from jax.devices(), got {describe(devices)}")
     if not devices or len(set(devices)) != len(devices):
-        raise ValueError(f"devices must be at least one, and all different, got {devices}")
+        raise ValueError(f"devices must be at least one, and all different, got {brief(devices)}")
     shape = {"data": len(devices)} if shape is None else shape
     if not _maps_names_to_counts(shape):
         raise TypeError(f"shape must map names of axes to positive integers, got {describe(shape)}")
     if math.prod(shape.values()) != len(devices):
         raise ValueError(
             f"shape must have sizes whose product is the number of devices, {len(devices)}, "
-            f"got {shape}"
+            f"got {brief(shape)}"
         )
     types = (AxisType.Explicit,) * len(shape)
     return jax.make_mesh(tuple(shape.values()), tuple(shape), axis_types=types, devices=devices)
@@ -308,7 +308,7 @@ def _number_of_examples(batch: Tree, name: str) -> int:
     if len(lengths) != 1 or lengths & {(), (0,)}:
         raise ValueError(
             f"{name} must be arrays with equal first dimensions (the number of examples), at least "
-            f"1; got the shapes {shapes}"
+            f"1; got the shapes {brief(shapes)}"
         )
     return next(shape[0] for shape in shapes.values())
 

@@ -1,6 +1,7 @@
 """The Jacobian, computed column by column: `jacfwd`."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +9,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from .._arguments import describe
+from .._arguments import brief, check_function, describe
 from .._types import Function, Tree
 from .directions import is_inexact
 from .linearization import Linearization, linearized
@@ -30,9 +31,11 @@ def jacfwd(fun: Function, argnums: int | Sequence[int] = 0, has_aux: bool = Fals
         for x has shape `(*y.shape, *x.shape)`. With `has_aux`, it returns a pair of this and aux.
 
     Raises:
-        TypeError: as `jvp`, when the returned function is called; or a chosen argument has leaves
-            that are not real floating-point arrays.
-        ValueError: as `jvp`; or there is no argument at a position in `argnums`.
+        TypeError: `fun` is not a function, or `argnums` is not one integer or several. When the
+            returned function is called: as `jvp`; or a chosen argument has leaves that are not real
+            floating-point arrays.
+        ValueError: as `jvp`; or there is no argument at a position in `argnums`, or one occurs
+            twice.
 
     >>> import fcjax
     >>> import jax.numpy as jnp
@@ -40,9 +43,11 @@ def jacfwd(fun: Function, argnums: int | Sequence[int] = 0, has_aux: bool = Fals
     Array([[ 0.25, -0.25],
            [-0.25,  0.25]], dtype=float32)
     """
+    check_function("fun", fun)
+    several = _several(argnums)
 
     def jacobian(*args: Tree, **kwargs: Tree) -> Tree:
-        positions = _positions(argnums, len(args))
+        positions = _positions(several, len(args))
         chosen = tuple(args[i] for i in positions)
         _require_real(chosen)
 
@@ -57,13 +62,25 @@ def jacfwd(fun: Function, argnums: int | Sequence[int] = 0, has_aux: bool = Fals
     return jacobian
 
 
-def _positions(argnums: int | Sequence[int], count: int) -> tuple[int, ...]:
+def _several(argnums: Any) -> tuple[int, ...]:
+    """Return `argnums` as a tuple, or raise TypeError unless it is one integer or several."""
+    several = tuple(argnums) if isinstance(argnums, tuple | list) else (argnums,)
+    if not several or any(not isinstance(i, int) or isinstance(i, bool) for i in several):
+        raise TypeError(f"argnums must be an integer or several, got {describe(argnums)}")
+    return several
+
+
+def _positions(argnums: tuple[int, ...], count: int) -> tuple[int, ...]:
     """Return `argnums` as non-negative positions among `count` arguments."""
-    several = (argnums,) if isinstance(argnums, int) else tuple(argnums)
-    for i in several:
+    for i in argnums:
         if not -count <= i < count:
-            raise ValueError(f"argnums must name one of the {count} arguments given, got {i}")
-    return tuple(i % count for i in several)
+            raise ValueError(
+                f"argnums must name one of the {count} arguments given, got {brief(i)}"
+            )
+    positions = tuple(i % count for i in argnums)
+    if len(set(positions)) < len(positions):
+        raise ValueError(f"argnums must name different arguments, got {brief(argnums)}")
+    return positions
 
 
 def _require_real(chosen: tuple[Tree, ...]) -> None:

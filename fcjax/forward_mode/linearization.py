@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from .._arguments import describe
+from .._arguments import check_bool, check_function, describe
 from .._types import Function, Tree
 from .directions import Directions, is_inexact
 from .transpose import is_about_reverse_mode, no_reverse_mode, transposed
@@ -48,8 +48,8 @@ class Linearization(NamedTuple):
 
 def linearized(fun: Function, primals: tuple[Tree, ...], has_aux: bool = False) -> Linearization:
     """Evaluate `fun` once, and keep the residuals of its backward rules."""
-    if not callable(fun):
-        raise TypeError(f"fun must be a function, got {describe(fun)}")
+    check_function("fun", fun)
+    check_bool("has_aux", has_aux)
     of_floating, xs = _of_floating(fun, primals, has_aux)
     try:
         _, pullback, (value, aux) = jax.vjp(of_floating, *xs, has_aux=True)

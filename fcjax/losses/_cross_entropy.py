@@ -37,7 +37,9 @@ def checked_labels(labels: object, shape: tuple[int, ...], other: str) -> Array:
         raise ValueError(message)
     if is_integer(labels):
         # A narrower dtype could not represent every class, or ignore_index.
-        labels = labels.astype(jnp.promote_types(labels.dtype, jnp.int32))
+        is_narrow = labels.dtype.itemsize == 1  # JAX does not promote integers of 4 bits
+        wide = jnp.int32 if is_narrow else jnp.promote_types(labels.dtype, jnp.int32)
+        labels = labels.astype(wide)
     return labels
 
 
@@ -48,7 +50,7 @@ def label_options(labels: Array, smoothing: object, ignored: object) -> Options:
             f"label_smoothing must be a number with 0 <= label_smoothing < 1, "
             f"got {describe(smoothing)}"
         )
-    if ignored is not None and not isinstance(ignored, int):
+    if ignored is not None and (not isinstance(ignored, int) or isinstance(ignored, bool)):
         raise TypeError(f"ignore_index must be an integer or None, got {describe(ignored)}")
     if ignored is not None and not is_integer(labels):
         raise ValueError(

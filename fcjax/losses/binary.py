@@ -115,9 +115,10 @@ def binary_cross_entropy(
 
 
 def _logit_value(z: Array, t: Array) -> Array:
-    # log(1 + eᶻ) − t z, with log(1 + eᶻ) = max(z, 0) + log(1 + e^−|z|): nothing overflows, and
-    # the large parts cancel exactly where t is 0 or 1.
-    return jnp.maximum(z, 0) - t * z + jnp.log1p(jnp.exp(-jnp.abs(z)))
+    # log(1 + eᶻ) − t z, with log(1 + eᶻ) = max(z, 0) + log(1 + e^−|z|), z = max(z, 0) − max(−z, 0):
+    # nothing overflows, no large parts cancel, and an infinite z gives ∞ rather than ∞ − ∞.
+    large = (1 - t) * jnp.maximum(z, 0) + t * jnp.maximum(-z, 0)
+    return large + jnp.log1p(jnp.exp(-jnp.abs(z)))
 
 
 def _logit_partials(z: Array, t: Array) -> tuple[Array, Array]:

@@ -1,11 +1,18 @@
 """Checks of the arguments of networks."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from jax import Array
 
-from .._arguments import check_matrix_product, check_not_empty, check_one_of, describe, floating
+from .._arguments import (
+    brief,
+    check_matrix_product,
+    check_not_empty,
+    check_one_of,
+    describe,
+    floating,
+)
 from ..activations import ACTIVATIONS
 from .layers import Layer, Params, depth, is_stacked
 
@@ -15,13 +22,12 @@ Activation = str | Function
 
 def check_layers(params: Params) -> None:
     """Raise unless `params` is a tuple of layers, single or stacked, with valid shapes."""
-    if not params or not _are_layers(params):
+    if not _are_layers(params):
         raise TypeError(
             f"params must be a tuple of one or more Layers, as from init, got {describe(params)}"
         )
     for i, layer in enumerate(params):
-        if is_stacked(layer):
-            _check_stacked(f"params[{i}]", layer)
+        _check_layer(f"params[{i}]", layer)
     if is_stacked(params[-1]):
         raise ValueError(
             "params must end with a single layer, the output layer, got stacked layers "
@@ -29,8 +35,30 @@ def check_layers(params: Params) -> None:
         )
 
 
-def _are_layers(entries: Iterable[object]) -> bool:
-    return all(isinstance(entry, Layer) for entry in entries)
+def _are_layers(entries: Any) -> bool:
+    is_sequence = isinstance(entries, tuple | list) and len(entries) > 0
+    return is_sequence and all(isinstance(entry, Layer) for entry in entries)
+
+
+def _check_layer(name: str, layer: Layer) -> None:
+    for place, V in zip((f"{name}.w", f"{name}.b"), layer, strict=True):
+        # the lists that other functions take as arrays are trees of parameters here
+        if not hasattr(V, "ndim") and not (place.endswith(".b") and V is None):
+            raise TypeError(f"{place} must be a floating-point array, got {describe(V)}")
+        if V is not None:
+            floating(place, V)
+    if layer.w.ndim not in (2, 3):
+        raise ValueError(
+            f"{name}.w must have shape (n_in, n_out), or (L, n, n) for stacked layers, "
+            f"got {describe(layer.w)}"
+        )
+    if is_stacked(layer):
+        _check_stacked(name, layer)
+    elif layer.b is not None and layer.b.shape != layer.w.shape[1:]:
+        raise ValueError(
+            f"{name}.b must have shape ({layer.w.shape[1]},) to match w {describe(layer.w)}, "
+            f"got {describe(layer.b)}"
+        )
 
 
 def _check_stacked(name: str, stacked: Layer) -> None:
@@ -113,7 +141,7 @@ def _by_entry(hidden: Params, functions: Sequence[Function]) -> Iterator[Functio
 def _hidden(activations: object, layers: int) -> tuple[Function, ...]:
     if isinstance(activations, str) or callable(activations):
         return (_function("activations", activations),) * layers
-    if not isinstance(activations, Sequence):
+    if not isinstance(activations, Sequence) or isinstance(activations, bytes | bytearray):
         raise TypeError(
             "activations must be a name, a function, or a sequence of these, "
             f"got {describe(activations)}"
@@ -121,7 +149,7 @@ def _hidden(activations: object, layers: int) -> tuple[Function, ...]:
     if len(activations) != layers:
         raise ValueError(
             f"activations must have one entry for each of the {layers} hidden layers, "
-            f"got {len(activations)}: {activations!r}"
+            f"got {len(activations)}: {brief(activations)}"
         )
     return tuple(_function(f"activations[{i}]", a) for i, a in enumerate(activations))
 

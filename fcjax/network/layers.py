@@ -1,15 +1,16 @@
 """Parameters: a tuple of layers, and their initialization."""
 
 import itertools
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import DTypeLike
 
-from .._arguments import describe, is_key
+from .._arguments import brief, check_bool, describe, floating_dtype, is_key
 
 _HE_NORMAL = jax.nn.initializers.he_normal()
 
@@ -63,8 +64,10 @@ def init(
         A tuple of L layers.
 
     Raises:
-        TypeError: `key` is not a PRNG key, a size is not an integer, or `dtype` is not floating.
-        ValueError: there are fewer than two sizes, or one is not positive.
+        TypeError: `key` is not a PRNG key, a size is not an integer, `dtype` is not floating,
+            `bias` is not a boolean, or an initializer is not a function.
+        ValueError: there are fewer than two sizes, one is not positive, or an initializer returns
+            another shape or dtype than it is asked for.
 
     Source: He et al., Delving deep into rectifiers, ICCV 2015 (the default initializer).
 
@@ -75,28 +78,52 @@ def init(
     if not is_key(key):
         raise TypeError(f"key must be one PRNG key, e.g. jax.random.key(0), got {describe(key)}")
     sizes = _checked_sizes(sizes)
-    if not jnp.issubdtype(dtype, jnp.floating):
-        raise TypeError(f"dtype must be a floating-point dtype, got {dtype}")
+    dtype = jax.dtypes.canonicalize_dtype(floating_dtype("dtype", dtype))
+    check_bool("bias", bias)
     layers: list[Layer] = []
     for n_in, n_out in itertools.pairwise(sizes):
         key, w_key, b_key = jax.random.split(key, 3)
-        b = b_init(b_key, (n_out,), dtype) if bias else None
-        layers.append(Layer(w_init(w_key, (n_in, n_out), dtype), b))
+        b = _drawn("b_init", b_init, b_key, (n_out,), dtype) if bias else None
+        layers.append(Layer(_drawn("w_init", w_init, w_key, (n_in, n_out), dtype), b))
     return tuple(layers)
 
 
-def _checked_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
-    try:
-        sizes = tuple(sizes)
-    except TypeError:
-        raise TypeError(f"sizes must be a sequence of integers, got {describe(sizes)}") from None
-    for size in sizes:
-        if not hasattr(size, "__index__") or isinstance(size, bool):
-            raise TypeError(f"sizes must be integers, got {describe(size)} in {sizes}")
-        if size < 1:
-            raise ValueError(f"sizes must be positive, got {size} in {sizes}")
-    if len(sizes) < 2:
-        raise ValueError(
-            f"sizes must have the inputs and at least one layer, e.g. (4, 8, 3), got {sizes}"
+def _drawn(
+    name: str,
+    initializer: Callable[..., Array],
+    key: Array,
+    shape: tuple[int, ...],
+    dtype: np.dtype,
+) -> Array:
+    """Return what an initializer draws, or raise unless it has the shape and the dtype."""
+    if not callable(initializer):
+        raise TypeError(
+            f"{name} must be an initializer such as those of jax.nn.initializers, "
+            f"got {describe(initializer)}"
         )
-    return sizes
+    V = initializer(key, shape, dtype)
+    if getattr(V, "shape", None) != shape or V.dtype != dtype:
+        raise ValueError(
+            f"{name}(key, {shape}, {dtype}) must return {dtype}{list(shape)}, got {describe(V)}"
+        )
+    return V
+
+
+def _checked_sizes(sizes: Any) -> tuple[int, ...]:
+    # a set or a dict has no order of layers
+    unordered = isinstance(sizes, Set | Mapping)
+    numbers: tuple[Any, ...] | None = (
+        tuple(sizes) if isinstance(sizes, Iterable) and not unordered else None
+    )
+    if numbers is None:
+        raise TypeError(f"sizes must be a sequence of integers, got {describe(sizes)}")
+    for size in numbers:
+        if not hasattr(size, "__index__") or isinstance(size, bool):
+            raise TypeError(f"sizes must be integers, got {describe(size)} in {brief(numbers)}")
+        if size < 1:
+            raise ValueError(f"sizes must be positive, got {brief(size)} in {brief(numbers)}")
+    if len(numbers) < 2:
+        raise ValueError(
+            f"sizes must have the inputs and at least one layer, e.g. (4, 8, 3), got {numbers}"
+        )
+    return numbers

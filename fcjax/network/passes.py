@@ -13,7 +13,7 @@ from .._products import ComputeDtype, compute_dtype_of, narrowed
 from .._types import Tree
 from ..activations import rule_of
 from ..dense import dense_bwd, dense_fwd, dense_residuals
-from .arguments import Activation, prepare
+from .arguments import Activation, check_layers, prepare
 from .layers import Layer, Params, is_stacked
 from .stacked import as_layer_output
 
@@ -133,7 +133,7 @@ def backward(params: Params, cache: Cache, dA: Array) -> tuple[Params, Array]:
         `(dparams, dX)`: the gradients `(dW_l, db_l)` as a tuple of layers, and that of the input.
 
     Raises:
-        TypeError: `dA` is not floating-point.
+        TypeError: `dA` is not floating-point, or `params` or `cache` is of the wrong type.
         ValueError: the number of layers or the shape of `dA` does not match the cache.
 
     Source: Rumelhart, Hinton & Williams, Learning representations by back-propagating errors,
@@ -196,6 +196,7 @@ def _is_cache(value: object) -> bool:
 def _checked_output_gradient(params: Params, cache: Cache, dA: object) -> Array:
     """Return dA_L as an array, or raise unless it and the cache match the network."""
     dA = floating("dA", dA)
+    check_layers(params)
     if not _is_cache(cache):
         raise TypeError(f"cache must be the cache returned by forward, got {describe(cache)}")
     if len(params) != len(cache):

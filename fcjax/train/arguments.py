@@ -5,10 +5,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import SupportsIndex, TypeGuard
 
 import jax
-import numpy as np
 from jax.typing import ArrayLike
 
-from .._arguments import describe, is_number
+from .._arguments import brief, check_bool as check_bool, describe, is_number
 from .._types import Tree
 
 Metric = Callable[[Tree, Tree], ArrayLike]
@@ -24,7 +23,7 @@ def check_count(name: str, count: object) -> None:
     if not isinstance(count, int) or isinstance(count, bool):
         raise TypeError(f"{name} must be an integer, got {describe(count)}")
     if count < 1:
-        raise ValueError(f"{name} must be positive, got {count}")
+        raise ValueError(f"{name} must be positive, got {brief(count)}")
 
 
 def check_seed(seed: SupportsIndex) -> None:
@@ -34,13 +33,7 @@ def check_seed(seed: SupportsIndex) -> None:
     except TypeError:
         raise TypeError(f"seed must be an integer, got {describe(seed)}") from None
     if not -(2**63) <= number < 2**63:
-        raise ValueError(f"seed must fit into 64 bits, got {number}")
-
-
-def check_bool(name: str, value: object) -> None:
-    """Raise TypeError unless `value` is True or False."""
-    if not isinstance(value, bool | np.bool_):
-        raise TypeError(f"{name} must be True or False, got {describe(value)}")
+        raise ValueError(f"seed must fit into 64 bits, got {brief(number)}")
 
 
 def checked_metrics(metrics: object) -> Metrics:

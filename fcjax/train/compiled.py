@@ -4,6 +4,7 @@ from collections.abc import Callable, Hashable
 from typing import Any
 
 import jax
+import numpy as np
 from jax import Array
 
 from .._arguments import describe
@@ -65,8 +66,10 @@ class Compiled:
             (step, params, opt_state), info = self._program(
                 (step, params, opt_state), used_key, data, *self._static(data)
             )
-        except (RuntimeError, ValueError):
+        except (RuntimeError, TypeError, ValueError):
             _check_not_overwritten(state)
+            _check_arrays("state", state)
+            _check_arrays("batch" if self._static_of is None else "data", data)
             raise
         return TrainState(step, params, opt_state, key), info
 
@@ -88,6 +91,20 @@ def _check_is_state(value: object) -> None:
             "state must be a TrainState, as from init_state(params, optimizer) or a step, "
             f"got {describe(value)}"
         )
+
+
+def _check_arrays(name: str, tree: Tree) -> None:
+    """Raise TypeError if a leaf is not an array that a program can take."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        if not _is_numeric(leaf):
+            place = name + jax.tree_util.keystr(path)
+            raise TypeError(f"{place} must be an array of numbers, got {describe(leaf)}") from None
+
+
+def _is_numeric(leaf: object) -> bool:
+    if isinstance(leaf, np.ndarray | np.generic):
+        return leaf.dtype.kind not in "OSUMm"
+    return isinstance(leaf, jax.Array | bool | int | float | complex)
 
 
 def _check_not_overwritten(state: TrainState) -> None:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from .._arguments import brief, describe
 from .._jax import is_tracing
 from .._types import Tree
 from .checks import CHECKS
@@ -90,7 +91,7 @@ def require_known_checks(option: str, names: Iterable[str]) -> None:
     """Raise ValueError for a name that is not the name of a check."""
     for name in names:
         if name not in CHECKS:
-            raise ValueError(f"{option}: {name!r} is unknown; accepted: {', '.join(CHECKS)}")
+            raise ValueError(f"{option}: {brief(name)} is unknown; accepted: {', '.join(CHECKS)}")
 
 
 def seed_of(key: Array | None) -> tuple[int, ...]:
@@ -100,7 +101,7 @@ def seed_of(key: Array | None) -> tuple[int, ...]:
     if dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key):
         key = jax.random.key_data(key)
     elif dtype != np.uint32 or np.shape(key) != (2,):
-        raise TypeError(f"key must be a PRNG key such as jax.random.key(0), got {key!r}")
+        raise TypeError(f"key must be a PRNG key such as jax.random.key(0), got {describe(key)}")
     return tuple(int(word) for word in np.ravel(key))
 
 
@@ -134,10 +135,11 @@ def kinks_of(
     form = "an argument to {point: derivative}"
     found: dict[str, dict[float, float]] = {}
     for name, points in mapping_of("kinks", kinks, form).items():
-        of_name = mapping_of(f"kinks[{name!r}]", {} if points is None else points, "points")
+        of_name = mapping_of(f"kinks[{brief(name)}]", {} if points is None else points, "points")
         if points is None or not all(map(_is_finite, [*of_name, *of_name.values()])):
             raise ValueError(
-                f"kinks[{name!r}] must map finite numbers to finite numbers, got {points!r}"
+                f"kinks[{brief(name)}] must map finite numbers to finite numbers, "
+                f"got {brief(points)}"
             )
         found[name] = {float(point): float(slope) for point, slope in of_name.items()}
     return found
@@ -151,9 +153,9 @@ def _size(option: str, value: object) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float | np.number):
-        raise TypeError(f"{option} must be a number, got {value!r}")
+        raise TypeError(f"{option} must be a number, got {describe(value)}")
     if not 0 <= value < np.inf:
-        raise ValueError(f"{option} must be finite and not negative, got {value!r}")
+        raise ValueError(f"{option} must be finite and not negative, got {brief(value)}")
     return float(value)
 
 
@@ -173,7 +175,7 @@ def _require_all_in(option: str, names: Iterable[str], accepted: Sequence[str]) 
     for name in names:
         if name not in accepted:
             known = ", ".join(accepted)
-            raise ValueError(f"{option}: {name!r} is not an argument; accepted: {known}")
+            raise ValueError(f"{option}: {brief(name)} is not an argument; accepted: {known}")
 
 
 def require_floating_output(sample: Sample) -> None:

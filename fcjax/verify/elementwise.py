@@ -15,6 +15,14 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
+from .._arguments import (
+    check_bool,
+    check_function,
+    check_one_of,
+    describe,
+    floating_dtype,
+    is_number,
+)
 from .._progress import tqdm
 from .._types import Function
 from .oracles import ORACLES, Oracle
@@ -182,9 +190,10 @@ def check_elementwise(
         `report.to_dict()`, and `print(report)`. A wrong function never raises.
 
     Raises:
-        TypeError: `fun` does not return an array of the dtype and shape of its argument.
-        ValueError: `name` or `dtype` is unknown, or `state` holds another function, oracle or dtype
-            than this.
+        TypeError: `fun` does not return an array of the dtype and shape of its argument, or an
+            argument is of the wrong type.
+        ValueError: `tolerance` or `floor` is not a number, `name` or `dtype` is unknown, or `state`
+            holds another function, oracle or dtype than this.
 
     Source: exhaustive tests of one-argument functions in float32 are those of Zimmermann et al.,
     Accuracy of mathematical functions in single, double, extended double and quadruple precision
@@ -197,6 +206,17 @@ def check_elementwise(
     >>> report.derivative.scaled.size < 1
     True
     """
+    check_function("fun", fun)
+    for option, function in (("value", value), ("derivative", derivative)):
+        if function is not None:
+            check_function(option, function)
+    for option, size in (("tolerance", tolerance), ("floor", floor)):
+        if not (is_number(size) and 0 <= size < float("inf")):
+            raise ValueError(
+                f"{option} must be a finite number, not negative, got {describe(size)}"
+            )
+    check_bool("progress", progress)
+    _check_path(state)
     label = getattr(fun, "__name__", type(fun).__name__)
     reports = compare_elementwise(
         {label: fun},
@@ -208,6 +228,11 @@ def check_elementwise(
         progress=progress,
     )
     return reports[label]
+
+
+def _check_path(state: object) -> None:
+    if not isinstance(state, str | os.PathLike | None):
+        raise TypeError(f"state must be the path of a file or None, got {describe(state)}")
 
 
 def compare_elementwise(
@@ -280,8 +305,8 @@ def _oracle(
     value: Function | None,
     derivative: Function | None,
 ) -> Oracle:
-    if name is not None and name not in ORACLES:
-        raise ValueError(f"name: {name!r} is unknown; accepted: {', '.join(ORACLES)}")
+    if name is not None:
+        check_one_of("name", name, ORACLES)
     if value is None and derivative is None and name is not None:
         return ORACLES[name]
     if value is None:
@@ -298,7 +323,7 @@ def _autodiff(value: Function) -> Callable[[Array], Array]:
 
 
 def _known_dtype(dtype: DTypeLike) -> str:
-    name = jnp.dtype(dtype).name
+    name = floating_dtype("dtype", dtype).name
     if name not in BITS:
         raise ValueError(f"dtype: {name} has too many numbers; accepted: {', '.join(BITS)}")
     return name

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import jax
 from jax import Array
 
+from .._arguments import check_function
 from .._jax import (
     ClosedJaxpr,
     Flags,
@@ -78,6 +79,8 @@ def without_rules(
         call = _call_in(equation)
         return call is not None and not keep(call)
 
+    check_function("fun", fun)
+
     @functools.wraps(fun)
     def plain(*args: Tree, **kwargs: Tree) -> Tree:
         on_arrays, arrays = _of_arrays(fun, args, kwargs)
@@ -96,6 +99,7 @@ def rules_in(fun: Function, *args: Tree, **kwargs: Tree) -> tuple[RuleCall, ...]
     >>> [call.name for call in rules_in(lambda z: fcjax.tanh(fcjax.relu(z)), jnp.ones(3))]
     ['relu', 'tanh']
     """
+    check_function("fun", fun)
     on_arrays, arrays = _of_arrays(fun, args, kwargs)
     return calls_in(jax.make_jaxpr(on_arrays)(*arrays))
 

@@ -1,0 +1,11 @@
+"""Random calls of every public function, valid and invalid, judged by what the tests expect."""
+
+from . import (
+    checker as checker,
+    derivatives as derivatives,
+    devices as devices,
+    networks as networks,
+    outside as outside,
+    rules as rules,
+    training as training,
+)

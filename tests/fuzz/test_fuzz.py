@@ -1,0 +1,63 @@
+"""A share of the random calls of `make fuzz`, the same ones in every run."""
+
+import pytest
+
+import fcjax
+from fcjax import checkpoint, datasets, distributed, network, plot, train, verify
+
+from .judge import judge
+from .registry import PROPERTIES
+from .run import each_call
+
+pytestmark = pytest.mark.usefixtures("unchecked")
+
+# One case of this many.
+SHARE = 60
+MODULES = {
+    "": (fcjax, fcjax.activations, fcjax.losses, network),
+    "train.": (train,),
+    "verify.": (verify,),
+    "distributed.": (distributed,),
+    "checkpoint.": (checkpoint,),
+    "plot.": (plot,),
+    "datasets.": (datasets,),
+}
+EXEMPT = {
+    "Layer, LayerCache, TrainState, StepInfo, FitResult, EpochEnd": "records, which are checked by "
+    "the functions that take them",
+    "Facts, Rule, datasets.Dataset": "records that only the library makes",
+    "verify.CheckResult, verify.RuleReport, verify.RuleCall": "records that only the library makes",
+    "NonFiniteLossError": "an exception",
+    "train.check_count, train.optimizers": "for the command; the second has no arguments",
+    "distributed.check_mesh, distributed.check_shared, distributed.number_of_shards": "for `fit`",
+    "checkpoint.save, checkpoint.restore, checkpoint.latest, checkpoint.metadata": "they read and "
+    "write folders, in test_checkpoint.py",
+    "distributed.on_mesh, distributed.place_parts": "for `fit`",
+}
+NAMES = {name for names in EXEMPT for name in names.split(", ")}
+
+
+def public_names():
+    """Yield every public function and class, by the name of its property."""
+    known = {id(value) for value in vars(fcjax).values()}
+    for prefix, modules in MODULES.items():
+        for module in modules:
+            for name, value in vars(module).items():
+                own = getattr(value, "__module__", "").startswith("fcjax")
+                imported = "_arguments" in getattr(value, "__module__", "")
+                if name.startswith("_") or not callable(value) or not own or imported:
+                    continue
+                yield name if not prefix or id(value) in known else prefix + name
+
+
+def test_every_public_function_has_a_property():
+    public = {*public_names()}
+    missing, gone = public - {*PROPERTIES} - NAMES, NAMES - public
+    assert not missing, missing
+    assert not gone, gone
+
+
+@pytest.mark.parametrize("name", PROPERTIES)
+def test_a_call_gives_the_right_result_or_an_error_that_names_an_argument(name):
+    of_name = PROPERTIES[name]
+    each_call(of_name.calls, judge, max(2, of_name.cases // SHARE), seed=None)

@@ -1,0 +1,365 @@
+"""Calls of training: states, compiled steps and epochs with wrong states and batches, `fit`."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from hypothesis import strategies as st
+
+import fcjax
+from fcjax import TrainState
+from fcjax.train import optimizer_named, optimizers
+
+from .devices import is_array
+from .judge import Call
+from .networks import network
+from .registry import calls_of
+from .rules import keys, wrong_key, wrong_option
+from .spec import a_key, integer, number, require
+from .values import filled, junk, rarely, wrong_ones
+
+SIZES = (3, 4, 2)
+X = np.asarray(filled((6, 3)), np.float32)
+Y = np.array([0, 1, 0, 1, 1, 0], np.int32)
+ADAM, SGD = optax.adam(1e-3), optax.sgd(0.1)
+
+
+def loss(params, batch):
+    x, y = batch
+    return fcjax.softmax_cross_entropy(fcjax.mlp(params, x), y)
+
+
+def with_aux(params, batch):
+    return loss(params, batch), {"n": 1}
+
+
+def anything(**_):
+    return lambda got: None
+
+
+def is_params(params):
+    leaves = jax.tree.leaves(params)
+    return leaves and all(is_array(V) and jnp.issubdtype(V.dtype, jnp.floating) for V in leaves)
+
+
+def init_state(params, optimizer, key=None):
+    if key is not None:
+        a_key("key", key)
+    require(optimizer in (ADAM, SGD), "optimizer")
+    require(is_params(params), "params")
+    leaves = jax.tree.leaves(params)
+
+    def problem(state):
+        same = jax.tree.structure(state.params) == jax.tree.structure(params)
+        got = jax.tree.leaves(state.params)
+        equal = same and all(
+            np.array_equal(a, jnp.asarray(b), True) for a, b in zip(got, leaves, strict=True)
+        )
+        return None if equal and int(state.step) == 0 else f"{state}"
+
+    return problem
+
+
+WRONG_PARAMS = (
+    *((), None, {}, [[1.0, 2.0]], {"w": "text"}, {"w": jnp.ones(3, jnp.int32)}, {"w": 1.0}),
+    *((fcjax.Layer(None, None),), {"w": jnp.ones(3) + 1j}, {"w": np.array(["a"])}, [None]),
+)
+
+
+def some_params(draw):
+    ways = (
+        network(SIZES),
+        {"w": jnp.ones((2, 3))},
+        [jnp.ones(2, jnp.bfloat16)],
+        np.ones(3, np.float32),
+    )
+    return draw(st.sampled_from(ways))
+
+
+@st.composite
+def wrong_optimizer(draw):
+    odd = (optax.adam, None, "adam", 3, (ADAM.init, ADAM.update), [ADAM], lambda g: g, 1e-3)
+    return draw(st.one_of(st.sampled_from(odd), junk()))
+
+
+@calls_of("init_state", cases=300)
+def init_state_calls(draw):
+    wrong = wrong_ones(draw, ["params", "optimizer", "key"])
+    given = {"params": some_params(draw), "optimizer": draw(st.sampled_from((ADAM, SGD)))}
+    given["key"] = draw(st.one_of(st.none(), keys()))
+    if "params" in wrong:
+        given["params"] = draw(st.one_of(st.sampled_from(WRONG_PARAMS), junk()))
+    if "optimizer" in wrong:
+        given["optimizer"] = draw(wrong_optimizer())
+    if "key" in wrong:
+        given["key"] = draw(wrong_key())
+    return Call(fcjax.init_state, given, init_state, wrong=wrong)
+
+
+# --- what makes a step or an epoch ----------------------------------------------------------------
+
+WRONG_LOSSES = (None, "loss", 3, lambda: 0.0, lambda a: 0.0, lambda a, b, c, d: 0.0, (loss,), [])
+
+
+def step_of(loss_fn, optimizer, has_aux=False, grad_norm=False, batch_size=1, shuffle=True):
+    require(loss_fn in (loss, with_aux), "loss_fn")
+    require(optimizer in (ADAM, SGD), "optimizer")
+    for name, value in (("has_aux", has_aux), ("grad_norm", grad_norm), ("shuffle", shuffle)):
+        require(isinstance(value, bool | np.bool_), name)
+    integer("batch_size", batch_size, 1)
+    return lambda made: None if callable(made) else f"{made}"
+
+
+def maker_arguments(draw, wrong):
+    given = {"loss_fn": loss, "optimizer": ADAM, "has_aux": draw(st.booleans())}
+    given["grad_norm"] = draw(st.booleans())
+    if "loss_fn" in wrong:
+        given["loss_fn"] = draw(st.one_of(st.sampled_from(WRONG_LOSSES), junk()))
+        if callable(given["loss_fn"]) and given["loss_fn"] not in WRONG_LOSSES:
+            given["loss_fn"] = None  # a function that may be a loss
+    if "optimizer" in wrong:
+        given["optimizer"] = draw(wrong_optimizer())
+    for name in ("has_aux", "grad_norm"):
+        if name in wrong:
+            given[name] = draw(wrong_option())
+    return given
+
+
+MAKER = ("loss_fn", "optimizer", "has_aux", "grad_norm")
+
+
+@calls_of("make_train_step", cases=200)
+def make_train_step_calls(draw):
+    wrong = wrong_ones(draw, MAKER)
+    return Call(fcjax.make_train_step, maker_arguments(draw, wrong), step_of, wrong=wrong)
+
+
+@calls_of("make_train_epoch", cases=200)
+def make_train_epoch_calls(draw):
+    wrong = wrong_ones(draw, [*MAKER, "batch_size", "shuffle"])
+    given = maker_arguments(draw, wrong)
+    given["batch_size"] = draw(wrong_option() if "batch_size" in wrong else st.sampled_from((1, 4)))
+    given["shuffle"] = draw(wrong_option() if "shuffle" in wrong else st.booleans())
+    return Call(fcjax.make_train_epoch, given, step_of, wrong=wrong)
+
+
+# --- calls of a step and of an epoch --------------------------------------------------------------
+
+
+@functools.cache
+def step(has_aux):
+    return fcjax.make_train_step(with_aux if has_aux else loss, ADAM, has_aux=has_aux)
+
+
+@functools.cache
+def epoch():
+    return fcjax.make_train_epoch(loss, ADAM, batch_size=4)
+
+
+def a_state(params=None, optimizer=ADAM):
+    return fcjax.init_state(network(SIZES) if params is None else params, optimizer)
+
+
+def overwritten():
+    state = a_state()
+    step(False)(state, (X, Y))
+    return state
+
+
+@st.composite
+def wrong_state(draw):
+    """Draw a state of another tree, optimizer or network, or one that was overwritten."""
+    state = a_state()
+    other = a_state(network((3, 5, 2)))
+    replaced = (
+        {"params": other.params},
+        {"opt_state": other.opt_state},
+        {"params": None},
+        {"opt_state": None},
+        {"opt_state": ()},
+        {"key": None},
+        {"key": 3},
+        {"step": None},
+        {"step": 0.5},
+        {"step": "0"},
+        {"step": jnp.zeros(3, jnp.int32)},
+        {"params": "text"},
+        {"params": list(state.params)},
+        {"params": jax.tree.map(lambda V: V.astype(jnp.int32), state.params)},
+        {"params": {}},
+        {"opt_state": a_state(optimizer=SGD).opt_state},
+        {"params": object()},
+        {"key": jnp.ones(2)},
+        {"opt_state": object()},
+        {"opt_state": "text"},
+        {"step": jnp.ones((), jnp.float32)},
+    )
+    changed = st.sampled_from(replaced).map(lambda new: state._replace(**new))
+    others = st.sampled_from(
+        (tuple(state), state._asdict(), state.params, overwritten, None, other)
+    )
+    value = draw(st.one_of(changed, others, junk()))
+    return value() if value is overwritten else value
+
+
+WRONG_BATCHES = (
+    *(
+        (X, Y[:-1]),
+        (X[:, :2], Y),
+        (X[:0], Y[:0]),
+        (X, None),
+        (X, "text"),
+        (X, Y.astype(np.float32)),
+    ),
+    *((X.astype(np.int32), Y), (X, np.array(["a"] * 6)), (X, object()), (X, np.array([None] * 6))),
+    *(
+        (X + 1j, Y),
+        (X, np.array(["2020-01-01"] * 6, "datetime64[D]")),
+        (X, {"y": "b"}),
+        (X, {1, 2}),
+    ),
+)
+
+
+def shapes_of(tree):
+    return jax.tree.map(np.shape, tree)
+
+
+def one_step(state, batch):
+    own = a_state()
+    require(isinstance(state, TrainState), "state")
+    arrays = [leaf for leaf in jax.tree.leaves(state) if is_array(leaf)]
+    require(
+        not any(isinstance(V, jax.Array) and V.is_deleted() for V in jax.tree.leaves(state)),
+        "state",
+    )
+    same = jax.tree.structure(state) == jax.tree.structure(own)
+    require(
+        same and len(arrays) == len(jax.tree.leaves(own)) - 1, "state", "params", "opt_state", "key"
+    )
+    require(shapes_of(state.opt_state[0].mu) == shapes_of(state.params), "state")
+    require(is_params(state.params), "state", "params")
+    require(np.shape(state.step) == (), "state", "step")
+    require(jnp.issubdtype(state.step.dtype, jnp.integer), "state", "step")
+    require(isinstance(batch, tuple) and len(batch) == 2, "batch")
+    require(is_array(batch[0]) and is_array(batch[1]), "batch", "labels", "x")
+    right = batch[0].shape == X.shape and batch[0].dtype == X.dtype
+    require(
+        right and batch[1].shape == Y.shape and batch[1].dtype == Y.dtype,
+        "batch",
+        "x",
+        "labels",
+        "logits",
+    )
+    return lambda got: (
+        None if int(got[0].step) >= 1 and np.isfinite(got[1].loss).all() else f"{got}"
+    )
+
+
+def judged(name, call_step):
+    def call(state, batch):
+        return call_step()(state, batch)
+
+    call.__name__ = name
+    return call
+
+
+@calls_of("train_step", "train_epoch", cases=250)
+def step_calls(draw, name):
+    wrong = wrong_ones(draw, ["state", "batch"])
+    state = a_state(network(SIZES, draw(st.integers(0, 15))))
+    state = draw(wrong_state()) if "state" in wrong else state
+    batch = draw(st.sampled_from(WRONG_BATCHES)) if "batch" in wrong else (X, Y)
+    makers = {"train_step": lambda: step(False), "train_epoch": epoch}
+    # the loss is the user's: an error of its own names what it calls
+    blamed = (*wrong, "data", "labels", "x", "params")
+    return Call(
+        judged(name, makers[name]),
+        {"state": state, "batch": batch},
+        one_step,
+        wrong=blamed,
+        uncertain=True,
+    )
+
+
+# --- fit: arguments only ----------------------------------------------------------
+
+FIT_OPTIONS = {
+    "epochs": (1,),
+    "batch_size": (3, 4),
+    "validation_data": (None, (X, Y)),
+    "metrics": (None, {"m": loss}),
+    "seed": (0, 7),
+    "shuffle": (True, False),
+    "patience": (None, 2),
+    "accumulate": (1,),
+    "callbacks": ((), [lambda end: None]),
+    "checkpoint_every": (1, 2),
+    "progress": (None, False),
+    "layout": ("replicated",),
+}
+
+
+def fit(params, data, loss, optimizer, **options):
+    return lambda got: None if len(got.history["loss"]) == 1 else f"{got.history}"
+
+
+@calls_of("fit", cases=150)
+def fit_calls(draw):
+    """Draw calls of which one argument is wrong, and few that train."""
+    names = ["params", "data", "loss", "optimizer", *FIT_OPTIONS, "mesh"]
+    wrong = () if rarely(draw, 12) else (draw(st.sampled_from(names)),)
+    given = {
+        "params": network(SIZES),
+        "data": (X, Y),
+        "loss": loss_of,
+        "optimizer": SGD,
+        "epochs": 1,
+    }
+    given |= {"progress": False, "batch_size": 3}
+    if not wrong:
+        given |= {name: draw(st.sampled_from(values)) for name, values in FIT_OPTIONS.items()}
+        return Call(fcjax.fit, given, fit)
+    odd = {
+        "params": st.sampled_from(WRONG_PARAMS),
+        "data": st.sampled_from((*WRONG_BATCHES[:4], (), None, [], X[:0], (X, "text"), 3)),
+        "loss": st.sampled_from(WRONG_LOSSES),
+        "optimizer": wrong_optimizer(),
+        "mesh": st.sampled_from(("mesh", {"data": 2}, 3)),
+        "metrics": st.sampled_from((loss, {"loss": loss}, {"m": 3}, {3: loss}, [loss], "m")),
+        "callbacks": st.sampled_from((3, [3], "text", {"a": 1})),
+        "layout": st.sampled_from(("tensor", "x", 3, None)),
+        "batch_size": st.sampled_from((0, -1, 1.5, True, "3")),
+        "validation_data": st.sampled_from(((X[:, :2], Y), (X, Y[:-1]))),
+    }
+    (name,) = wrong
+    numbers = st.sampled_from((0, -1, 1.5, "1", [1], 2**70, float("nan"), object()))
+    given[name] = draw(odd.get(name, numbers))
+    blamed = (*wrong, "x", "labels", "logits", "state", "batch_size" if name == "data" else name)
+    return Call(fcjax.fit, given, refused_or_trained, wrong=blamed, uncertain=bool(wrong))
+
+
+def loss_of(params, batch):
+    return loss(params, batch)
+
+
+def refused_or_trained(**_):
+    return lambda got: None
+
+
+def optimizer(name, lr=None):
+    require(isinstance(name, str) and name in optimizers(), "name", "optimizer")
+    if lr is not None:
+        number("lr", lr, 0)
+    return lambda got: None if isinstance(got, optax.GradientTransformation) else f"{got}"
+
+
+@calls_of("train.optimizer_named", cases=150)
+def optimizer_calls(draw):
+    wrong = wrong_ones(draw, ["name", "lr"])
+    odd = st.one_of(st.sampled_from(("adm", "", "Adam", "adam ", None)), junk())
+    given = {"name": draw(odd if "name" in wrong else st.sampled_from(("adam", "sgd", "lion")))}
+    given["lr"] = draw(wrong_option() if "lr" in wrong else st.sampled_from((None, 0.1, 1)))
+    return Call(optimizer_named, given, optimizer, wrong=wrong)
