@@ -443,7 +443,7 @@ def _as_in(leaf: Tree, found: Any) -> Tree:
     """Return what was read as the type of the leaf that was asked for."""
     if _is_key(leaf):
         return jax.random.wrap_key_data(found, impl=jax.random.key_impl(leaf))
-    if isinstance(leaf, jax.Array):
+    if isinstance(leaf, jax.Array) and isinstance(found, np.ndarray):
         return jax.device_put(found)  # compiles nothing, unlike `jnp.asarray`
     return found if hasattr(leaf, "dtype") else type(leaf)(found.item())
 

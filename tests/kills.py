@@ -1,9 +1,13 @@
-"""Kill a training process at random moments, and compare how it ends with one that was not killed.
+"""Kill training processes at random moments, and compare how they end with ones left alone.
 
-`python tests/kills.py 50` kills 50 times; see `make kills`.
+`python tests/kills.py 50` kills a process 50 times; see `make kills`. With `--processes 2`, a job
+of two processes is started by `fcjax launch`, and one of the two is killed.
 """
 
+import argparse
+import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -15,60 +19,93 @@ from typing import NamedTuple
 import numpy as np
 
 SCRIPT = """
-    import sys
+    import os, sys
     import jax
     import jax.numpy as jnp
     import numpy as np
     import optax
     import fcjax
 
-    folder, every, epochs = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    folder, every, epochs, layout = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
+    fcjax.distributed.initialize()
     rng = np.random.default_rng(0)
-    X = jnp.asarray(rng.normal(size=(400, 3)), jnp.float32)
-    Y = jnp.sin(X @ jnp.asarray(rng.normal(size=(3, 2)), jnp.float32))
+    X = rng.normal(size=(400, 4)).astype(np.float32)
+    Y = np.sin(X @ rng.normal(size=(4, 4))).astype(np.float32)
+    mesh = fcjax.distributed.mesh() if layout else None
 
     def loss(params, batch):
         return fcjax.half_squared_error(fcjax.mlp(params, batch[0], activations="tanh"), batch[1])
 
     def show(end):
-        if end.epoch % 10 == 0:
+        if end.epoch % 10 == 0 and jax.process_index() == 0:
             print(end.epoch, flush=True)
 
-    params = fcjax.init(jax.random.key(1), (3, 8, 2))
-    result = fcjax.fit(params, (X, Y), loss=loss, optimizer=optax.adam(1e-2), batch_size=7,
+    print("process", os.getpid(), flush=True)
+    params = fcjax.init(jax.random.key(1), (4, 8, 4))
+    result = fcjax.fit(params, (X, Y), loss=loss, optimizer=optax.adam(1e-2), batch_size=8,
                        epochs=epochs, callbacks=show, checkpoint_dir=folder,
-                       checkpoint_every=every)
-    np.savez(folder + ".npz", *jax.tree.leaves(result.params), result.history["loss"])
+                       checkpoint_every=every, mesh=mesh, layout=layout or "replicated")
+    params = result.params
+    if layout:
+        everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+        params = jax.jit(lambda x: x, out_shardings=everywhere)(params)
+    if jax.process_index() == 0:
+        np.savez(folder + ".npz", *jax.tree.leaves(params), result.history["loss"])
 """
 
 
 class Job(NamedTuple):
-    """What a process trains: 58 steps per epoch, so that saves lie in the middle of epochs."""
+    """What is trained: 50 steps per epoch; with saves after 30 steps, they lie anywhere in it.
+
+    Without a layout, there is no mesh, and the process is started alone.
+    """
 
     epochs: int
-    every: str = "50 steps"
+    every: str = "30 steps"
+    layout: str = ""
+    processes: int = 1
+    devices: int = 1
 
 
 class Killed(NamedTuple):
-    """How many processes were killed, and how many of them left an unfinished save."""
+    """How many processes were killed, and how many left an unfinished save."""
 
     kills: int
     unfinished: int
 
 
 def start(folder, job):
-    arguments = [str(folder), job.every, str(job.epochs)]
-    command = [sys.executable, "-c", textwrap.dedent(SCRIPT), *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    path = Path(f"{folder}.py")
+    path.write_text(textwrap.dedent(SCRIPT))
+    arguments = [str(path), str(folder), job.every, str(job.epochs), job.layout]
+    command = [sys.executable, *arguments]
+    if job.layout:
+        launch = "from fcjax_cli import main; main()"
+        counts = ["-n", str(job.processes), "--devices-per-process", str(job.devices)]
+        command = [sys.executable, "-c", launch, "launch", *counts, *arguments]
+    environment = os.environ | {"JAX_PLATFORMS": "cpu"}
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment)
 
 
 def finish(folder, job):
-    """Let a process run to the end, and return the parameters and the losses."""
+    """Let a job run to the end, and return the parameters and the losses."""
     process = start(folder, job)
-    _, errors = process.communicate(timeout=600)
+    _, errors = process.communicate(timeout=1200)
     assert process.returncode == 0, errors
     with np.load(f"{folder}.npz") as file:
         return [file[name] for name in file]
+
+
+def training(process, processes=1):
+    """Wait until a job trains, and return the numbers of its processes, or None if it has ended."""
+    found = []
+    for line in process.stdout:
+        if "process" in line:
+            found.append(int(line.split()[-1]))
+        elif line.strip().isdigit() and len(found) == processes:
+            return found
+    return None
 
 
 def kill_repeatedly(folder, job, *, kills, seed):
@@ -76,28 +113,35 @@ def kill_repeatedly(folder, job, *, kills, seed):
     rng, unfinished = random.Random(seed), 0
     for done in range(kills):
         process = start(folder, job)
-        if not process.stdout.readline():
-            print(f"ended by itself after {done} kills", process.stderr.read())
+        found = training(process, job.processes)
+        if found is None:
+            print(f"ended by itself after {done} kills", process.communicate()[1])
             return Killed(done, unfinished)
         time.sleep(rng.uniform(0, 0.3))
-        process.kill()
-        process.communicate()
+        os.kill(rng.choice(found), signal.SIGKILL)
+        process.communicate(timeout=60)
+        assert process.returncode, "a killed job ends with another status than 0"
         unfinished += bool(list(Path(folder).glob("*tmp*")))
     return Killed(kills, unfinished)
 
 
 def main():
-    kills = int(sys.argv[1])
-    job = Job(epochs=40 * kills)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("kills", type=int)
+    parser.add_argument("--processes", type=int, default=1)
+    chosen = parser.parse_args()
+    layout = "fsdp" if chosen.processes > 1 else ""
+    job = Job(epochs=40 * chosen.kills, layout=layout, processes=chosen.processes)
     with tempfile.TemporaryDirectory() as folder:
-        whole = finish(Path(folder) / "whole", job)
-        killed = kill_repeatedly(Path(folder) / "run", job, kills=kills, seed=0)
+        whole = finish(Path(folder) / "whole", job._replace(every="100 epochs"))
+        killed = kill_repeatedly(Path(folder) / "run", job, kills=chosen.kills, seed=0)
         again = finish(Path(folder) / "run", job)
+        left = list((Path(folder) / "run").glob("*tmp*"))
     same = all(np.array_equal(a, b) for a, b in zip(whole, again, strict=True))
     verdict = "the same bits as" if same else "NOT the bits of"
-    print(f"{killed.kills} kills, {killed.unfinished} of them during a save; "
-          f"{verdict} a run that was not killed")  # fmt: skip
-    return 0 if same and killed.kills == kills else 1
+    print(f"{killed.kills} kills, {killed.unfinished} of them during a save; {verdict} a run left "
+          f"alone; {len(left)} partial folders left")  # fmt: skip
+    return 0 if same and not left and killed.kills == chosen.kills else 1
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ DENSE = [
 
 DTYPES = [
     reject(
-        f"compute_dtype {value!r}",
+        f"compute_dtype of type {type(value).__name__}",
         TypeError,
         r"^compute_dtype must be a floating-point dtype or None, got (str|bool|tuple|int|object)",
         lambda value=value: fcjax.dense(X, W, compute_dtype=value),

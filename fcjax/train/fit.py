@@ -288,7 +288,10 @@ class _Training:
                 while not limits.reached(self.reached):
                     if self._epoch(limits, callbacks, bar):
                         break
-            except (BatchError, _SignalError) as stop:
+            except _SignalError as stop:  # in which all processes agree
+                self.store.save(self.reached)
+                raise self._explained(stop, limits) from None
+            except BatchError as stop:
                 self._save_if_alone()
                 raise self._explained(stop, limits) from stop.__cause__
             except Exception:
