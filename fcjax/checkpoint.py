@@ -155,9 +155,10 @@ class Writer:
             TypeError: as in `fcjax.checkpoint.save`.
             ValueError: `step` is negative, or not larger than the latest one.
         """
+        _check_step(step)
         newest = self._manager.latest_step()
         lowest = 0 if newest is None else newest + 1
-        if step < lowest:
+        if not lowest <= step < 2**63:
             raise ValueError(
                 f"step must be at least {lowest}, after all in {str(self._directory)!r}, got {step}"
             )
@@ -334,12 +335,17 @@ def _checked_directory(directory: object) -> Path:
     """Return the absolute path of a folder, or raise unless it is one or can become one."""
     if not isinstance(directory, str | Path):
         raise TypeError(f"directory must be a path, got {describe(directory)}")
-    if str(directory) == "":
-        raise ValueError("directory must be the path of a folder, got ''")
+    if str(directory) == "" or "\0" in str(directory):
+        raise ValueError(f"directory must be the path of a folder, got {str(directory)!r}")
     path = Path(directory).absolute()
     if path.exists() and not path.is_dir():
         raise NotADirectoryError(f"directory must be a folder, got the file {str(directory)!r}")
     return path
+
+
+def _check_step(step: object) -> None:
+    if not isinstance(step, int) or isinstance(step, bool):
+        raise TypeError(f"step must be an integer, got {describe(step)}")
 
 
 def _check_writable(directory: Path) -> None:

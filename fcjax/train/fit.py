@@ -123,8 +123,9 @@ def fit(
     Args:
         params: initial parameters, a pytree of floating-point arrays. It is not modified.
         data: a tuple or dict of arrays with equal first dimensions, such as `(X, Y)`, for which
-            each epoch is one compiled call; or any other iterable of batches, which is iterated
-            once per epoch.
+            steps are compiled as a loop; or any other iterable of batches, which is iterated once
+            per epoch. With several processes, each passes the same arrays, or its own rows through
+            `place_batch(..., local=True)`.
         loss: `loss(params, batch)` or `loss(params, batch, key)`, the mean over the batch. In
             validation the key is None, and the loss must not draw random numbers.
         optimizer: any Optax optimizer.
@@ -141,8 +142,8 @@ def fit(
             improved for this many epochs, and return the best parameters.
         accumulate: average the gradients of this many batches before each update. For arrays, the
             last update of an epoch averages the remaining gradients, so that none is dropped.
-        callbacks: one function or several, called with an `EpochEnd` after each epoch. Training
-            stops if one of them returns True.
+        callbacks: one function or several, called with an `EpochEnd` after each epoch, in every
+            process. Training stops if one of them returns True.
         checkpoint_dir: folder of checkpoints, which are written while training goes on. If it holds
             any, the run resumes from the newest that is whole, with a warning if a newer one is
             damaged. If `batch_size`, `seed`, `shuffle`, the number of examples or a number of the
@@ -478,6 +479,8 @@ def _in_memory(data: Tree) -> Tree:
 
 
 def _as_batches(name: str, data: Tree, mesh: Mesh | None) -> Iterable[Tree]:
+    if not (_is_arrays(data) or isinstance(data, Iterable)):
+        raise TypeError(f"{name} must be arrays or an iterable of batches, got {describe(data)}")
     if not _is_arrays(data):
         return data if mesh is None else _Placed(data, partial(place_parts, mesh=mesh))
     count_examples(data, name)

@@ -7,5 +7,6 @@ from . import (
     networks as networks,
     outside as outside,
     rules as rules,
+    saving as saving,
     training as training,
 )

@@ -27,12 +27,16 @@ EXEMPT = {
     "the functions that take them",
     "Facts, Rule, datasets.Dataset": "records that only the library makes",
     "verify.CheckResult, verify.RuleReport, verify.RuleCall": "records that only the library makes",
-    "NonFiniteLossError": "an exception",
+    "NonFiniteLossError, BatchError, TrainingInterrupted": "exceptions",
+    "checkpoint.DamagedCheckpointError, checkpoint.MismatchError": "exceptions",
     "train.check_count, train.optimizers": "for the command; the second has no arguments",
     "distributed.check_mesh, distributed.check_shared, distributed.number_of_shards": "for `fit`",
-    "checkpoint.save, checkpoint.restore, checkpoint.latest, checkpoint.metadata": "they read and "
-    "write folders, in test_checkpoint.py",
-    "distributed.on_mesh, distributed.place_parts": "for `fit`",
+    "checkpoint.newest_whole, distributed.on_mesh, distributed.place_parts": "for `fit`",
+    "distributed.in_any_process, distributed.is_first_process, distributed.of_first_process, "
+    "distributed.wait_for_all": "for `fit`",
+    "distributed.shardings": "the first half of `place`",
+    "distributed.initialize, distributed.abort": "they begin and end processes, in "
+    "test_processes.py",
 }
 NAMES = {name for names in EXEMPT for name in names.split(", ")}
 
@@ -43,9 +47,8 @@ def public_names():
     for prefix, modules in MODULES.items():
         for module in modules:
             for name, value in vars(module).items():
-                own = getattr(value, "__module__", "").startswith("fcjax")
-                imported = "_arguments" in getattr(value, "__module__", "")
-                if name.startswith("_") or not callable(value) or not own or imported:
+                own = getattr(value, "__module__", "").startswith(module.__name__)
+                if name.startswith("_") or not callable(value) or not own:
                     continue
                 yield name if not prefix or id(value) in known else prefix + name
 
