@@ -135,51 +135,82 @@ def test_arguments_that_the_rest_of_an_epoch_depends_on_must_stay(tmp_path):
     assert_same_bits(fit(checkpoint_dir=tmp_path).params, fit().params)
 
 
-def test_a_loader_goes_on_from_its_state(tmp_path):
-    pulled = []
+class Pulls:
+    """A source of examples for Grain, which notes those that are read."""
 
-    class Loader:
-        """An iterable whose iterator has a state, as Grain's have."""
+    def __init__(self):
+        self.read = []
 
-        def __init__(self, kind):
-            self.kind = kind
+    def __len__(self):
+        return 20
 
-        def __iter__(self):
-            return Iterator(self.kind)
+    def __repr__(self):
+        return "Pulls()"  # by which Grain knows a source again
 
-    class Iterator:
-        def __init__(self, kind):
-            self.kind, self.at = kind, 0
+    def __getitem__(self, index):
+        self.read.append(int(index))
+        return np.asarray(X[index]), np.asarray(Y[index])
+
+
+def dataset_of_grain(source):
+    grain = pytest.importorskip("grain")
+    return grain.MapDataset.source(source).shuffle(seed=3).batch(4)
+
+
+def pipeline_of_grain(source):
+    grain = pytest.importorskip("grain")
+    options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=1)
+    return grain.MapDataset.source(source).shuffle(seed=3).to_iter_dataset(options).batch(4)
+
+
+def loader_of_grain(source):
+    grain = pytest.importorskip("grain")
+    sampler = grain.samplers.IndexSampler(
+        num_records=20,
+        num_epochs=1,
+        shuffle=True,
+        seed=3,
+        shard_options=grain.sharding.NoSharding(),
+    )
+    return grain.DataLoader(
+        data_source=source, sampler=sampler, worker_count=0,
+        operations=[grain.transforms.Batch(batch_size=4)],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("make", [dataset_of_grain, pipeline_of_grain, loader_of_grain])
+@pytest.mark.filterwarnings("ignore")  # what Grain itself warns of
+def test_a_loader_of_grain_goes_on_in_the_middle_of_an_epoch(make, tmp_path):
+    whole = fit_batches(data=make(Pulls()), epochs=2)
+    options = {"checkpoint_dir": tmp_path, "checkpoint_every": "3 steps", "max_to_keep": None}
+    assert_same_bits(fit_batches(data=make(Pulls()), epochs=2, **options).params, whole.params)
+    assert checkpoint.steps(tmp_path) == [3, 6, 9, 10]
+    for step in (6, 9, 10):
+        shutil.rmtree(tmp_path / str(step))
+    source = Pulls()
+    again = fit_batches(data=make(source), epochs=2, **options)
+    assert_same_bits(again.params, whole.params)
+    assert again.history == whole.history
+    if make is not dataset_of_grain:  # whose iterator has a state: what was used is not read again
+        assert len(source.read) < 40
+
+
+def test_a_state_that_cannot_be_saved_is_told(tmp_path):
+    class Odd:
+        def __init__(self):
+            self.batches = iter(BATCHES)
 
         def __iter__(self):
             return self
 
         def __next__(self):
-            if self.at == len(BATCHES):
-                raise StopIteration
-            pulled.append(self.at)
-            self.at += 1
-            return BATCHES[self.at - 1]
+            return next(self.batches)
 
         def get_state(self):
-            return self.kind(self.at)
+            return object()
 
-        def set_state(self, state):
-            self.at = int(state["at"] if isinstance(state, dict) else state)
-
-    for kind in (lambda at: {"at": at}, lambda at: str(at).encode()):
-        folder = tmp_path / str(len(pulled))
-        options = {"checkpoint_dir": folder, "checkpoint_every": "4 steps", "max_to_keep": 1}
-
-        def fail(*_):
-            raise RuntimeError
-
-        with pytest.raises(RuntimeError):
-            fit_batches(data=Loader(kind), callbacks=fail, **options)
-        os.rename(folder / "5", folder / "5.x")
-        fit_batches(data=Loader(kind), **{**options, "max_to_keep": None, "checkpoint_every": 9})
-        assert checkpoint.steps(folder)[-1] == 15
-    assert pulled
+    with pytest.raises(TypeError, match="state of the iterator of data must be bytes or JSON"):
+        fit_batches(data=Odd(), checkpoint_dir=tmp_path, checkpoint_every="2 steps")
 
 
 # --- processes that are killed --------------------------------------------------------------------

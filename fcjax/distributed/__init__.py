@@ -4,6 +4,7 @@ from .agreement import (
     in_any_process as in_any_process,
     is_first_process as is_first_process,
     of_first_process as of_first_process,
+    texts_of_all_processes as texts_of_all_processes,
     wait_for_all as wait_for_all,
 )
 from .placement import (

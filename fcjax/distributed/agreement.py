@@ -33,3 +33,15 @@ def of_all_processes(number: int) -> list[int]:
 def in_any_process(number: int) -> int:
     """Return the largest number that a process passed."""
     return max(of_all_processes(number))
+
+
+def texts_of_all_processes(text: str) -> list[str]:
+    """Return the text that each process passed."""
+    if jax.process_count() == 1:
+        return [text]
+    data = np.frombuffer(text.encode(), np.uint8)
+    lengths = of_all_processes(len(data))
+    padded = np.zeros(max(lengths), np.uint8)
+    padded[: len(data)] = data
+    rows = np.asarray(multihost_utils.process_allgather(padded))
+    return [row[:n].tobytes().decode() for row, n in zip(rows, lengths, strict=True)]

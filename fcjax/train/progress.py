@@ -1,6 +1,7 @@
 """The progress of `fit`, and its checkpoints."""
 
 import base64
+import json
 import os
 import warnings
 from collections.abc import Callable
@@ -8,14 +9,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from .. import checkpoint
+from .._arguments import describe
 from .._types import Tree
+from ..distributed import texts_of_all_processes
 from .loop import Part, Position
 from .schedule import Best, Schedule
 from .settings import Settings, check_settings
 from .state import TrainState
+
+# In JSON, what stands for a state of bytes.
+_BYTES = "bytes in base64"
 
 History = dict[str, list[float]]
 
@@ -126,7 +133,7 @@ class Store:
         except checkpoint.MismatchError as error:
             name = "optimizer" if "opt_state" in error.place else "params"
             raise ValueError(f"{name} must have the arrays of {where}: {error.what}") from error
-        loader = _loader_from_json(metadata["loader"])
+        loader = _loader_of(metadata["loaders"], where)
         return Progress(tree["state"], tree["best"], metadata["history"], position, loader)
 
     def save_if_due(self, progress: Progress, *, complete: bool) -> None:
@@ -144,7 +151,7 @@ class Store:
         metadata = {
             "history": progress.history,
             "position": list(progress.position),
-            "loader": _loader_to_json(progress.loader),
+            "loaders": texts_of_all_processes(_loader_to_text(progress.loader)),
             "settings": self._settings,
         }
         writer = self._writer
@@ -188,14 +195,29 @@ class Store:
                 error.add_note(str(unsaved))
 
 
-def _loader_to_json(loader: Any) -> Any:
+def _loader_to_text(loader: Any) -> str:
     """Return the state of a loader as JSON; Grain's are bytes or dicts of numbers."""
     if isinstance(loader, bytes):
-        return {"bytes": base64.b64encode(loader).decode()}
-    return None if loader is None else {"json": loader}
+        loader = {_BYTES: base64.b64encode(loader).decode()}
+    try:
+        return json.dumps(loader)
+    except TypeError as error:
+        raise TypeError(
+            "the state of the iterator of data must be bytes or JSON to be saved, got "
+            f"{describe(loader)}"
+        ) from error
 
 
-def _loader_from_json(stored: Any) -> Any:
-    if stored is None:
+def _loader_of(states: list[str], where: str) -> Any:
+    """Return the state of the loader of this process."""
+    if set(states) == {"null"}:
         return None
-    return base64.b64decode(stored["bytes"]) if "bytes" in stored else stored["json"]
+    if len(states) != jax.process_count():
+        raise ValueError(
+            f"data must go on in {len(states)} processes, of whose loaders {where} has the states, "
+            f"got {jax.process_count()}"
+        )
+    loader = json.loads(states[jax.process_index()])
+    if isinstance(loader, dict) and loader.keys() == {_BYTES}:
+        return base64.b64decode(loader[_BYTES])
+    return loader
