@@ -13,6 +13,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 from support import assert_trees_close, normal, tolerance
 
 import fcjax
+from fcjax.train import reuse
 
 pytestmark = pytest.mark.skipif(jax.device_count() < 8, reason="the meshes have eight devices")
 
@@ -317,3 +318,54 @@ def test_a_batch_that_the_devices_cannot_share_is_refused():
         epoch(batch_size=6)(state, data)
     with pytest.raises(ValueError, match=r"data\[0\] along data and data\[1\] along no axis"):
         epoch()(state, (data[0], DATA[1]))
+
+
+# --- fit ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def programs(monkeypatch):
+    """What `fit` compiles for its steps, and the order of its examples."""
+    found = []
+    equal_program = reuse._equal_program
+
+    def note(program, args):
+        found.append(program.lower(*args).compile())
+        return equal_program(program, args)
+
+    monkeypatch.setattr(reuse, "_equal_program", note)
+    return found
+
+
+def fit_on_mesh(shuffle, mesh=None, layout="replicated", batch_size=4096):
+    data = jnp.zeros((3 * batch_size, SIZES[0])), jnp.zeros(3 * batch_size, jnp.int32)
+    options = {"loss": plain, "optimizer": OPTIMIZER, "epochs": 1, "batch_size": batch_size}
+    fcjax.fit(init(), data, shuffle=shuffle, mesh=mesh, layout=layout, **options)
+
+
+@pytest.mark.parametrize("shuffle", [True, False], ids=["shuffled", "in order"])
+@pytest.mark.usefixtures("unchecked")
+def test_a_device_does_its_share_of_fit(shuffle, programs):
+    fit_on_mesh(shuffle)
+    fit_on_mesh(shuffle, fcjax.distributed.mesh({"data": 8}))
+    alone, shared = programs
+    operations = [compiled.cost_analysis()["flops"] for compiled in (alone, shared)]
+    assert operations[1] <= 1.02 * operations[0] / 8
+    assert count(shared) == {"all-reduce": 1}
+
+
+@pytest.mark.parametrize("layout", ["replicated", "fsdp", "tensor"])
+@pytest.mark.usefixtures("unchecked")
+def test_fit_sends_what_a_step_sends_and_a_few_words_on_its_health(layout, programs):
+    mesh = fcjax.distributed.mesh({"data": 2, "model": 4} if "tensor" in layout else {"data": 8})
+    fit_on_mesh(True, mesh, layout, batch_size=M)
+    (compiled,) = programs
+    with jax.set_mesh(mesh):
+        params = fcjax.distributed.place(init(), mesh, layout)
+        batch = fcjax.distributed.place_batch((X, LABELS), mesh)
+        state = fcjax.distributed.on_mesh(fcjax.init_state(params, OPTIMIZER), mesh)
+        step = fcjax.make_train_step(plain, OPTIMIZER).lower(state, batch).compile()
+    health = [one for one in messages(compiled) if all(s.startswith("pred[]") for s in one[1])]
+    found = Counter(kind for kind, _ in messages(compiled)) - Counter(kind for kind, _ in health)
+    assert dict(found) == count(step)
+    assert len(health) == (0 if layout == "replicated" else 2)
