@@ -126,13 +126,17 @@ class Store:
         if "position" not in metadata:
             raise ValueError(f"checkpoint_dir must hold checkpoints of fit alone, got {where}")
         position = Position(*metadata["position"])
-        check_settings(metadata["settings"], self._settings, where, inside=position.steps > 0)
+        changes = check_settings(
+            metadata["settings"], self._settings, where, inside=position.steps > 0
+        )
         like = {"state": start.state, "best": start.best}
         try:
             tree = checkpoint.restore(directory, like, step=step)
         except checkpoint.MismatchError as error:
             name = "optimizer" if "opt_state" in error.place else "params"
             raise ValueError(f"{name} must have the arrays of {where}: {error.what}") from error
+        if changes:
+            warnings.warn(f"{where} was made with other arguments: {changes}", stacklevel=2)
         loader = _loader_of(metadata["loaders"], where)
         return Progress(tree["state"], tree["best"], metadata["history"], position, loader)
 

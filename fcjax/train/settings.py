@@ -1,7 +1,6 @@
 """The arguments of `fit` that a checkpoint records, and their comparison when a run resumes."""
 
 import re
-import warnings
 from collections.abc import Mapping
 from typing import Any, TypedDict
 
@@ -19,8 +18,6 @@ _MAX_SHOWN = 3
 # The settings on which the batches of an epoch depend, and those on which their order does too.
 _BATCHES = ("batch_size", "examples")
 _ORDER = (*_BATCHES, "shuffle")
-# What errors call a setting that is not the name of an argument.
-_ARGUMENTS = {"examples": "the number of examples", "hyperparameters": "optimizer's numbers"}
 
 
 class Settings(TypedDict):
@@ -54,25 +51,27 @@ def constants_of(optimizer: optax.GradientTransformation, params: Tree) -> list[
 
     types = jax.eval_shape(lambda params: params, params)
     program = jax.make_jaxpr(update)(types, shapes_of(optimizer.init, types), types)
-    # Round to the digits of float32, in which 0.01 is 0.00999999977.
-    return [float(f"{float(number):.6g}") for number in _CONSTANT.findall(str(program))]
+    return [_in_float32(number) for number in _CONSTANT.findall(str(program))]
+
+
+def _in_float32(number: Any) -> float:
+    """Round to the digits of float32, in which 0.01 is 0.00999999977."""
+    return float(f"{float(number):.6g}")
 
 
 def hyperparameters_of(opt_state: Tree) -> dict[str, float]:
     """Return the numbers that `optax.inject_hyperparams` keeps in a new optimizer's state."""
     parts = jax.tree.leaves(opt_state, is_leaf=lambda part: hasattr(part, "hyperparams"))
     return {
-        name: float(value)
+        name: _in_float32(value)
         for part in parts
         for name, value in getattr(part, "hyperparams", {}).items()
         if np.ndim(value) == 0
     }
 
 
-def check_settings(
-    saved: Mapping[str, Any], current: Settings, where: str, *, inside: bool
-) -> None:
-    """Warn if settings changed; raise ValueError if the result would be wrong.
+def check_settings(saved: Mapping[str, Any], current: Settings, where: str, *, inside: bool) -> str:
+    """Return what to say of changed settings; raise ValueError if the result would be wrong.
 
     Four kinds of change make it wrong. A figure that some epochs lack would be assigned to the
     wrong epochs of the history. Accumulation counts batches, continuing from the checkpoint's
@@ -94,19 +93,27 @@ def check_settings(
     accumulates = max(saved["accumulate"], current["accumulate"]) > 1
     reasons = {
         "accumulate": "gradients are accumulated",
-        "hyperparameters": "the optimizer's state holds them",
+        "hyperparameters": "the optimizer's state holds it",
         **dict.fromkeys(_ORDER if inside else (), "it was made in the middle of an epoch"),
         **dict.fromkeys(_BATCHES if accumulates else (), "gradients are accumulated"),
     }
     for name in changed:
         if name in reasons:
+            what, before, now = _change(name, saved[name], current[name])
             raise ValueError(
-                f"{_ARGUMENTS.get(name, name)} must stay {saved[name]}, as in {where}, because "
-                f"{reasons[name]}, got {current[name]}"
+                f"{what} must stay {before}, as in {where}, because {reasons[name]}, got {now}"
             )
-    if changed:
-        words = "; ".join(_describe_change(name, saved[name], current[name]) for name in changed)
-        warnings.warn(f"{where} was made with other arguments: {words}", stacklevel=4)
+    return "; ".join(_describe_change(name, saved[name], current[name]) for name in changed)
+
+
+def _change(name: str, saved: Any, current: Any) -> tuple[str, Any, Any]:
+    """Return what an error calls a setting, and its two values."""
+    if name == "examples":
+        return "the number of examples of data", saved, current
+    if name == "hyperparameters":
+        one = next(n for n in {**saved, **current} if saved.get(n) != current.get(n))
+        return f"{one} of optimizer", saved.get(one), current.get(one)
+    return name, saved, current
 
 
 def _describe_change(name: str, saved: Any, current: Any) -> str:
