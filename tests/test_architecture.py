@@ -43,6 +43,7 @@ ALLOWED = {
         *RULES,
         "network",
         "distributed",
+        "checkpoint",
         "train",
         "verify",
         "datasets",

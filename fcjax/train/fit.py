@@ -1,28 +1,24 @@
 """`fit`, a training loop around the compiled epoch that suits most users."""
 
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jax import Array
 from jax.sharding import Mesh
 
-from .._arguments import check_one_of, describe
-from .._progress import tqdm
+from .._arguments import check_bool, check_one_of, describe
 from .._types import Tree
 from ..distributed import (
     Layout,
     check_mesh,
     check_shared,
-    is_first_process,
     on_mesh,
     place,
     place_batch,
@@ -30,48 +26,29 @@ from ..distributed import (
 )
 from .arguments import (
     Metrics,
-    check_bool,
     check_count,
     check_numbers,
     check_seed,
     checked_callbacks,
     checked_metrics,
 )
+from .array_epochs import ArrayEpochs
+from .batch_epochs import BatchEpochs
 from .batches import count_examples
 from .compiled import Compiled
 from .data_check import check_dtypes, check_values
-from .interrupts import Interrupts, TrainingInterrupted, name_of
-from .loop import (
-    ArrayEpochs,
-    BatchEpochs,
-    BatchError,
-    EpochEnd,
-    Position,
-    evaluate,
-)
-from .nonfinite import NonFiniteLossError, observed
+from .evaluation import evaluate
+from .interrupts import Interrupts
+from .nonfinite import observed
 from .pace import Pace
-from .progress import History, Progress, Saving, Store
+from .position import Position
+from .progress import Progress, Saving, Store
 from .reuse import Reused
 from .schedule import Schedule, best_of
 from .settings import Settings, constants_of, hyperparameters_of
-from .state import TrainState, init_state
+from .state import init_state
 from .step import LossFn, step_function, takes_key, with_key, without_jit
-
-Callback = Callable[[EpochEnd], object]
-
-
-class FitResult(NamedTuple):
-    """The trained parameters, the final state, and the figures of each epoch.
-
-    `params` are the parameters after the last epoch, or, with `patience`, after the best one.
-    `history` maps "loss", "val_loss" and the names of the metrics to lists with one number per
-    epoch. "loss" is the mean over the epoch, during which the parameters change.
-    """
-
-    params: Tree
-    state: TrainState
-    history: History
+from .training import Callback, FitResult, Limits, Training, result_of
 
 
 def fit(
@@ -235,7 +212,7 @@ def fit(
         "hyperparameters": hyperparameters_of(state.opt_state),
         "figures": figures,
     }
-    limits = _Limits(epochs, patience)
+    limits = Limits(epochs, patience)
     with (
         nullcontext() if mesh is None else jax.set_mesh(mesh),
         Store(saving, settings) as store,
@@ -248,124 +225,9 @@ def fit(
         score = _make_score(loss, metrics, params, data, validation_data, mesh)
         run = store.restore(Progress(state, params, {}, Position(0)))
         pace, raises = Pace(schedule.steps), nonfinite == "raise"
-        training = _Training(run, train, score, store, interrupts, pace, raises)
+        training = Training(run, train, score, store, interrupts, pace, raises)
         run = training.run(limits, callbacks, progress)
-    return _result(run, limits)
-
-
-class _Limits(NamedTuple):
-    """When training ends."""
-
-    epochs: int
-    patience: int | None
-
-    def reached(self, run: Progress) -> bool:
-        return run.epochs >= self.epochs or run.out_of_patience(self.patience)
-
-
-def _result(run: Progress, limits: _Limits) -> FitResult:
-    return FitResult(run.best if limits.patience else run.state.params, run.state, run.history)
-
-
-@dataclass
-class _Training:
-    """The loop over the epochs, and what it has reached."""
-
-    reached: Progress
-    train: ArrayEpochs | BatchEpochs
-    score: Callable[[Tree], dict[str, float]]
-    store: Store
-    interrupts: Interrupts
-    pace: Pace
-    raises: bool  # whether a validation loss that is not finite is an error
-
-    def run(
-        self, limits: _Limits, callbacks: Sequence[Callback], progress: bool | None
-    ) -> Progress:
-        """Train until the limits, a callback or a signal end it."""
-        options = {"unit": "epoch", "disable": _tqdm_disable(progress)}
-        with tqdm(total=limits.epochs, initial=self.reached.epochs, **options) as bar:
-            try:
-                while not limits.reached(self.reached):
-                    if self._epoch(limits, callbacks, bar):
-                        break
-            except _SignalError as stop:  # in which all processes agree
-                self.store.save(self.reached)
-                raise self._explained(stop, limits) from None
-            except BatchError as stop:
-                self._save_if_alone()
-                raise self._explained(stop, limits) from stop.__cause__
-            except Exception:
-                self._save_if_alone()
-                raise
-            self.store.save(self.reached)
-        return self.reached
-
-    def _epoch(self, limits: _Limits, callbacks: Sequence[Callback], bar: Any) -> bool:
-        """Train for the rest of an epoch; return whether a callback ends training."""
-        run = self.reached
-        for part in self.train.parts(run.state, run.position, self.pace, run.loader):
-            self.reached = run = run.after_part(part)
-            if not part.complete:
-                self.store.save_if_due(run, complete=False)
-            self._check_signals()
-        mean = run.position.loss / max(run.position.examples, 1)
-        self.reached = run = run.after_epoch({"loss": mean} | self._scored(run.state))
-        bar.set_postfix(run.last_figures())
-        bar.update()
-        end = EpochEnd(run.epochs, run.state, run.last_figures())
-        answers = [call(end) for call in callbacks]
-        self.store.save_if_due(run, complete=True)
-        self._check_signals()
-        return any(map(_is_true, answers))
-
-    def _scored(self, state: TrainState) -> dict[str, float]:
-        figures = self.score(state.params)
-        loss = figures.get("val_loss", 0.0)
-        if self.raises and not np.isfinite(loss):
-            what = f"the validation loss of epoch {self.reached.epochs + 1} is {loss}"
-            raise NonFiniteLossError(int(state.step), loss, state, what)
-        return figures
-
-    def _check_signals(self) -> None:
-        number = self.interrupts.received()
-        if number:
-            raise _SignalError(number)
-
-    def _save_if_alone(self) -> None:
-        """Save what was reached, unless other processes would have to take part."""
-        if jax.process_count() == 1:
-            with suppress(OSError):  # another error is on its way
-                self.store.save(self.reached)
-
-    def _explained(
-        self, stop: "BatchError | _SignalError", limits: _Limits
-    ) -> BatchError | TrainingInterrupted:
-        """Return the error to raise, which holds the result so far."""
-        run, result = self.reached, _result(self.reached, limits)
-        where = f"after {run.position.steps} steps of epoch {run.epochs + 1}"
-        kept = f"; {self.store.where}" if self.store.where else ""
-        if isinstance(stop, BatchError):
-            error = BatchError(f"epoch {run.epochs + 1}: {stop}; the result so far, {where}, is in "
-                               f"this exception's .result{kept}", stop.batch)  # fmt: skip
-            error.epoch, error.result = run.epochs + 1, result
-            return error
-        message = f"fcjax.fit: ended by {name_of(stop.number)} {where}{kept}"
-        if is_first_process():
-            print(message, file=sys.stderr)
-        return TrainingInterrupted(stop.number, message, result)
-
-
-class _SignalError(Exception):
-    """A signal was noted."""
-
-    def __init__(self, number: int):
-        self.number = number
-
-
-def _is_true(value: object) -> bool:
-    """Whether a callback returned True; 1, which `write` returns, is not."""
-    return isinstance(value, bool | np.bool_) and bool(value)
+    return result_of(run, limits)
 
 
 def _figure_names(metrics: Metrics, validation_data: Tree) -> list[str]:
@@ -373,13 +235,6 @@ def _figure_names(metrics: Metrics, validation_data: Tree) -> list[str]:
     if validation_data is None:
         return ["loss", *metrics]
     return ["loss", *(f"val_{name}" for name in ("loss", *metrics))]
-
-
-def _tqdm_disable(progress: bool | None) -> bool | None:
-    """Return tqdm's `disable`, where None means: disable unless on a terminal."""
-    if not is_first_process():
-        return True
-    return None if progress is None else not progress
 
 
 def _is_arrays(data: Tree) -> bool:

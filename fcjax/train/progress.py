@@ -16,7 +16,7 @@ from .. import checkpoint
 from .._arguments import describe
 from .._types import Tree
 from ..distributed import texts_of_all_processes
-from .loop import Part, Position
+from .position import Part, Position
 from .schedule import Best, Schedule
 from .settings import Settings, check_settings
 from .state import TrainState

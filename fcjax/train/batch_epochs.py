@@ -1,0 +1,217 @@
+"""Epochs of `fit` over any iterable of batches: a part of an epoch is a number of steps."""
+
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import Any
+
+import jax
+import numpy as np
+
+from .._types import Tree
+from .batches import count_examples
+from .nonfinite import NonFiniteLossError, StepLoss, is_healthy
+from .pace import Pace
+from .position import Part, Position
+from .reuse import Reused
+from .state import TrainState
+
+
+class BatchError(RuntimeError):
+    """The data raised, or a batch did not fit the loss.
+
+    `epoch` and `batch` count from 1; `result` is the `FitResult` of the batches before this one.
+    """
+
+    def __init__(self, message: str, batch: int):
+        """Store the number of the batch; `fit` adds the epoch and the result."""
+        super().__init__(message)
+        self.batch, self.epoch = batch, 0
+        self.result: Any = None
+
+
+class BatchEpochs:
+    """Epochs over any iterable of batches. A part is a number of steps."""
+
+    def __init__(self, step: Reused, batches: Iterable[Tree]):
+        """Take the compiled step, which must not overwrite its input, and the batches."""
+        self._step, self._batches, self._length = step, batches, 0
+
+    def parts(
+        self, state: TrainState, at: Position, pace: Pace, loader: Any = None
+    ) -> Iterator[Part]:
+        """Train from a position to the end of the epoch; raise NonFiniteLossError."""
+        batches, history = _Batches(self._batches, at.steps, loader), _RecentSteps(self._step)
+        while batches.more():
+            count = pace.begin(at.start + at.steps)
+            before = at.steps
+            state, at, failure = self._part(state, at, batches, history, count)
+            pace.end(max(at.steps - before, 1))
+            yield Part(state, at, not failure and not batches.more(), batches.state())
+            if failure:
+                raise failure
+        self._check_length(at)
+
+    def _check_length(self, at: Position) -> None:
+        """Raise if an epoch had no batch, and warn if it was shorter than the one before."""
+        if not at.steps:
+            message = (
+                "data yielded no batch in this epoch; a generator can be iterated only once: pass "
+                "an iterable that can be iterated repeatedly, such as a list, or epochs=1"
+            )
+            raise BatchError(message, 1) if at.start else ValueError(message)
+        if at.steps < self._length:
+            warnings.warn(
+                f"data ended after {at.steps} batches in this epoch; the one before had "
+                f"{self._length}",
+                stacklevel=2,
+            )
+        self._length = at.steps
+
+    def _part(
+        self,
+        state: TrainState,
+        at: Position,
+        batches: "_Batches",
+        history: "_RecentSteps",
+        count: int,
+    ) -> tuple[TrainState, Position, BatchError | None]:
+        """Take some steps; if a batch fails, return what came before it, and the error."""
+        history.begin(state)
+        sizes: list[int] = []
+        failure = None
+        try:
+            for number, batch in enumerate(islice(batches, count), at.steps + 1):
+                start = state
+                size, state, result = self._one(start, batch, at, number)
+                history.check_last()
+                history.add(start, batch, result)
+                sizes.append(size)
+        except BatchError as error:
+            failure = error
+        history.check_last()
+        if not _healthy(state):
+            raise history.unhealthy()
+        losses, skipped = np.array(history.losses, float), np.array(history.skipped, bool)
+        return state, at.after(losses, skipped, np.array(sizes)), failure
+
+    def _one(
+        self, state: TrainState, batch: Tree, at: Position, number: int
+    ) -> tuple[int, TrainState, StepLoss]:
+        try:
+            return count_examples(batch, "batch"), *self._step(state, batch)
+        except (TypeError, ValueError) as error:
+            if number == 1 and not at.start:  # nothing is lost, and an argument is to blame
+                raise
+            raise BatchError(f"batch {number} of data does not fit: {error}", number) from error
+
+
+class _Batches:
+    """An iterator of batches that knows whether there are more, and the state of a loader."""
+
+    def __init__(self, batches: Iterable[Tree], skip: int, loader: Any):
+        """Begin at the state of a loader, or else after `skip` batches."""
+        self._iterator: Any = iter(batches)
+        self._done = skip
+        self._next: list[Tree] = []
+        self._failure: BatchError | None = None
+        self._state: Any = None
+        if loader is not None:
+            self._iterator.set_state(loader)
+        else:
+            deque(islice(self._iterator, skip), maxlen=0)
+
+    def __iter__(self) -> "_Batches":
+        return self
+
+    def __next__(self) -> Tree:
+        if not self._next:
+            self._read()
+        if self._failure:
+            raise self._failure
+        if not self._next:
+            raise StopIteration
+        self._done += 1
+        return self._next.pop()
+
+    def more(self) -> bool:
+        """Whether there is another batch, or an error instead. To know this, it is read."""
+        if not self._next:
+            self._state = self.state()
+            self._read()
+        return bool(self._next or self._failure)
+
+    def state(self) -> Any:
+        """Return the state of a loader that has one, as it was before the next batch."""
+        if self._next:
+            return self._state
+        return self._iterator.get_state() if hasattr(self._iterator, "get_state") else None
+
+    def _read(self) -> None:
+        try:
+            self._next = [next(self._iterator)]
+        except StopIteration:
+            return
+        except Exception as error:
+            number = self._done + 1
+            what = f"{type(error).__name__}: {error}"
+            self._failure = BatchError(f"data raised at batch {number}: {what}", number)
+            self._failure.__cause__ = error
+
+
+_healthy = jax.jit(is_healthy)
+
+
+class _RecentSteps:
+    """The inputs and results of the last two steps, from which the last good state is found."""
+
+    def __init__(self, step: Callable[..., Any]):
+        self._step = step
+        self._steps: list[tuple[TrainState, Tree, StepLoss]] = []
+        self.losses: list[float] = []
+        self.skipped: list[bool] = []
+
+    def begin(self, state: TrainState) -> None:
+        """Begin a part at a state that is good; the steps before it are kept."""
+        self._start, self._unread = state, False
+        self.losses, self.skipped = [], []
+
+    def add(self, state: TrainState, batch: Tree, result: StepLoss) -> None:
+        self._steps = [*self._steps[-1:], (state, batch, result)]
+        self._unread = True
+
+    def check_last(self) -> None:
+        """Record the loss of the last step, or raise if it is not finite.
+
+        The loss of a step is read while the next step is being computed.
+        """
+        if not self._unread:
+            return
+        self._unread = False
+        result = self._steps[-1][2]
+        loss, skipped = float(result.loss), bool(result.skipped)
+        if not (np.isfinite(loss) or skipped):
+            raise self._error(loss)
+        self.losses.append(loss)
+        self.skipped.append(skipped)
+
+    def _error(self, loss: float) -> NonFiniteLossError:
+        """Return the error for the last step, whose loss is not finite."""
+        state = self._steps[-1][0]
+        if not _healthy(state):
+            return self._error_of_update(*self._steps[0])
+        if len(self._steps) > 1:
+            before, batch, _ = self._steps[0]
+            if not np.isfinite(self._step(state, batch)[1].loss):
+                return NonFiniteLossError(int(state.step), loss, before)
+        return NonFiniteLossError(int(state.step), loss, state)
+
+    def unhealthy(self) -> NonFiniteLossError:
+        """Return the error for a last step that left parameters that are not finite."""
+        return self._error_of_update(*self._steps[-1])
+
+    def _error_of_update(self, state: TrainState, _: Tree, result: StepLoss) -> NonFiniteLossError:
+        """Return the error for a step with a finite loss after which the state is not."""
+        good = state if _healthy(state) else self._start
+        return NonFiniteLossError(int(state.step), float(result.loss), good)

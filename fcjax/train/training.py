@@ -1,0 +1,166 @@
+"""The loop of `fit` over the epochs: figures, callbacks, saves, signals, and how it ends."""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from .._progress import tqdm
+from .._types import Tree
+from ..distributed import is_first_process
+from .array_epochs import ArrayEpochs
+from .batch_epochs import BatchEpochs, BatchError
+from .interrupts import Interrupts, TrainingInterrupted, name_of
+from .nonfinite import NonFiniteLossError
+from .pace import Pace
+from .progress import History, Progress, Store
+from .state import TrainState
+
+
+class EpochEnd(NamedTuple):
+    """The argument of callbacks: the number of the epoch, from 1, the state and the figures."""
+
+    epoch: int
+    state: TrainState
+    figures: Mapping[str, float]
+
+
+Callback = Callable[[EpochEnd], object]
+
+
+class FitResult(NamedTuple):
+    """The trained parameters, the final state, and the figures of each epoch.
+
+    `params` are the parameters after the last epoch, or, with `patience`, after the best one.
+    `history` maps "loss", "val_loss" and the names of the metrics to lists with one number per
+    epoch. "loss" is the mean over the epoch, during which the parameters change.
+    """
+
+    params: Tree
+    state: TrainState
+    history: History
+
+
+class Limits(NamedTuple):
+    """When training ends."""
+
+    epochs: int
+    patience: int | None
+
+    def reached(self, run: Progress) -> bool:
+        """Whether training is at its end."""
+        return run.epochs >= self.epochs or run.out_of_patience(self.patience)
+
+
+def result_of(run: Progress, limits: Limits) -> FitResult:
+    return FitResult(run.best if limits.patience else run.state.params, run.state, run.history)
+
+
+@dataclass
+class Training:
+    """The loop over the epochs, and what it has reached."""
+
+    reached: Progress
+    train: ArrayEpochs | BatchEpochs
+    score: Callable[[Tree], dict[str, float]]
+    store: Store
+    interrupts: Interrupts
+    pace: Pace
+    raises: bool  # whether a validation loss that is not finite is an error
+
+    def run(self, limits: Limits, callbacks: Sequence[Callback], progress: bool | None) -> Progress:
+        """Train until the limits, a callback or a signal end it."""
+        options = {"unit": "epoch", "disable": _tqdm_disable(progress)}
+        with tqdm(total=limits.epochs, initial=self.reached.epochs, **options) as bar:
+            try:
+                while not limits.reached(self.reached):
+                    if self._epoch(limits, callbacks, bar):
+                        break
+            except _SignalError as stop:  # in which all processes agree
+                self.store.save(self.reached)
+                raise self._explained(stop, limits) from None
+            except BatchError as stop:
+                self._save_if_alone()
+                raise self._explained(stop, limits) from stop.__cause__
+            except Exception:
+                self._save_if_alone()
+                raise
+            self.store.save(self.reached)
+        return self.reached
+
+    def _epoch(self, limits: Limits, callbacks: Sequence[Callback], bar: Any) -> bool:
+        """Train for the rest of an epoch; return whether a callback ends training."""
+        run = self.reached
+        for part in self.train.parts(run.state, run.position, self.pace, run.loader):
+            self.reached = run = run.after_part(part)
+            if not part.complete:
+                self.store.save_if_due(run, complete=False)
+            self._check_signals()
+        mean = run.position.loss / max(run.position.examples, 1)
+        self.reached = run = run.after_epoch({"loss": mean} | self._scored(run.state))
+        bar.set_postfix(run.last_figures())
+        bar.update()
+        end = EpochEnd(run.epochs, run.state, run.last_figures())
+        answers = [call(end) for call in callbacks]
+        self.store.save_if_due(run, complete=True)
+        self._check_signals()
+        return any(map(_is_true, answers))
+
+    def _scored(self, state: TrainState) -> dict[str, float]:
+        figures = self.score(state.params)
+        loss = figures.get("val_loss", 0.0)
+        if self.raises and not np.isfinite(loss):
+            what = f"the validation loss of epoch {self.reached.epochs + 1} is {loss}"
+            raise NonFiniteLossError(int(state.step), loss, state, what)
+        return figures
+
+    def _check_signals(self) -> None:
+        number = self.interrupts.received()
+        if number:
+            raise _SignalError(number)
+
+    def _save_if_alone(self) -> None:
+        """Save what was reached, unless other processes would have to take part."""
+        if jax.process_count() == 1:
+            with suppress(OSError):  # another error is on its way
+                self.store.save(self.reached)
+
+    def _explained(
+        self, stop: "BatchError | _SignalError", limits: Limits
+    ) -> BatchError | TrainingInterrupted:
+        """Return the error to raise, which holds the result so far."""
+        run, result = self.reached, result_of(self.reached, limits)
+        where = f"after {run.position.steps} steps of epoch {run.epochs + 1}"
+        kept = f"; {self.store.where}" if self.store.where else ""
+        if isinstance(stop, BatchError):
+            error = BatchError(f"epoch {run.epochs + 1}: {stop}; the result so far, {where}, is in "
+                               f"this exception's .result{kept}", stop.batch)  # fmt: skip
+            error.epoch, error.result = run.epochs + 1, result
+            return error
+        message = f"fcjax.fit: ended by {name_of(stop.number)} {where}{kept}"
+        if is_first_process():
+            print(message, file=sys.stderr)
+        return TrainingInterrupted(stop.number, message, result)
+
+
+class _SignalError(Exception):
+    """A signal was noted."""
+
+    def __init__(self, number: int):
+        self.number = number
+
+
+def _is_true(value: object) -> bool:
+    """Whether a callback returned True; 1, which `write` returns, is not."""
+    return isinstance(value, bool | np.bool_) and bool(value)
+
+
+def _tqdm_disable(progress: bool | None) -> bool | None:
+    """Return tqdm's `disable`, where None means: disable unless on a terminal."""
+    if not is_first_process():
+        return True
+    return None if progress is None else not progress
