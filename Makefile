@@ -29,8 +29,7 @@ BENCH := $(VENV)-bench
 TPU := $(VENV)-tpu
 POWER := $(VENV)-power
 
-.PHONY: demo check test test-torch fuzz kills soak mutate bench bench-check bench-tpu-compile scale-plan \
-	bench-power clean help
+.PHONY: demo check test test-torch fuzz kills soak mutate bench bench-check bench-tpu-compile scale-plan bench-power clean help
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/fcjax train

@@ -17,7 +17,8 @@ from jax.sharding import NamedSharding, PartitionSpec
 from training import assert_same_bits, fit
 
 import fcjax
-from fcjax._checksum import checksum
+from fcjax.checkpoint import checksum as checksums
+from fcjax.checkpoint.checksum import checksum
 
 pytest.importorskip("orbax.checkpoint")
 pytestmark = pytest.mark.usefixtures("unchecked")
@@ -44,10 +45,8 @@ def tree(step):
 )
 @pytest.mark.parametrize("shape", [(), (7,), (5, 3), (2, 3, 5), (0, 3)])
 def test_a_checksum_is_that_of_the_values_wherever_they_lie(dtype, shape):
-    from fcjax import _checksum
-
     array = jnp.asarray(RNG.normal(size=shape) * 9).astype(dtype)
-    on_device = int(_checksum._sum_on_device(array))
+    on_device = int(checksums._sum_on_device(array))
     assert f"{on_device:08x}" == checksum(array) == checksum(np.asarray(array))
 
 

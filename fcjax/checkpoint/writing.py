@@ -1,0 +1,206 @@
+"""Write checkpoints, in the background or not."""
+
+import contextlib
+import itertools
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .._arguments import describe
+from .._types import Tree
+from ..distributed import is_first_process, wait_for_all
+from .folder import checked_directory, steps
+from .orbax import errors_of_writing, orbax
+from .reading import metadata as metadata_of
+from .record import DamagedCheckpointError, arrays_of, record_of
+
+
+def save(
+    directory: str | Path, tree: Tree, *, step: int, metadata: Mapping[str, object] | None = None
+) -> None:
+    """Write `tree` as the checkpoint of `step`, and return once it is on disk.
+
+    Args:
+        directory: folder of all checkpoints of a run; created if it does not exist.
+        tree: any pytree of arrays, PRNG keys included.
+        step: number of the checkpoint, larger than that of every checkpoint in the folder.
+        metadata: a dict that can be written as JSON.
+
+    Raises:
+        ImportError: Orbax is not installed.
+        OSError: the folder cannot be written, for example because the disk is full.
+        TypeError: `tree` holds anything but arrays and numbers, or `metadata` anything that JSON
+            does not have.
+        ValueError: `step` is negative, or not larger than the latest one, or `directory` is empty.
+
+    >>> import tempfile
+    >>> import jax.numpy as jnp
+    >>> from fcjax.checkpoint import restore
+    >>> folder = tempfile.mkdtemp()
+    >>> save(folder, {"w": jnp.arange(3.0)}, step=7, metadata={"loss": 0.5})
+    >>> restore(folder, {"w": jnp.zeros(3)})
+    {'w': Array([0., 1., 2.], dtype=float32)}
+    """
+    with Writer(directory) as writer:
+        writer.save(tree, step=step, metadata=metadata)
+
+
+class Writer:
+    """Writes checkpoints in the background, and removes those that are no longer needed.
+
+    Use it as a context manager: leaving it waits until all is on disk. All processes of a job make
+    the same calls.
+    """
+
+    def __init__(
+        self,
+        directory: str | Path,
+        *,
+        max_to_keep: int | None = None,
+        keep: Callable[[Mapping[int, Mapping[str, Any]]], set[int]] | None = None,
+        after: int | None = None,
+    ):
+        """Open or create a folder of checkpoints, and remove what unfinished saves left there.
+
+        Args:
+            directory: folder of all checkpoints of a run.
+            max_to_keep: number of the newest checkpoints to keep; None keeps all.
+            keep: a function from the metadata of all checkpoints, by step, to the steps that are
+                kept besides the newest.
+            after: number of the checkpoint that was restored. Folders of later steps, which are
+                damaged, are renamed to `<step>.damaged`; nothing is deleted.
+
+        Raises:
+            ImportError: Orbax is not installed.
+            OSError: the folder cannot be created or written.
+            ValueError: `directory` is empty.
+
+        >>> import tempfile
+        >>> import jax.numpy as jnp
+        >>> from fcjax.checkpoint import steps
+        >>> folder = tempfile.mkdtemp()
+        >>> with Writer(folder, max_to_keep=2) as writer:
+        ...     for step in range(4):
+        ...         writer.save(jnp.ones(3), step=step)
+        >>> steps(folder)
+        [2, 3]
+        """
+        self._directory = checked_directory(directory)
+        _check_writable(self._directory)
+        if after is not None:
+            _set_aside(self._directory, [step for step in steps(directory) if step > after])
+        self._records: dict[int, Mapping[str, Any]] = {}
+        if keep is not None:
+            for step in steps(directory):
+                with contextlib.suppress(DamagedCheckpointError):
+                    self._records[step] = metadata_of(directory, step=step)
+        self._manager = _manager(self._directory, _Preservation(self._records, max_to_keep, keep))
+
+    def save(self, tree: Tree, *, step: int, metadata: Mapping[str, object] | None = None) -> None:
+        """Copy `tree`, and write it as the checkpoint of `step` in the background.
+
+        Return at once, unless an earlier save is still being written. An error of that save is
+        raised now.
+
+        Args:
+            tree: any pytree of arrays, PRNG keys included.
+            step: number of the checkpoint, larger than that of every checkpoint in the folder.
+            metadata: a dict that can be written as JSON.
+
+        Raises:
+            OSError: a checkpoint could not be written, for example because the disk is full.
+            TypeError: as in `fcjax.checkpoint.save`.
+            ValueError: `step` is negative, or not larger than the latest one.
+        """
+        _check_step(step)
+        newest = self._manager.latest_step()
+        lowest = 0 if newest is None else newest + 1
+        if not lowest <= step < 2**63:
+            raise ValueError(
+                f"step must be at least {lowest}, after all in {str(self._directory)!r}, got {step}"
+            )
+        arrays, record = arrays_of(tree), record_of(tree, metadata or {})
+        self._records[step] = dict(metadata or {})
+        args = orbax().args
+        with errors_of_writing(self._directory):
+            self._manager.save(
+                step,
+                args=args.Composite(arrays=args.PyTreeSave(arrays), record=args.JsonSave(record)),
+                force=True,
+            )
+
+    def wait(self) -> None:
+        """Wait until all is on disk.
+
+        Raises:
+            OSError: a checkpoint could not be written, for example because the disk is full.
+        """
+        with errors_of_writing(self._directory):
+            self._manager.wait_until_finished()
+
+    def close(self) -> None:
+        """Wait until all is on disk, and end the background threads."""
+        try:
+            self.wait()
+        finally:
+            with contextlib.suppress(Exception):  # the same error once more
+                self._manager.close()
+
+    def __enter__(self) -> "Writer":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _check_step(step: object) -> None:
+    if not isinstance(step, int) or isinstance(step, bool):
+        raise TypeError(f"step must be an integer, got {describe(step)}")
+
+
+def _check_writable(directory: Path) -> None:
+    """Raise OSError unless files can be created in the folder."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory):
+            pass
+    except OSError as error:
+        raise OSError(f"directory {str(directory)!r} cannot be written: {error}") from error
+
+
+def _set_aside(directory: Path, damaged: list[int]) -> None:
+    """Rename folders, so that Orbax does not take them for checkpoints."""
+    if damaged and is_first_process():
+        for step in damaged:
+            names = (f"{step}.damaged{'' if i == 1 else f'-{i}'}" for i in itertools.count(1))
+            free = (directory / name for name in names)
+            (directory / str(step)).rename(next(p for p in free if not p.exists()))
+    if damaged:
+        wait_for_all("set_aside")
+
+
+class _Preservation(NamedTuple):
+    """Which checkpoints Orbax does not remove."""
+
+    metadata: Mapping[int, Mapping[str, Any]]
+    max_to_keep: int | None
+    keep: Callable[[Mapping[int, Mapping[str, Any]]], set[int]] | None
+
+    def should_preserve(self, checkpoints: list[Any], *, context: object) -> list[bool]:
+        """Return whether each checkpoint is kept; the newest ones come last."""
+        del context
+        found = [checkpoint.step for checkpoint in checkpoints]
+        newest = found if self.max_to_keep is None else found[-self.max_to_keep :]
+        known = {step: self.metadata[step] for step in found if step in self.metadata}
+        kept = set(newest) | (self.keep(known) if self.keep else set())
+        return [step in kept for step in found]
+
+
+def _manager(directory: Path, preservation: _Preservation) -> Any:
+    ocp = orbax()
+    options = ocp.CheckpointManagerOptions(
+        cleanup_tmp_directories=True, preservation_policy=preservation
+    )
+    with errors_of_writing(directory):
+        return ocp.CheckpointManager(directory, options=options)
