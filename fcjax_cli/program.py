@@ -6,12 +6,15 @@ not wait for the others. So this file catches it.
 
 import os
 import runpy
+import signal
 import sys
 from types import TracebackType
 
 
 def main() -> None:
     """Run the script or the module that the command line names, with the rest as its arguments."""
+    # the launcher passes Ctrl-C on, also where a shell lets what it starts ignore it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     is_module = sys.argv[1] == "-m"
     name, *arguments = sys.argv[1 + is_module :]
     sys.argv = [name, *arguments]

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 SCRIPT = """
-    import os, sys
+    import os, signal, sys
     import jax
     import jax.numpy as jnp
     import numpy as np
@@ -27,6 +27,7 @@ SCRIPT = """
     import fcjax
 
     folder, every, epochs, layout = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may let it ignore Ctrl-C
     fcjax.distributed.initialize()
     rng = np.random.default_rng(0)
     X = rng.normal(size=(400, 4)).astype(np.float32)

@@ -269,7 +269,9 @@ def test_the_report_is_data_and_text():
 
 
 def test_bad_arguments_are_named():
-    with pytest.raises(ValueError, match=r"name: 'tan' is unknown; accepted: .*tanh"):
+    with pytest.raises(
+        ValueError, match=r"name: 'tan' is unknown; did you mean 'tanh' or 'hard_tanh'"
+    ):
         fcjax.check_elementwise(fcjax.tanh, name="tan")
     with pytest.raises(ValueError, match=r"dtype: float64 .* accepted: bfloat16"):
         fcjax.check_elementwise(fcjax.tanh, dtype="float64")

@@ -18,6 +18,14 @@ pytest.importorskip("orbax.checkpoint")
 pytestmark = pytest.mark.usefixtures("unchecked")
 
 
+@pytest.fixture(autouse=True)
+def _heeds_ctrl_c():
+    """A shell lets what it starts behind `&` ignore Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def signal_in_epoch(epoch, number):
     def send(end):
         if end.epoch == epoch:

@@ -361,7 +361,8 @@ def test_launch_names_process_0_among_processes_that_wait_for_it(how, status, li
     assert time.time() - float(re.search(r"fails at (\S+)", run.stdout)[1]) < BOUND
     assert run.returncode == status
     assert last_line(run.stderr).startswith(f"fcjax launch: {line}")
-    assert "Terminating process" not in run.stderr  # what JAX says in process 1
+    if "SIGSTOP" not in how:  # what JAX says in process 1; on a busy machine it may come early
+        assert "Terminating process" not in run.stderr
     assert "Traceback" not in run.stderr
 
 

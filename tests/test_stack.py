@@ -682,7 +682,7 @@ WRONG = {
         lambda: fcjax.mlp(with_stacked(b=jnp.ones(4)), ONES),
     ),
     "stacked layers of integers": (
-        TypeError, r"^w must be a floating.*int32",
+        TypeError, r"^params\[1\]\.w must be a floating.*int32",
         lambda: fcjax.mlp(with_stacked(w=jnp.ones((2, 4, 4), jnp.int32)), ONES),
     ),
     "x against stacked layers": (

@@ -708,7 +708,7 @@ def two_arguments(x, w):
         ),
         (lambda: fcjax.check_rule(jnp.sin, (X,), key="a"), "key must be a PRNG key such as"),
         (lambda: fcjax.check_rule(jnp.sin, (X,), rtol=-1.0), "rtol must be finite and not neg"),
-        (lambda: fcjax.check_rule(jnp.sin, (X,), atol="a"), "atol must be a number, got 'a'"),
+        (lambda: fcjax.check_rule(jnp.sin, (X,), atol="a"), "atol must be a number, got str 'a'"),
         (lambda: fcjax.check_rule(jnp.sin, (X,), time_limit=-1), "time_limit must be finite"),
         (lambda: jax.jit(lambda y: fcjax.check_rule(jnp.sin, (y,)))(X), "outside of jit"),
         (lambda: fcjax.check_rule(lambda x: "a", (X,)), "at least one floating-point array"),

@@ -154,5 +154,5 @@ def _numbers(value: list[object]) -> Draw | Array:
     if array.dtype == np.float64:
         return Draw(lambda rng: array)
     if array.dtype != np.int64 or array.min() < INT32.min or array.max() > INT32.max:
-        raise ValueError(f"args: integers must fit into int32, got {brief(array.max())}")
+        raise ValueError(f"args: integers must fit into int32, got {brief(int(array.max()))}")
     return jnp.asarray(array, jnp.int32)
