@@ -295,7 +295,7 @@ def test_a_run_that_resumes_with_other_arguments_says_what_differs(changes, word
         ({"accumulate": 2}, {"accumulate": 3}, "accumulate must stay 2, as in .*, got 3"),
         ({}, {"accumulate": 3}, "accumulate must stay 1, as in .*, got 3"),
         ({"accumulate": 2}, {"batch_size": 4}, "batch_size must stay 5, as in .*, got 4"),
-        ({"accumulate": 2}, {"data": (X[:9], Y[:9])}, "examples must stay 23, as in .*, got 9"),
+        ({"accumulate": 2}, {"data": (X[:9], Y[:9])}, r"examples of data must stay 23, .*, got 9"),
         ({}, {"validation_data": (X, Y)}, r"\['loss'\], got \['loss', 'val_loss'\]"),
         (
             {"metrics": {"distance": mean_distance}},

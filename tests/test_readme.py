@@ -18,7 +18,8 @@ def test_every_snippet_runs_and_shows_what_it_is_for(capsys):
     for snippet in SNIPPETS:
         exec(compile(snippet, "README.md", "exec"), namespace)
         printed.append(capsys.readouterr().out)
-    train, step, verify, verdict, forward, deep, together, many, see = printed
+    train, step, verify, verdict, forward, deep, together, many, *rest = printed
+    processes, kept, see = rest
     losses = namespace["result"].history["loss"]
     assert str(losses) in train
     assert losses[-1] < 0.2 < losses[0]
@@ -35,6 +36,9 @@ def test_every_snippet_runs_and_shows_what_it_is_for(capsys):
     assert len(re.findall(r"\d\.\d+", together)) == 8
     assert (namespace["info"].loss[:, -10:].mean(1) < namespace["info"].loss[:, :10].mean(1)).all()
     assert "'data', None" in many
+    assert processes == ""
+    assert namespace["batch"][0].shape == (1024, 64)
+    assert re.fullmatch(r"\{\d+: None\}\n", kept), "the run is saved at its end"
     assert see.splitlines()[1] == "[(5, 128), (5, 10)]"
     assert jnp.isfinite(namespace["dX"]).all()
 

@@ -43,7 +43,7 @@ KINDS = {
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_second_call_compiles_nothing(kind, compiled):
-    rate = 1e-2 + 1e-4 * list(KINDS).index(kind)  # a program of its own
+    rate = 1.234e-2 + 1e-4 * list(KINDS).index(kind)  # a program of its own
     options = {"optimizer": optax.adam(rate), **KINDS[kind]}
     first = fit(**options)
     assert compiled
