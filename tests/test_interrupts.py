@@ -106,7 +106,7 @@ def test_a_callback_that_raises_loses_nothing(tmp_path):
 # --- in the middle of an epoch --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("every", ["2 steps", "3 steps", "4 steps", "7 steps"])
+@pytest.mark.parametrize("every", ["2 steps", "3 steps", "7 steps"])
 @pytest.mark.parametrize("as_batches", [False, True])
 def test_a_run_goes_on_in_the_middle_of_an_epoch(every, as_batches, tmp_path):
     run = fit_batches if as_batches else fit
@@ -268,14 +268,6 @@ def test_a_job_goes_on_with_other_numbers_of_processes_and_devices(tmp_path):
     again = kills.finish(tmp_path / "run", job._replace(layout=""))
     for a, b in zip(again, whole, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
-
-
-def test_a_job_of_two_processes_of_which_one_is_killed_goes_on(tmp_path):
-    job = kills.Job(epochs=25, layout="fsdp", processes=2)
-    whole = kills.finish(tmp_path / "whole", job._replace(every="1 hour"))
-    assert kills.kill_repeatedly(tmp_path / "run", job, kills=1, seed=1).kills == 1
-    assert_same_bits(kills.finish(tmp_path / "run", job), whole)
-    assert not list((tmp_path / "run").glob("*tmp*"))
 
 
 def test_a_signal_to_the_launcher_saves_and_ends_every_process(tmp_path):

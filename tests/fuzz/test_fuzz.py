@@ -12,7 +12,7 @@ from .run import each_call
 pytestmark = pytest.mark.usefixtures("unchecked")
 
 # One case of this many.
-SHARE = 60
+SHARE = 100
 MODULES = {
     "": (fcjax, fcjax.activations, fcjax.losses, network),
     "train.": (train,),
