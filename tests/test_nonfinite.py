@@ -150,6 +150,13 @@ def test_a_skipped_step_changes_nothing_and_has_no_part_in_the_mean(as_batches, 
     assert int(skipped.state.step) == 5
 
 
+def test_the_loss_of_an_epoch_without_a_step_is_no_number():
+    bad = [(x.at[0, 0].set(2e6), y) for x, y in BATCHES]
+    result = fit_batches(data=bad, loss=fragile, epochs=1, nonfinite="skip", max_skipped=9)
+    assert np.isnan(result.history["loss"]).all()
+    assert_same_bits(result.params, PARAMS)
+
+
 @pytest.mark.parametrize("as_batches", [False, True])
 def test_too_many_skipped_steps_are_an_error_with_the_state_before_them(as_batches):
     bad = [(x.at[0, 0].set(2e6), y) for x, y in BATCHES[1:]]

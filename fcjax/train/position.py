@@ -28,6 +28,11 @@ class Position(NamedTuple):
         examples = self.examples + int(sizes[taken].sum())
         return Position(self.start, self.steps + len(losses), float(total), examples)
 
+    @property
+    def mean_loss(self) -> float:
+        """The mean loss so far, NaN if every step was skipped."""
+        return self.loss / self.examples if self.examples else float("nan")
+
 
 class Part(NamedTuple):
     """The state after a part of an epoch, the position, and whether the epoch is complete.

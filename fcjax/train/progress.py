@@ -163,6 +163,11 @@ class Store:
         if self._attempt(lambda: writer.save(tree, step=progress.step, metadata=metadata)):
             self._newest = progress.step
 
+    def wait(self) -> None:
+        """Wait until all is on disk, so that `where` is true."""
+        if self._writer is not None and not self._attempt(self._writer.wait):
+            self._newest = -1
+
     def _attempt(self, write: Callable[[], None]) -> bool:
         """Write; an error ends training or is a warning, as the caller of `fit` chose."""
         assert self._saving is not None

@@ -82,6 +82,7 @@ class Training:
                         break
             except _SignalError as stop:  # in which all processes agree
                 self.store.save(self.reached)
+                self.store.wait()
                 raise self._explained(stop, limits) from None
             except BatchError as stop:
                 self._save_if_alone()
@@ -100,8 +101,8 @@ class Training:
             if not part.complete:
                 self.store.save_if_due(run, complete=False)
             self._check_signals()
-        mean = run.position.loss / max(run.position.examples, 1)
-        self.reached = run = run.after_epoch({"loss": mean} | self._scored(run.state))
+        figures = {"loss": run.position.mean_loss} | self._scored(run.state)
+        self.reached = run = run.after_epoch(figures)
         bar.set_postfix(run.last_figures())
         bar.update()
         end = EpochEnd(run.epochs, run.state, run.last_figures())

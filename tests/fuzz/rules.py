@@ -77,11 +77,8 @@ def dense(x, w, b=None, *, compute_dtype=None):
     return Want.one(Z, promoted(*dtypes), *dtypes, *coarse)
 
 
-@calls_of("dense", cases=1600, wide=True)
-def dense_calls(draw):
-    batch, n, k = draw(BATCH), draw(SIZE), draw(SIZE)
-    shapes = {"x": (*batch, n), "w": (n, k), "b": (k,)}
-    wrong = wrong_ones(draw, [*shapes, "compute_dtype"])
+def arrays_of_a_layer(draw, shapes, wrong):
+    """Draw the arrays of a layer, those in `wrong` badly; now and then there is no bias."""
     dtypes = draw(st.sampled_from(TOGETHER))
     given = {
         name: draw(wrong_array(shape) if name in wrong else floats(shape, dtypes=dtypes))
@@ -89,6 +86,15 @@ def dense_calls(draw):
     }
     if rarely(draw) and "b" not in wrong:
         given["b"] = None
+    return given
+
+
+@calls_of("dense", cases=1600, wide=True)
+def dense_calls(draw):
+    batch, n, k = draw(BATCH), draw(SIZE), draw(SIZE)
+    shapes = {"x": (*batch, n), "w": (n, k), "b": (k,)}
+    wrong = wrong_ones(draw, [*shapes, "compute_dtype"])
+    given = arrays_of_a_layer(draw, shapes, wrong)
     given["compute_dtype"] = draw(junk() if "compute_dtype" in wrong else COMPUTE)
     names = [name for name in shapes if given[name] is not None]
     differentiable = has_gradient(draw, given, names) if not wrong else ()
@@ -579,13 +585,7 @@ def dense_softmax_cross_entropy_calls(draw):
     batch, n, K = draw(st.sampled_from(((3,), (2, 3)))), draw(SIZE), draw(st.sampled_from((1, 3)))
     shapes = {"x": (*batch, n), "w": (n, K), "b": (K,)}
     wrong = wrong_ones(draw, [*shapes, *LABEL_OPTIONS, "chunk_size", "compute_dtype"])
-    dtypes = draw(st.sampled_from(TOGETHER))
-    given = {
-        name: draw(wrong_array(shape) if name in wrong else floats(shape, dtypes=dtypes))
-        for name, shape in shapes.items()
-    }
-    if rarely(draw) and "b" not in wrong:
-        given["b"] = None
+    given = arrays_of_a_layer(draw, shapes, wrong)
     given |= options_of_labels(draw, wrong, batch, K)
     chunks = st.sampled_from((None,) * 8 + (1, 2, np.int64(2)))
     given["chunk_size"] = draw(wrong_option() if "chunk_size" in wrong else chunks)
