@@ -90,12 +90,12 @@ class Writer:
         _check_writable(self._directory)
         if after is not None:
             _set_aside(self._directory, [step for step in steps(directory) if step > after])
-        self._records: dict[int, Mapping[str, Any]] = {}
+        self._preservation = _Preservation({}, max_to_keep, keep)
         if keep is not None:
             for step in steps(directory):
                 with contextlib.suppress(DamagedCheckpointError):
-                    self._records[step] = metadata_of(directory, step=step)
-        self._manager = _manager(self._directory, _Preservation(self._records, max_to_keep, keep))
+                    self._preservation.note(step, metadata_of(directory, step=step))
+        self._manager = _manager(self._directory, self._preservation)
 
     def save(self, tree: Tree, *, step: int, metadata: Mapping[str, object] | None = None) -> None:
         """Copy `tree`, and write it as the checkpoint of `step` in the background.
@@ -121,7 +121,7 @@ class Writer:
                 f"step must be at least {lowest}, after all in {str(self._directory)!r}, got {step}"
             )
         arrays, record = arrays_of(tree), record_of(tree, metadata or {})
-        self._records[step] = dict(metadata or {})
+        self._preservation.note(step, dict(metadata or {}))
         args = orbax().args
         with errors_of_writing(self._directory):
             self._manager.save(
@@ -183,9 +183,14 @@ def _set_aside(directory: Path, damaged: list[int]) -> None:
 class _Preservation(NamedTuple):
     """Which checkpoints Orbax does not remove."""
 
-    metadata: Mapping[int, Mapping[str, Any]]
+    metadata: dict[int, Mapping[str, Any]]
     max_to_keep: int | None
     keep: Callable[[Mapping[int, Mapping[str, Any]]], set[int]] | None
+
+    def note(self, step: int, metadata: Mapping[str, Any]) -> None:
+        """Remember the metadata of a checkpoint for as long as `keep` may ask for it."""
+        if self.keep is not None:
+            self.metadata[step] = metadata
 
     def should_preserve(self, checkpoints: list[Any], *, context: object) -> list[bool]:
         """Return whether each checkpoint is kept; the newest ones come last."""
@@ -194,6 +199,9 @@ class _Preservation(NamedTuple):
         newest = found if self.max_to_keep is None else found[-self.max_to_keep :]
         known = {step: self.metadata[step] for step in found if step in self.metadata}
         kept = set(newest) | (self.keep(known) if self.keep else set())
+        for step in found:
+            if step not in kept:
+                self.metadata.pop(step, None)
         return [step in kept for step in found]
 
 
