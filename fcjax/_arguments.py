@@ -66,7 +66,9 @@ def as_array(name: str, value: object, kind: str = "an array of numbers") -> Arr
     """Return `value` as a JAX array, or raise TypeError if it cannot be converted."""
     try:
         array = jnp.asarray(value)
-    except (TypeError, ValueError, OverflowError) as error:  # the last for too large an integer
+    except jax.errors.JaxRuntimeError:  # the device's, for example that its memory is full
+        raise
+    except Exception as error:  # whatever the conversion of somebody's object raises
         raise TypeError(f"{name} must be {kind}, got {describe(value)}") from error
     if not isinstance(array, Tracer) and array.is_deleted():
         raise TypeError(f"{name} must be {kind}, got {describe(value)}, which has been deleted")

@@ -93,8 +93,8 @@ def look(began, cycles, compilations):
     return Seen(round(time.monotonic() - began), cycles, megabytes, compilations, files, threads)
 
 
-def soak(seconds, least=0):
-    """Run cycles for that long, and return what was seen after each tenth of the time."""
+def soak(seconds):
+    """Run cycles for that long, and yield what is seen after each tenth of the time."""
     compilations = []
 
     def listen(event, duration, **_):
@@ -103,20 +103,21 @@ def soak(seconds, least=0):
 
     jax.monitoring.register_event_duration_secs_listener(listen)
     try:
-        began, seen, cycles = time.monotonic(), [], 0
+        began, cycles, looks = time.monotonic(), 0, 1
         for _ in range(WARM):
             cycle(saves=True)
         saved = time.monotonic()
         del compilations[:]
-        seen.append(look(began, cycles, 0))
-        while time.monotonic() - began < seconds or cycles < least:
+        yield look(began, cycles, 0)
+        while time.monotonic() - began < seconds:
             saves = time.monotonic() - saved > MINUTE
             saved = time.monotonic() if saves else saved
             cycle(saves)
             cycles += 1
-            if time.monotonic() - began >= seconds * len(seen) / 10:
-                seen.append(look(began, cycles, len(compilations)))
-        return [*seen, look(began, cycles, len(compilations))]
+            if time.monotonic() - began >= seconds * looks / 10:
+                looks += 1
+                yield look(began, cycles, len(compilations))
+        yield look(began, cycles, len(compilations))
     finally:
         jax.monitoring.unregister_event_duration_listener(listen)
 
@@ -137,9 +138,10 @@ def complaints(seen):
 
 
 def main():
-    seen = soak(float(sys.argv[1]))
-    for one in seen:
-        print(", ".join(f"{name} {value}" for name, value in one._asdict().items()))
+    seen = []
+    for one in soak(float(sys.argv[1])):
+        seen.append(one)
+        print(", ".join(f"{name} {value}" for name, value in one._asdict().items()), flush=True)
     if len(sys.argv) > 2:
         Path(sys.argv[2]).write_text(json.dumps([one._asdict() for one in seen], indent=1))
     found = complaints(seen)

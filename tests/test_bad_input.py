@@ -79,7 +79,18 @@ DTYPES = [
     ),
     reject("too large an integer", TypeError, r"^x .*floating.*got int 11", fcjax.dense, 2**70, W),
     reject("a deleted array", TypeError, r"^x .*got float32\[3\], .*deleted", lambda: deleted()),
+    reject(
+        "an object without a repr",
+        TypeError,
+        r"^x .*got Mute <Mute",
+        lambda: fcjax.dense(Mute(), W),
+    ),
 ]
+
+
+class Mute:
+    def __repr__(self):
+        raise RuntimeError("no repr")
 
 
 def deleted():
