@@ -23,7 +23,8 @@ def describe(value: object) -> str:
     array are never shown.
     """
     if _is_array(value):
-        return f"{value.dtype}{list(value.shape)}"
+        kind = "float0" if value.dtype == jax.dtypes.float0 else value.dtype
+        return f"{kind}{list(value.shape)}"
     kind, text = type(value).__name__, brief(value)
     return text if text.startswith(f"{kind}(") else f"{kind} {text}"
 
@@ -70,6 +71,8 @@ def as_array(name: str, value: object, kind: str = "an array of numbers") -> Arr
         raise
     except Exception as error:  # whatever the conversion of somebody's object raises
         raise TypeError(f"{name} must be {kind}, got {describe(value)}") from error
+    if array.dtype == jax.dtypes.float0:  # not an Array: NumPy's, which stands for "no gradient"
+        raise TypeError(f"{name} must be {kind}, got {describe(value)}")
     if not isinstance(array, Tracer) and array.is_deleted():
         raise TypeError(f"{name} must be {kind}, got {describe(value)}, which has been deleted")
     return array

@@ -78,6 +78,12 @@ DTYPES = [
         lambda: fcjax.relu(X.astype(jnp.float8_e5m2)),
     ),
     reject("too large an integer", TypeError, r"^x .*floating.*got int 11", fcjax.dense, 2**70, W),
+    reject(
+        "what stands for no gradient",
+        TypeError,
+        r"^x .*floating.*got float0\[5, 3\]",
+        lambda: fcjax.dense(np.zeros((5, 3), jax.dtypes.float0), W),
+    ),
     reject("a deleted array", TypeError, r"^x .*got float32\[3\], .*deleted", lambda: deleted()),
     reject(
         "an object without a repr",

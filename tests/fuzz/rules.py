@@ -379,14 +379,22 @@ PAIRWISE = (
 
 
 def reduced(losses, dtype, weights, reduction, counts=None):
-    """Return the losses and their dtype, after weights and reduction."""
+    """Return the losses after weights and reduction, their dtype, and how many times they cancel.
+
+    Weights below zero can leave a sum far smaller than its terms, whose rounding errors remain.
+    """
     one_of("reduction", reduction, ("mean", "sum", "none"))
     if weights is not None:
         weights = reals("weights", weights)
         require(weights.shape == losses.shape, "weights")
         dtype = promoted(dtype, weights.dtype)
     values = None if weights is None else weights.v
-    return reference.reduce(losses, values, reduction, counts), dtype
+    result = reference.reduce(losses, values, reduction, counts)
+    if values is None or reduction == "none":
+        return result, dtype, 1.0
+    total = reference.reduce(losses, values, "sum")
+    terms = reference.reduce(abs(losses), abs(values), "sum")
+    return result, dtype, terms / abs(total) if total and np.isfinite(terms) else 1.0
 
 
 def pairwise(name):
@@ -411,9 +419,9 @@ def pairwise(name):
             number("delta", others["delta"], 0)
         each = binary_cross_entropy if name == "binary_cross_entropy" else getattr(reference, name)
         wide = promoted(P.dtype, dtype, np.dtype(np.float32))
-        losses, out = reduced(each(P.v, T, **others), wide, weights, reduction)
+        losses, out, times = reduced(each(P.v, T, **others), wide, weights, reduction)
         # inputs are exact: only what is computed is rounded, in float32 or wider
-        return Want.one(losses, out, wide)
+        return Want.one(losses, out, wide, times=times)
 
     return spec
 
@@ -513,8 +521,8 @@ def softmax_cross_entropy(logits, labels, **options):
     require(Z.v.ndim, "logits")
     require(Z.v.size, "logits")
     wide = promoted(Z.dtype, np.dtype(np.float32))
-    losses, dtype = cross_entropy(Z.v, wide, labels, **options)
-    return Want.one(losses, dtype, wide)
+    losses, dtype, times = cross_entropy(Z.v, wide, labels, **options)
+    return Want.one(losses, dtype, wide, times=times)
 
 
 def options_of_labels(draw, wrong, batch, K):
@@ -575,9 +583,9 @@ def dense_softmax_cross_entropy(x, w, b, labels, *, chunk_size=None, compute_dty
     dtypes = [V.dtype for V in (x, w, b) if V is not None]
     wide = promoted(*dtypes, *([compute_dtype] if compute_dtype else []), np.dtype(np.float32))
     Z = reference.dense(x.v, w.v, None if b is None else b.v)
-    losses, dtype = cross_entropy(Z, wide, labels, blamed=("x", "w"), **options)
+    losses, dtype, times = cross_entropy(Z, wide, labels, blamed=("x", "w"), **options)
     coarse = [compute_dtype] if compute_dtype else []
-    return Want.one(losses, dtype, wide, *dtypes, *coarse)
+    return Want.one(losses, dtype, wide, *dtypes, *coarse, times=times)
 
 
 @calls_of("dense_softmax_cross_entropy", cases=1200, wide=True)
