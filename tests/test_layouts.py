@@ -14,6 +14,7 @@ from support import assert_trees_close, normal, tolerance
 
 import fcjax
 from fcjax.train import reuse
+from fcjax.train.optimizers import optimizer_named
 
 pytestmark = pytest.mark.skipif(jax.device_count() < 8, reason="the meshes have eight devices")
 
@@ -151,6 +152,23 @@ def test_a_step_with_explicit_axes(on_one_device, layout, loss):
 def test_a_step_with_automatic_axes(on_one_device, layout, loss):
     _, (state, _) = on_mesh(AxisType.Auto, layout, loss)
     assert_trees_close(state.params, on_one_device(loss)[0].params, 64 * tolerance(jnp.float32))
+
+
+@pytest.mark.parametrize("name", ["lbfgs", "muon"])
+def test_optimizers_that_multiply_matrices_or_search_a_line_meet_explicit_axes(name):
+    """Optax's own functions do not say where their results lie, as explicit axes ask."""
+    optimizer = optimizer_named(name, 0.01)
+    step = fcjax.make_train_step(plain, optimizer)
+    want, _ = step(fcjax.init_state(init(), optimizer), (X, LABELS))
+    mesh = mesh_of(AxisType.Explicit)
+    with jax.set_mesh(mesh):
+        batch = jax.device_put((X, LABELS), NamedSharding(mesh, P("data")))
+        start = fcjax.init_state(placed(mesh, "fsdp and tensor", init()), optimizer)
+        places = [leaf.sharding for leaf in jax.tree.leaves(start)]
+        state, _ = step(start, batch)
+    assert_trees_close(state.params, want.params, 64 * tolerance(jnp.float32))
+    for leaf, place in zip(jax.tree.leaves(state), places, strict=True):
+        assert leaf.sharding.is_equivalent_to(place, leaf.ndim)
 
 
 def test_a_batch_split_over_more_axes_than_the_parameters(on_one_device):

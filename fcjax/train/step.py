@@ -98,19 +98,35 @@ def step_function(
     def step(state: TrainState, batch: Tree) -> tuple[TrainState, StepInfo]:
         check_opt_state(state, optimizer)
         key = key_for(state, "loss") if uses_key else None
-        value_and_aux = partial(scalar_loss, batch=batch, key=key)
-        (loss, aux), grads = jax.value_and_grad(value_and_aux, has_aux=True)(state.params)
-        updates, opt_state = optimizer.update(
-            grads,
-            state.opt_state,
-            state.params,
-            **extra_arguments(optimizer, value_and_aux, loss, grads),
+        value_and_grad = jax.value_and_grad(scalar_loss, has_aux=True)
+        (loss, aux), grads = value_and_grad(state.params, batch, key)
+
+        def update(
+            grads: Tree, opt_state: Tree, params: Tree, loss: Array, batch: Tree, key: Array | None
+        ) -> tuple[Tree, Tree]:
+            value_and_aux = partial(scalar_loss, batch=batch, key=key)
+            extra = extra_arguments(optimizer, value_and_aux, loss, grads)
+            return optimizer.update(grads, opt_state, params, **extra)
+
+        updates, opt_state = staying(update, (state.params, state.opt_state))(
+            grads, state.opt_state, state.params, loss, batch, key
         )
         params = optax.apply_updates(state.params, updates)
         norm = optax.tree.norm(grads) if grad_norm else None
         return TrainState(state.step + 1, params, opt_state, state.key), StepInfo(loss, norm, aux)
 
     return step
+
+
+def staying(function: Callable[..., Tree], results: Tree) -> Callable[..., Tree]:
+    """Return the function with its results where these arrays lie, on a mesh with explicit axes.
+
+    Few of Optax's functions say where their results lie, as such axes ask. Inside, the compiler
+    places them, as on automatic axes.
+    """
+    where = jax.tree.map(lambda array: jax.typeof(array).sharding, results)
+    explicit = any(sharding.mesh.explicit_axes for sharding in jax.tree.leaves(where))
+    return jax.sharding.auto_axes(function, out_sharding=where) if explicit else function
 
 
 def key_for(state: TrainState, purpose: str) -> Array:
