@@ -13,9 +13,9 @@ from collections.abc import Generator, Sequence
 from typing import IO, NamedTuple
 
 # Seconds after SIGINT or SIGTERM before what is left is killed, in which `fit` saves a checkpoint.
-# JAX handles SIGTERM itself, to announce a preemption, and a process that waits for another does
-# not handle SIGINT. A second signal does not wait.
+# A process that waits for another does not handle SIGINT. A second signal does not wait.
 TO_END = 30.0
+TO_TELL = 2.0  # seconds of waiting after which to say so
 # The same after one has failed, when nothing is sent. The others wait for it, and learn nothing.
 TO_FINISH = 0.5
 # Seconds between looks at the processes.
@@ -49,10 +49,7 @@ def launch(
             raise ValueError(f"{name} must be positive, got {count}")
     if heartbeat is not None and heartbeat < 1:
         raise ValueError(f"heartbeat must be positive, got {heartbeat}")
-    if not command:
-        raise ValueError("command must be a script, or -m and a module, got nothing")
-    if command[0] != "-m" and not os.path.exists(command[0]):
-        raise FileNotFoundError(f"no script {command[0]!r} in {os.getcwd()}")
+    _check_command(command)
     address = f"127.0.0.1:{_free_port()}"
     workers = [
         _Worker(
@@ -66,6 +63,19 @@ def launch(
         return _wait(workers, signals)
 
 
+def _check_command(command: Sequence[str]) -> None:
+    if not command or list(command) == ["-m"]:
+        got = "-m alone" if command else "nothing"
+        raise ValueError(f"command must be a script, or -m and a module, got {got}")
+    script = command[0]
+    if script == "-m":
+        return
+    if not os.path.exists(script):
+        raise FileNotFoundError(f"no script {script!r} in {os.getcwd()}")
+    if os.path.isdir(script) and not os.path.exists(os.path.join(script, "__main__.py")):
+        raise FileNotFoundError(f"no __main__.py in the folder {script!r}")
+
+
 def _free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         return server.getsockname()[1]
@@ -77,6 +87,7 @@ def _environment(
     own = {
         "FCJAX_PROCESS": process,
         "FCJAX_PROCESSES": processes,
+        "FCJAX_LAUNCHER": os.getpid(),
         "JAX_COORDINATOR_ADDRESS": address,
         "JAX_COORDINATOR_BIND_ADDRESS": address,  # by default all interfaces
         "JAX_NUM_CPU_DEVICES": devices,
@@ -185,7 +196,8 @@ def _wait(workers: Sequence[_Worker], signals: Sequence[int]) -> int:
         ended = [worker for worker in workers if worker.process.poll() is not None]
         failed = [worker for worker in ended if worker.process.returncode]
         if failed:
-            return _end_after(_culprit(failed, workers), workers)
+            done = [worker for worker in ended if worker not in failed]
+            return _end_after(_culprit(failed, workers), workers, done)
         if len(ended) == len(workers):
             _show_the_rest(workers)
             return 0
@@ -208,13 +220,19 @@ def _culprit(failed: Sequence[_Worker], workers: Sequence[_Worker]) -> _Worker:
     return next((worker for worker in failed if worker not in aborted), failed[0])
 
 
-def _end_after(culprit: _Worker, workers: Sequence[_Worker]) -> int:
-    """End the others, say why, and return the exit status."""
+def _end_after(culprit: _Worker, workers: Sequence[_Worker], done: Sequence[_Worker]) -> int:
+    """End the others, say why, and return the exit status.
+
+    Processes wait for each other at their exit. So one that was done before may be the cause.
+    """
     before = time.monotonic() - HELD
     status = culprit.process.returncode
     _kill_after(TO_FINISH, workers)
     _show_the_rest(workers, culprit, before)
     others = "; the others were stopped" if len(workers) > 1 else ""
+    if done:
+        numbers = ", ".join(str(worker.number) for worker in done)
+        others = f", after process {numbers} had ended with status 0{others}"
     name = f"process {culprit.number} of {len(workers)}"
     print(f"fcjax launch: {name} {_in_words(status)}{others}", file=sys.stderr)
     return 1 if status is None else status if status > 0 else 128 - status
@@ -239,9 +257,14 @@ def _in_words(status: int | None) -> str:
 def _kill_after(seconds: float, workers: Sequence[_Worker], signals: Sequence[int] = ()) -> None:
     """Wait for the processes, but not beyond some seconds or a second signal, and kill the rest."""
     end = time.monotonic() + seconds
+    told = not signals
     while time.monotonic() < end and any(w.process.poll() is None for w in workers):
         if len(signals) > 1:
             break
+        if not told and end - time.monotonic() < seconds - TO_TELL:
+            print(f"fcjax launch: its processes have {seconds:.0f} s to end; a second signal ends "
+                  "them now", file=sys.stderr)  # fmt: skip
+            told = True
         time.sleep(INTERVAL)
     for worker in workers:
         worker.send(signal.SIGKILL)

@@ -4,17 +4,25 @@ Python does not say with which status it exits, and a process that exits with an
 not wait for the others. So this file catches it.
 """
 
+import contextlib
 import os
 import runpy
 import signal
 import sys
+import threading
+import time
 from types import TracebackType
+
+# Seconds between looks at whether the launcher is still there.
+INTERVAL = 1.0
 
 
 def main() -> None:
     """Run the script or the module that the command line names, with the rest as its arguments."""
     # the launcher passes Ctrl-C on, also where a shell lets what it starts ignore it
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    launcher = int(os.environ["FCJAX_LAUNCHER"])
+    threading.Thread(target=_end_with, args=(launcher,), daemon=True).start()
     is_module = sys.argv[1] == "-m"
     name, *arguments = sys.argv[1 + is_module :]
     sys.argv = [name, *arguments]
@@ -32,6 +40,15 @@ def main() -> None:
         trace = _of_the_program(error.__traceback__)
         sys.excepthook(type(error), error.with_traceback(trace), trace)
         sys.exit(1)
+
+
+def _end_with(launcher: int) -> None:
+    """End this process, and those that it has started, once the launcher has been killed."""
+    while os.getppid() == launcher:
+        time.sleep(INTERVAL)
+    with contextlib.suppress(OSError):  # the launcher may have been the reader
+        print("fcjax launch: the launcher is gone; its processes end", file=sys.stderr, flush=True)
+    os.killpg(0, signal.SIGKILL)
 
 
 def _exit_without_waiting(code: object) -> None:

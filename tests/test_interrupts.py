@@ -1,8 +1,10 @@
 """Signals and kills during training: how it ends, and what it goes on from."""
 
+import asyncio
 import os
 import shutil
 import signal
+import sys
 import threading
 import time
 
@@ -82,6 +84,51 @@ def test_a_handler_of_the_caller_stays():
         signal.signal(signal.SIGTERM, before)
     assert seen == [signal.SIGTERM]
     assert len(result.history["loss"]) == 3
+
+
+def test_a_handler_of_the_caller_may_raise_and_loses_nothing(tmp_path):
+    before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(5))
+    try:
+        with pytest.raises(SystemExit) as caught:
+            fit(callbacks=signal_in_epoch(2, signal.SIGTERM), checkpoint_dir=tmp_path,
+                checkpoint_every=99)  # fmt: skip
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert caught.value.code == 5
+    assert checkpoint.steps(tmp_path) == [10]
+
+
+def test_ctrl_c_within_asyncio_does_not_wait_for_the_event_loop(tmp_path):
+    async def main():
+        fit(callbacks=signal_in_epoch(1, signal.SIGINT), checkpoint_dir=tmp_path)
+
+    with pytest.raises(fcjax.TrainingInterrupted) as caught:
+        asyncio.run(main())
+    assert int(caught.value.result.state.step) == 5
+    assert checkpoint.steps(tmp_path) == [5]
+
+
+@pytest.mark.parametrize("fast", [0, 200])
+def test_a_signal_does_not_wait_for_many_slow_batches(fast, tmp_path):
+    """Neither where reading takes the time, nor where it suddenly does."""
+    read = []
+
+    class Slow:
+        def __iter__(self):
+            for i in range(400):
+                if i == fast + 5:
+                    os.kill(os.getpid(), signal.SIGTERM)
+                if i >= fast:
+                    time.sleep(0.2)
+                read.append(i)
+                yield BATCHES[i % 4]
+
+    with pytest.raises(fcjax.TrainingInterrupted) as caught:
+        fit_batches(data=Slow(), epochs=1, checkpoint_dir=tmp_path)
+    assert len(read) < fast + 25
+    steps = int(caught.value.result.state.step)
+    assert checkpoint.steps(tmp_path) == [steps]
+    assert len(read) - 1 <= steps <= len(read)
 
 
 def test_threads_train_too():

@@ -62,6 +62,55 @@ def test_a_gradient_of_nan_is_an_error_though_the_loss_is_finite(step, as_batche
     assert all_finite(kept)
 
 
+# --- what the checkpoints hold --------------------------------------------------------------------
+
+
+def exploding(step):
+    """An optimizer whose update of this step leaves parameters with an infinite loss."""
+    return optax.sgd(lambda count: jnp.where(count == step, 1e25, 1e-2))
+
+
+def squares(params, batch):
+    x, y = batch
+    return jnp.mean((fcjax.mlp(params, x, activations="tanh") - y) ** 2)
+
+
+@pytest.mark.parametrize("step", [2, 9, 12])  # the tenth step of all is the last of an epoch
+@pytest.mark.parametrize("every", ["1 steps", "3 steps", 1])
+@pytest.mark.parametrize("as_batches", [False, True])
+def test_the_newest_checkpoint_is_good_after_a_step_that_was_too_large(
+    step, every, as_batches, tmp_path
+):
+    pytest.importorskip("orbax.checkpoint")
+    options = {"data": BATCHES, "batch_size": None} if as_batches else {}
+    options |= {"loss": squares, "epochs": 4, "checkpoint_dir": tmp_path}
+    options |= {"checkpoint_every": every, "max_to_keep": 1}
+    with pytest.raises(fcjax.NonFiniteLossError) as caught:
+        fit(optimizer=exploding(step), **options)
+    good = int(caught.value.state.step)
+    assert good == step
+    (newest,) = fcjax.checkpoint.steps(tmp_path)
+    assert newest <= good
+    if every == "1 steps":
+        assert newest == good
+    with pytest.warns(UserWarning, match="was made with other arguments: optimizer"):
+        resumed = fit(optimizer=optax.sgd(lambda count: 1e-2), **options)
+    assert int(resumed.state.step) == 20
+    assert all_finite(resumed)
+
+
+@pytest.mark.parametrize("as_batches", [False, True])
+def test_the_steps_before_nan_in_the_middle_of_an_epoch_are_saved(as_batches, tmp_path):
+    pytest.importorskip("orbax.checkpoint")
+    data, size = (marked(3), None) if as_batches else (as_arrays(marked(3)), 5)
+    options = {"loss": fragile, "shuffle": False, "checkpoint_dir": tmp_path}
+    with pytest.raises(fcjax.NonFiniteLossError) as caught:
+        fit(data=data, batch_size=size, **options)
+    assert fcjax.checkpoint.steps(tmp_path) == [3]
+    saved = fcjax.checkpoint.restore(tmp_path, {"state": caught.value.state, "best": PARAMS})
+    assert_same_bits(saved["state"].params, caught.value.state.params)
+
+
 @pytest.mark.parametrize("accumulate", [2, 5])
 def test_nan_in_the_optimizers_state_alone_is_an_error_too(accumulate):
     # the gradient is NaN in the first step, but the parameters change in the last one only
@@ -150,6 +199,20 @@ def test_a_skipped_step_changes_nothing_and_has_no_part_in_the_mean(as_batches, 
     assert int(skipped.state.step) == 5
 
 
+def test_a_loss_of_nan_is_skipped_though_its_gradient_is_finite():
+    def silent(params, batch):
+        return loss_fn(params, (batch[0], batch[1])) + jnp.where(batch[2].max() == 14, jnp.nan, 0.0)
+
+    options = {"data": (X, Y, jnp.arange(23.0)), "loss": silent, "shuffle": False, "epochs": 1}
+    skipped = fit(nonfinite="skip", **options)
+    assert np.isfinite(skipped.history["loss"]).all()
+    with pytest.raises(fcjax.NonFiniteLossError):
+        fit(**options)
+    without = fit(data=(jnp.delete(X, slice(10, 14), 0), Y[:19]), epochs=1)
+    assert int(skipped.state.step) == 5
+    assert not np.array_equal(skipped.params[0].w, without.params[0].w)
+
+
 def test_the_loss_of_an_epoch_without_a_step_is_no_number():
     bad = [(x.at[0, 0].set(2e6), y) for x, y in BATCHES]
     result = fit_batches(data=bad, loss=fragile, epochs=1, nonfinite="skip", max_skipped=9)
@@ -212,9 +275,19 @@ def uneven():
     return X[:5], Y[:4]
 
 
+def words():
+    return np.array(["a"] * 5), Y[:5]
+
+
+def swapped():
+    return np.asarray(X[:5]).astype(">f4"), Y[:5]
+
+
 @pytest.mark.parametrize(
     ("failure", "words"),
     [
+        (words, r"batch 4 of data does not fit: batch\[0\] must hold numbers, got <U1\[5\]"),
+        (swapped, r"batch 4 of data does not fit: batch\[0\] must have the byte order of this"),
         (broken, "data raised at batch 4: OSError: the disk is gone"),
         (narrow, "batch 4 of data does not fit: x must have shape"),
         (uneven, "batch 4 of data does not fit: batch must be arrays with equal first dim"),
@@ -232,6 +305,13 @@ def test_a_batch_that_fails_is_named_and_what_came_before_is_kept(failure, words
     assert "step 8 is saved in" in str(error)
     assert isinstance(error.__cause__.__cause__ or error.__cause__, Exception)
     assert_same_bits(fit_batches(checkpoint_dir=folder).params, fit_batches().params)
+
+
+def test_a_batch_with_other_keys_is_named():
+    batches = [{"x": x, "y": y} for x, y in BATCHES]
+    batches[3] = {"x": X[:5], "labels": Y[:5]}
+    with pytest.raises(fcjax.BatchError, match="batch 4 of data does not fit: KeyError: 'y'"):
+        fit_batches(data=batches, loss=lambda params, b: loss_fn(params, (b["x"], b["y"])))
 
 
 def test_the_first_batch_of_all_fails_as_before():

@@ -1,9 +1,13 @@
 """The folder of all checkpoints of a run."""
 
+import tempfile
 from pathlib import Path
 
-from .._arguments import describe
+from .._arguments import brief, describe
 from .orbax import orbax
+
+# Orbax looks for the parts of a checkpoint by a pattern that begins with the path.
+_PATTERNS = "*?[\\"
 
 
 def steps(directory: str | Path) -> list[int]:
@@ -46,16 +50,31 @@ def existing(directory: str | Path) -> list[int]:
     return found
 
 
-def checked_directory(directory: object) -> Path:
+def checked_directory(directory: object, name: str = "directory") -> Path:
     """Return the absolute path of a folder, or raise unless it is one or can become one."""
     if not isinstance(directory, str | Path):
-        raise TypeError(f"directory must be a path, got {describe(directory)}")
+        raise TypeError(f"{name} must be a path, got {describe(directory)}")
     if str(directory) == "" or "\0" in str(directory):
-        raise ValueError(f"directory must be the path of a folder, got {str(directory)!r}")
+        raise ValueError(f"{name} must be the path of a folder, got {str(directory)!r}")
     path = Path(directory).absolute()
+    if any(character in path.as_posix() for character in _PATTERNS):
+        raise ValueError(
+            f"{name} must be a path without any of {' '.join(_PATTERNS)}, with which Orbax loses "
+            f"checkpoints, got {brief(str(path))}"
+        )
     if path.exists() and not path.is_dir():
-        raise NotADirectoryError(f"directory must be a folder, got the file {str(directory)!r}")
+        raise NotADirectoryError(f"{name} must be a folder, got the file {str(directory)!r}")
     return path
+
+
+def check_writable(directory: Path, name: str = "directory") -> None:
+    """Raise OSError unless files can be created in the folder."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory):
+            pass
+    except OSError as error:
+        raise OSError(f"{name} {str(directory)!r} cannot be written: {error}") from error
 
 
 def name_of(directory: str | Path, step: int) -> str:

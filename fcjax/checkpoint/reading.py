@@ -177,18 +177,24 @@ def _read_arrays(
 ) -> list[StoredArray]:
     """Read the arrays of a checkpoint: on the devices of `like`, or for None into NumPy arrays."""
     ocp, path = orbax(), checked_directory(directory) / str(step) / "arrays"
-    args = {str(i): _restore_args(leaf) for i, leaf in enumerate(like)}
+    held = [i for i, one in enumerate(record) if 0 not in one["shape"]]
+    args = {str(i): _restore_args(like[i]) for i in held} or {"none": _restore_args(None)}
     with (
         _damage_named(directory, step, "its arrays cannot be read"),
         ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader,
     ):
         found = reader.restore(path, ocp.args.PyTreeRestore(restore_args=args))
-        arrays = [found[str(i)] for i in range(len(like))]
+        arrays = [found[str(i)] if str(i) in args else _empty(leaf) for i, leaf in enumerate(like)]
     for array, stored in zip(arrays, record, strict=True):
         if checksum(array) != stored["checksum"]:
             what = f"the array {stored['path'] or 'at the top'}"
             raise DamagedCheckpointError(directory, step, f"{what} does not have its checksum")
     return arrays
+
+
+def _empty(leaf: StoredArray | None) -> StoredArray:
+    """Return an array without elements, which is as it was to be restored."""
+    return np.zeros(0) if leaf is None else leaf
 
 
 def _restore_args(leaf: StoredArray | None) -> Any:

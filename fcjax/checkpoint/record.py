@@ -42,8 +42,13 @@ class MismatchError(ValueError):
 
 
 def arrays_of(tree: Tree) -> dict[str, StoredArray]:
-    """Return the leaves by their number; their paths, in which Orbax sees parts, are recorded."""
-    return {str(i): raw(leaf) for i, leaf in enumerate(jax.tree.leaves(tree))}
+    """Return the leaves by their number; their paths, in which Orbax sees parts, are recorded.
+
+    Orbax refuses leaves without elements, and a tree without leaves. The record is all there is of
+    the former, and one byte stands for the latter.
+    """
+    leaves = enumerate(map(raw, jax.tree.leaves(tree)))
+    return {str(i): leaf for i, leaf in leaves if leaf.size} or {"none": np.zeros(1, np.uint8)}
 
 
 def raw(leaf: Tree) -> StoredArray:

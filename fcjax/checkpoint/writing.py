@@ -2,7 +2,6 @@
 
 import contextlib
 import itertools
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,7 +9,7 @@ from typing import Any, NamedTuple
 from .._arguments import describe
 from .._types import Tree
 from ..distributed import is_first_process, wait_for_all
-from .folder import checked_directory, steps
+from .folder import check_writable, checked_directory, steps
 from .orbax import errors_of_writing, orbax
 from .reading import metadata as metadata_of
 from .record import DamagedCheckpointError, arrays_of, record_of
@@ -87,9 +86,9 @@ class Writer:
         [2, 3]
         """
         self._directory = checked_directory(directory)
-        _check_writable(self._directory)
+        check_writable(self._directory)
         if after is not None:
-            _set_aside(self._directory, [step for step in steps(directory) if step > after])
+            _set_aside(self._directory, after, "damaged")
         self._preservation = _Preservation({}, max_to_keep, keep)
         if keep is not None:
             for step in steps(directory):
@@ -130,6 +129,18 @@ class Writer:
                 force=True,
             )
 
+    def set_aside(self, *, after: int, why: str) -> None:
+        """Rename the folders of later steps to `<step>.<why>`, so that they are no checkpoints.
+
+        Args:
+            after: number of the newest checkpoint that remains one, if there is one of that step.
+            why: a word for the names of the folders.
+        """
+        self.wait()
+        self._manager.close()
+        _set_aside(self._directory, after, why)
+        self._manager = _manager(self._directory, self._preservation)
+
     def wait(self) -> None:
         """Wait until all is on disk.
 
@@ -159,24 +170,14 @@ def _check_step(step: object) -> None:
         raise TypeError(f"step must be an integer, got {describe(step)}")
 
 
-def _check_writable(directory: Path) -> None:
-    """Raise OSError unless files can be created in the folder."""
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=directory):
-            pass
-    except OSError as error:
-        raise OSError(f"directory {str(directory)!r} cannot be written: {error}") from error
-
-
-def _set_aside(directory: Path, damaged: list[int]) -> None:
-    """Rename folders, so that Orbax does not take them for checkpoints."""
-    if damaged and is_first_process():
-        for step in damaged:
-            names = (f"{step}.damaged{'' if i == 1 else f'-{i}'}" for i in itertools.count(1))
+def _set_aside(directory: Path, after: int, why: str) -> None:
+    later = [step for step in steps(directory) if step > after]
+    if later and is_first_process():
+        for step in later:
+            names = (f"{step}.{why}{'' if i == 1 else f'-{i}'}" for i in itertools.count(1))
             free = (directory / name for name in names)
             (directory / str(step)).rename(next(p for p in free if not p.exists()))
-    if damaged:
+    if later:
         wait_for_all("set_aside")
 
 

@@ -25,6 +25,7 @@ HEARTBEAT = 20
 # Seconds in which a process that lost a connection waits to hear whose end the cause was.
 TO_LEARN_WHY = 5
 # What `fcjax launch` sets.
+_PREEMPTION = "JAX_ENABLE_PREEMPTION_SERVICE"
 PROCESS, PROCESSES, BEAT = "FCJAX_PROCESS", "FCJAX_PROCESSES", "FCJAX_HEARTBEAT"
 
 
@@ -47,6 +48,10 @@ def initialize(
     They learn of it at once. A process that only stops answering is found by JAX, whose message
     names it, after `heartbeat` seconds. A process that calls `sys.exit` counts as done, and waits
     at its exit for the others: `abort` ends them, and so does `sys.exit` under `fcjax launch`.
+
+    From then on, JAX takes SIGTERM for the announcement of a preemption, which ends `fit` and
+    nothing else; the option `jax_enable_preemption_service` says so. Not under `fcjax launch`,
+    where SIGTERM ends a process.
 
     Args:
         coordinator_address: as in `jax.distributed.initialize`: host and port of process 0.
@@ -76,6 +81,8 @@ def initialize(
     }
     launched = not given and PROCESS in os.environ
     if launched:  # JAX itself reads the address from the environment
+        if _PREEMPTION not in os.environ:  # nothing else preempts it, and SIGTERM is to end it
+            jax.config.update("jax_enable_preemption_service", False)
         given["num_processes"] = int(os.environ[PROCESSES])
         given["process_id"] = int(os.environ[PROCESS])
     elif not given and (_is_alone_in_slurm() or not finds_cluster()):
@@ -93,18 +100,28 @@ def abort(status: int = 1) -> NoReturn:
     """Exit with a status other than 0, without waiting for the other processes, which end too.
 
     Args:
-        status: the exit status.
+        status: the exit status, from 1 to 255.
 
     Raises:
-        SystemExit: always; cleanup runs as after `sys.exit`.
+        TypeError, ValueError: `status` is not such an integer. With 0, the process would count as
+            done, and wait.
+        SystemExit: otherwise; cleanup runs as after `sys.exit`.
 
     >>> abort(3)
     Traceback (most recent call last):
     SystemExit: 3
     """
+    _check_status(status)
     if _Exit.installed is not None:
         _Exit.installed.fail(f"exited with status {status}", status)
     sys.exit(status)
+
+
+def _check_status(status: object) -> None:
+    if not isinstance(status, int):
+        raise TypeError(f"status must be an integer from 1 to 255, got {describe(status)}")
+    if not 1 <= status <= 255:
+        raise ValueError(f"status must be an integer from 1 to 255, got {status}")
 
 
 def _check_seconds(heartbeat: object) -> None:

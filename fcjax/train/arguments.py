@@ -1,14 +1,17 @@
 """Checks of the arguments of `fit`, made before anything is computed."""
 
+import json
 import operator
 from collections.abc import Callable, Iterable, Mapping
 from typing import SupportsIndex, TypeGuard
 
 import jax
+import numpy as np
 from jax.typing import ArrayLike
 
 from .._arguments import brief, check_bool as check_bool, describe, is_number
 from .._types import Tree
+from ..distributed import texts_of_all_processes
 
 Metric = Callable[[Tree, Tree], ArrayLike]
 Metrics = Mapping[str, Metric]
@@ -16,6 +19,20 @@ Metrics = Mapping[str, Metric]
 Callback = Callable[..., object]
 
 _RESERVED = ("loss", "val_loss")
+
+
+def check_same_in_all_processes(arguments: Mapping[str, object]) -> None:
+    """Raise ValueError, in every process, unless all pass the same arguments."""
+    if jax.process_count() == 1:
+        return
+    texts = texts_of_all_processes(json.dumps(dict(arguments), default=str))
+    first, *others = map(json.loads, texts)
+    for process, other in enumerate(others, 1):
+        for name in (name for name in first if first[name] != other[name]):
+            raise ValueError(
+                f"{name} must be the same in all processes, got {brief(first[name])} in process 0 "
+                f"and {brief(other[name])} in process {process}"
+            )
 
 
 def check_count(name: str, count: object) -> None:
@@ -27,13 +44,14 @@ def check_count(name: str, count: object) -> None:
 
 
 def check_seed(seed: SupportsIndex) -> None:
-    """Raise unless `seed` is a Python or NumPy integer of 64 bits."""
+    """Raise unless `seed` is a Python or NumPy integer that `jax.random.key` tells from others."""
     try:
         number = operator.index(seed)
     except TypeError:
         raise TypeError(f"seed must be an integer, got {describe(seed)}") from None
-    if not -(2**63) <= number < 2**63:
-        raise ValueError(f"seed must fit into 64 bits, got {brief(number)}")
+    bits = 8 * jax.dtypes.canonicalize_dtype(np.int64).itemsize  # JAX drops the others in silence
+    if not -(2 ** (bits - 1)) <= number < 2**bits:
+        raise ValueError(f"seed must fit into {bits} bits, got {brief(number)}")
 
 
 def checked_metrics(metrics: object) -> Metrics:

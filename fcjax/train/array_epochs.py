@@ -48,7 +48,13 @@ class ArrayEpochs:
         while at.steps < self.steps:
             count = pace.begin(at.start + at.steps, self.steps - at.steps)
             before = (state, at)
-            state, at = self._part(state, at, count)
+            try:
+                state, at = self._part(state, at, count)
+            except NonFiniteLossError as error:
+                good = int(error.state.step) - at.start - at.steps
+                if good > 0:  # the part up to the last good state
+                    yield Part(*self._part(state, at, good), complete=False)
+                raise
             self._previous = before
             pace.end(count)
             yield Part(state, at, at.steps == self.steps)
@@ -97,23 +103,28 @@ class ArrayEpochs:
 
     def _located(self, state: TrainState, at: Position, last: int) -> NonFiniteLossError:
         """Repeat two parts step by step, and return the error of the step that fails."""
-        if self._previous is not None and self._previous[1].start == at.start:
-            state, at = self._previous
+        parts = [(at.start, range(at.steps, last))]
+        if self._previous is not None:
+            state, before = self._previous
+            end = at.steps if before.start == at.start else self.steps
+            parts.insert(0, (before.start, range(before.steps, end)))
         previous = None
-        for i in range(at.steps, last):
-            end, result, healthy = self._take(state, at.start, range(i, i + 1))
+        for start, i in [(start, i) for start, steps in parts for i in steps]:
+            step = start, range(i, i + 1)
+            end, result, healthy = self._take(state, *step)
             loss = float(result.loss[0])
             if not (np.isfinite(loss) or result.skipped[0]):
                 good = state
                 if previous is not None:
-                    again = self._take(state, at.start, range(i - 1, i))[1]
-                    good = state if np.isfinite(again.loss[0]) else previous
+                    again = self._take(state, *previous[1])[1]
+                    good = state if np.isfinite(again.loss[0]) else previous[0]
                 return NonFiniteLossError(int(state.step), loss, good)
             if not healthy:
                 return NonFiniteLossError(int(state.step), loss, state)
-            previous, state = state, end
+            previous, state = (state, step), end
         what = f"the loss or the parameters are not finite after step {int(state.step) - 1}"
-        return NonFiniteLossError(int(state.step), float("nan"), previous or state, what)
+        good = state if previous is None else previous[0]
+        return NonFiniteLossError(int(state.step), float("nan"), good, what)
 
 
 def _runs(first: int, count: int, full: int) -> list[range]:

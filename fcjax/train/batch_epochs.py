@@ -11,11 +11,14 @@ import numpy as np
 
 from .._types import Tree
 from .batches import count_examples
+from .data_check import check_dtypes
 from .nonfinite import NonFiniteLossError, StepLoss, is_healthy
 from .pace import Pace
 from .position import Part, Position
 from .reuse import Reused
 from .state import TrainState
+
+_MAX_LENGTH = 200
 
 
 class BatchError(RuntimeError):
@@ -37,20 +40,27 @@ class BatchEpochs:
     def __init__(self, step: Reused, batches: Iterable[Tree]):
         """Take the compiled step, which must not overwrite its input, and the batches."""
         self._step, self._batches, self._length = step, batches, 0
+        self._history = _RecentSteps(step)
 
     def parts(
         self, state: TrainState, at: Position, pace: Pace, loader: Any = None
     ) -> Iterator[Part]:
         """Train from a position to the end of the epoch; raise NonFiniteLossError."""
-        batches, history = _Batches(self._batches, at.steps, loader), _RecentSteps(self._step)
+        batches = _Batches(self._batches, at.steps, loader)
+        count = pace.begin(at.start + at.steps)  # reading a batch may take most of the time
         while batches.more():
-            count = pace.begin(at.start + at.steps)
             before = at.steps
-            state, at, failure = self._part(state, at, batches, history, count)
+            state, at, failure = self._part(state, at, batches, pace, count)
+            more = batches.more()
             pace.end(max(at.steps - before, 1))
-            yield Part(state, at, not failure and not batches.more(), batches.state())
+            loader = batches.state()
+            # a loader has read on, so its state is not that of an earlier step
+            known = loader is None or not isinstance(failure, NonFiniteLossError)
+            if at.steps > before and known:
+                yield Part(state, at, not failure and not more, loader)
             if failure:
                 raise failure
+            count = pace.begin(at.start + at.steps)
         self._check_length(at)
 
     def _check_length(self, at: Position) -> None:
@@ -70,41 +80,71 @@ class BatchEpochs:
         self._length = at.steps
 
     def _part(
-        self,
-        state: TrainState,
-        at: Position,
-        batches: "_Batches",
-        history: "_RecentSteps",
-        count: int,
-    ) -> tuple[TrainState, Position, BatchError | None]:
-        """Take some steps; if a batch fails, return what came before it, and the error."""
+        self, state: TrainState, at: Position, batches: "_Batches", pace: Pace, count: int
+    ) -> tuple[TrainState, Position, BatchError | NonFiniteLossError | None]:
+        """Take some steps; if one fails, return what came before it, and the error."""
+        start, history, sizes = state, self._history, list[int]()
         history.begin(state)
-        sizes: list[int] = []
-        failure = None
         try:
-            for number, batch in enumerate(islice(batches, count), at.steps + 1):
+            state, failure = self._steps(state, at, islice(batches, count), sizes, pace)
+            taken = len(sizes)
+        except NonFiniteLossError as error:
+            failure, taken = error, int(error.state.step) - at.start - at.steps
+            if taken < 0:  # this part began at a state that was already too large
+                return start, at, error
+            state = error.state
+        losses, skipped = np.array(history.losses, float), np.array(history.skipped, bool)
+        return state, at.after(losses[:taken], skipped[:taken], np.array(sizes[:taken])), failure
+
+    def _steps(
+        self, state: TrainState, at: Position, batches: Iterable[Tree], sizes: list[int], pace: Pace
+    ) -> tuple[TrainState, BatchError | None]:
+        history, failure = self._history, None
+        try:
+            for number, batch in enumerate(batches, at.steps + 1):
                 start = state
                 size, state, result = self._one(start, batch, at, number)
                 history.check_last()
                 history.add(start, batch, result)
                 sizes.append(size)
+                if pace.is_over():
+                    break
         except BatchError as error:
             failure = error
         history.check_last()
         if not _healthy(state):
             raise history.unhealthy()
-        losses, skipped = np.array(history.losses, float), np.array(history.skipped, bool)
-        return state, at.after(losses, skipped, np.array(sizes)), failure
+        return state, failure
 
     def _one(
         self, state: TrainState, batch: Tree, at: Position, number: int
     ) -> tuple[int, TrainState, StepLoss]:
         try:
             return count_examples(batch, "batch"), *self._step(state, batch)
-        except (TypeError, ValueError) as error:
+        except jax.errors.JaxRuntimeError:  # of the device, such as too little memory
+            raise
+        except Exception as error:  # whatever the loss raises for a batch of another structure
+            why = _with_names(error, batch)
             if number == 1 and not at.start:  # nothing is lost, and an argument is to blame
-                raise
-            raise BatchError(f"batch {number} of data does not fit: {error}", number) from error
+                raise why from None
+            what = f"batch {number} of data does not fit: {_in_short(why)}"
+            raise BatchError(what, number) from error
+
+
+def _with_names(error: Exception, batch: Tree) -> Exception:
+    """Return the error of a step, or one that names the array of the batch that is to blame."""
+    try:
+        check_dtypes("batch", batch)
+    except TypeError as named:
+        return named
+    return error
+
+
+def _in_short(error: Exception) -> str:
+    """Return the beginning of a message; JAX's can be long. The rest is in the error's cause."""
+    kind = "" if isinstance(error, TypeError | ValueError) else f"{type(error).__name__}: "
+    line = next(iter(str(error).splitlines()), "")
+    return kind + (line if len(line) <= _MAX_LENGTH else f"{line[:_MAX_LENGTH]} ...")
 
 
 class _Batches:
@@ -155,8 +195,8 @@ class _Batches:
             return
         except Exception as error:
             number = self._done + 1
-            what = f"{type(error).__name__}: {error}"
-            self._failure = BatchError(f"data raised at batch {number}: {what}", number)
+            what = f"data raised at batch {number}: {type(error).__name__}: {error}"
+            self._failure = BatchError(what, number)
             self._failure.__cause__ = error
 
 

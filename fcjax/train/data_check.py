@@ -38,11 +38,18 @@ class _NamedArray(NamedTuple):
 
 
 def check_dtypes(name: str, data: Tree) -> None:
-    """Raise TypeError if an array holds strings, dates or Python objects."""
+    """Raise TypeError if an array holds strings, dates or Python objects, or bytes in odd order."""
     for entry in _arrays(name, _of_this_process(data)):
-        if isinstance(entry.array, np.ndarray) and entry.array.dtype.kind in "OSUMm":
+        if not isinstance(entry.array, np.ndarray):
+            continue
+        if entry.array.dtype.kind in "OSUMm":
             first = "".join(f", such as {describe(x)}" for x in entry.array.ravel()[:1].tolist())
             raise TypeError(f"{entry.name} must hold numbers, got {describe(entry.array)}{first}")
+        if not entry.array.dtype.isnative:
+            raise TypeError(
+                f"{entry.name} must have the byte order of this machine, got "
+                f'{describe(entry.array)}; convert it with .astype(dtype.newbyteorder("="))'
+            )
 
 
 def check_values(

@@ -28,6 +28,7 @@ from .arguments import (
     Metrics,
     check_count,
     check_numbers,
+    check_same_in_all_processes,
     check_seed,
     checked_callbacks,
     checked_metrics,
@@ -39,7 +40,7 @@ from .compiled import Compiled
 from .data_check import check_dtypes, check_values
 from .evaluation import evaluate
 from .interrupts import Interrupts
-from .nonfinite import observed
+from .nonfinite import observed, skipping
 from .pace import Pace
 from .position import Position
 from .progress import Progress, Saving, Store
@@ -140,8 +141,8 @@ def fit(
         checkpoint_errors: whether a checkpoint that cannot be written, as on a full disk, is an
             error ("raise") or a warning ("warn").
         nonfinite: "raise" ends training at a loss, a validation loss or an update that is not
-            finite. "skip" skips updates whose gradient is not finite, by `optax.apply_if_finite`,
-            and accepts a validation loss that is not.
+            finite. "skip" skips steps whose loss or gradient is not finite, and accepts a
+            validation loss that is not.
         max_skipped: number of steps in a row that "skip" skips before it raises.
         progress: whether to show a progress bar; None shows one on a terminal only.
         mesh: train on the devices of a mesh, as from `fcjax.distributed.mesh`, which splits every
@@ -189,7 +190,7 @@ def fit(
     schedule, best = Schedule(checkpoint_every), best_of(keep_best, figures)
     accumulating = _with_accumulation(optimizer, accumulate, data, batch_size)
     if nonfinite == "skip":
-        accumulating = optax.apply_if_finite(accumulating, max_skipped)
+        accumulating = skipping(accumulating, max_skipped)
     state = init_state(params, accumulating, key=jax.random.key(seed))
     in_memory = {"data": _in_memory(data), "validation_data": _in_memory(validation_data)}
     for name, arrays in in_memory.items():
@@ -202,17 +203,31 @@ def fit(
     saving = None
     if checkpoint_dir is not None:
         saving = Saving(checkpoint_dir, schedule, max_to_keep, best, checkpoint_errors)
+    several = jax.process_count() > 1
     settings: Settings = {
         "batch_size": batch_size,
         "accumulate": accumulate,
         "shuffle": shuffle,
+        "nonfinite": nonfinite,
         "seed": int(seed),
         "examples": count_examples(data) if _is_arrays(data) else None,
-        "optimizer": constants_of(optimizer, params) if saving else None,
+        "optimizer": constants_of(optimizer, params) if saving or several else None,
         "hyperparameters": hyperparameters_of(state.opt_state),
         "figures": figures,
     }
     limits = Limits(epochs, patience)
+    shared = {
+        "epochs": epochs,
+        "patience": patience,
+        "checkpoint_dir": checkpoint_dir,
+        "checkpoint_every": checkpoint_every,
+        "max_to_keep": max_to_keep,
+        "keep_best": keep_best,
+        "max_skipped": max_skipped,
+        "layout": layout if isinstance(layout, str) else None,
+        "the state of optimizer": str(jax.tree.structure(state.opt_state)),
+    }
+    check_same_in_all_processes({**settings, **shared})
     with (
         nullcontext() if mesh is None else jax.set_mesh(mesh),
         Store(saving, settings) as store,

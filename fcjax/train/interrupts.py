@@ -1,5 +1,6 @@
 """Ctrl-C and SIGTERM during training: they end it where the state is complete and can be saved."""
 
+import asyncio
 import signal
 import threading
 from types import FrameType
@@ -28,8 +29,9 @@ class TrainingInterrupted(KeyboardInterrupt, SystemExit):
 class Interrupts:
     """A context in which the first signal is noted, and a second one has its usual effect.
 
-    Signals that the caller handles are left to the caller's handler. In threads other than the
-    main one, Python cannot handle signals.
+    Signals that the caller handles are left to the caller's handler, except asyncio's: it waits
+    for the event loop, which waits for training. In threads other than the main one, Python cannot
+    handle signals.
     """
 
     def __init__(self):
@@ -40,7 +42,7 @@ class Interrupts:
     def __enter__(self) -> "Interrupts":
         if threading.current_thread() is threading.main_thread():
             for number in _SIGNALS:
-                if signal.getsignal(number) in _DEFAULTS:
+                if signal.getsignal(number) in _DEFAULTS or _blocks_event_loop():
                     self._before[number] = signal.signal(number, self._note)
         return self
 
@@ -63,6 +65,14 @@ class Interrupts:
             return
         self.__exit__()
         signal.raise_signal(number)
+
+
+def _blocks_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def name_of(number: int) -> str:

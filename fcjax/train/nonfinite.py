@@ -6,7 +6,7 @@ and the parameters tell.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -48,6 +48,33 @@ class StepLoss(NamedTuple):
 
     loss: Array
     skipped: Array
+
+
+def skipping(
+    optimizer: optax.GradientTransformation, max_skipped: int
+) -> optax.GradientTransformationExtraArgs:
+    """Skip steps with a loss or gradient that is not finite; Optax by itself asks the gradient."""
+    skips: Any = optax.apply_if_finite(optimizer, max_skipped)
+
+    def update(
+        updates: Tree, state: Tree, params: Tree = None, **extra_args: Any
+    ) -> tuple[Tree, Tree]:
+        finite = jnp.isfinite(extra_args["value"])
+        updates = jax.tree.map(lambda V: jnp.where(finite, V, jnp.nan), updates)
+        return skips.update(updates, state, params, **extra_args)
+
+    return optax.GradientTransformationExtraArgs(skips.init, update)
+
+
+def with_policy(state: TrainState, before: str, policy: str) -> TrainState:
+    """Return the state of a run of one policy, "raise" or "skip", as that of a run of another."""
+    if before == policy:
+        return state
+    if policy == "raise":
+        return state._replace(opt_state=state.opt_state.inner_state)
+    none = jnp.zeros_like(state.step)  # where the step lies
+    skips = optax.ApplyIfFiniteState(none, jnp.ones_like(none, bool), none, state.opt_state)
+    return state._replace(opt_state=skips)
 
 
 def observed(step: StateFunction) -> StateFunction:

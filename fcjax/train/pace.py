@@ -6,6 +6,8 @@ the machine, but the result does not: every part runs the same compiled loop.
 
 import time
 
+import jax
+
 from ..distributed import of_first_process
 
 _SECONDS = 1.0
@@ -32,6 +34,13 @@ class Pace:
             count = min(count, self._every - done % self._every)
         self._began = time.perf_counter()
         return count
+
+    def is_over(self) -> bool:
+        """Whether a part has taken long enough, however many steps are left of it.
+
+        Several processes must take the same number of steps, so there the clock does not decide.
+        """
+        return jax.process_count() == 1 and time.perf_counter() - self._began > _SECONDS
 
     def end(self, count: int) -> None:
         """Learn from the time that a part of `count` steps took."""

@@ -15,7 +15,9 @@ import numpy as np
 from .. import checkpoint
 from .._arguments import describe
 from .._types import Tree
+from ..checkpoint.folder import check_writable, checked_directory
 from ..distributed import texts_of_all_processes
+from .nonfinite import with_policy
 from .position import Part, Position
 from .schedule import Best, Schedule
 from .settings import Settings, check_settings
@@ -95,6 +97,7 @@ class Store:
         self._saving, self._settings = saving, settings
         self._writer: checkpoint.Writer | None = None
         self._newest = -1
+        self._best: Progress | None = None  # the best so far, until it is written
 
     def restore(self, start: Progress) -> Progress:
         """Return the progress of the newest whole checkpoint, or `start` if there is none.
@@ -104,7 +107,8 @@ class Store:
         """
         if self._saving is None:
             return start
-        directory = self._saving.directory
+        directory = checked_directory(self._saving.directory, "checkpoint_dir")
+        check_writable(directory, "checkpoint_dir")
         if checkpoint.steps(directory):
             self._newest, start = checkpoint.newest_whole(
                 directory, lambda step: (step, self._read(step, start))
@@ -126,10 +130,10 @@ class Store:
         if "position" not in metadata:
             raise ValueError(f"checkpoint_dir must hold checkpoints of fit alone, got {where}")
         position = Position(*metadata["position"])
-        changes = check_settings(
-            metadata["settings"], self._settings, where, inside=position.steps > 0
-        )
-        like = {"state": start.state, "best": start.best}
+        saved = metadata["settings"]
+        changes = check_settings(saved, self._settings, where, inside=position.steps > 0)
+        policies = saved["nonfinite"], self._settings["nonfinite"]
+        like = {"state": with_policy(start.state, *policies[::-1]), "best": start.best}
         try:
             tree = checkpoint.restore(directory, like, step=step)
         except checkpoint.MismatchError as error:
@@ -138,11 +142,21 @@ class Store:
         if changes:
             warnings.warn(f"{where} was made with other arguments: {changes}", stacklevel=2)
         loader = _loader_of(metadata["loaders"], where)
-        return Progress(tree["state"], tree["best"], metadata["history"], position, loader)
+        state = with_policy(tree["state"], *policies)
+        return Progress(state, tree["best"], metadata["history"], position, loader)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether checkpoints are written."""
+        return self._writer is not None
 
     def save_if_due(self, progress: Progress, *, complete: bool) -> None:
-        """Save if it is time to."""
-        if self._saving is not None and self._saving.schedule.is_due(
+        """Save if it is time to. The best epoch is saved at the next such time too."""
+        if self._saving is None:
+            return
+        if complete and self._saving.best and self._saving.best.is_last(progress.history):
+            self._best = progress
+        if self._saving.schedule.is_due(
             step=progress.step, epochs=progress.epochs, complete=complete
         ):
             self.save(progress)
@@ -151,6 +165,22 @@ class Store:
         """Begin to write a checkpoint, unless the newest one is of this step."""
         if self._saving is None or self._writer is None or progress.step <= self._newest:
             return
+        if self._best is not None and self._newest < self._best.step < progress.step:
+            self._write(self._best, self._writer)
+        self._best = None
+        self._write(progress, self._writer)
+        self._saving.schedule.saved()
+
+    def back_to(self, good: Progress) -> None:
+        """Make a good state the newest checkpoint; later ones, of which NaN came, are put aside."""
+        if self._saving is not None and self._writer is not None and good.step < self._newest:
+            self._writer.set_aside(after=good.step, why="nonfinite")
+            self._newest = max(checkpoint.steps(self._saving.directory), default=-1)
+        if self._best is not None and self._best.step > good.step:
+            self._best = None
+        self.save(good)
+
+    def _write(self, progress: Progress, writer: checkpoint.Writer) -> None:
         tree = {"state": progress.state, "best": progress.best}
         metadata = {
             "history": progress.history,
@@ -158,8 +188,6 @@ class Store:
             "loaders": texts_of_all_processes(_loader_to_text(progress.loader)),
             "settings": self._settings,
         }
-        writer = self._writer
-        self._saving.schedule.saved()
         if self._attempt(lambda: writer.save(tree, step=progress.step, metadata=metadata)):
             self._newest = progress.step
 

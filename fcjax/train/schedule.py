@@ -71,6 +71,12 @@ class Best(NamedTuple):
         sign = -1 if self.highest else 1
         return {min(finite, key=lambda step: (sign * finite[step], step))}
 
+    def is_last(self, history: Mapping[str, Sequence[float]]) -> bool:
+        """Whether the last epoch is the best so far."""
+        figures = [-value if self.highest else value for value in history[self.figure]]
+        earlier = [value for value in figures[:-1] if math.isfinite(value)]
+        return math.isfinite(figures[-1]) and figures[-1] < min(earlier, default=math.inf)
+
 
 def best_of(keep_best: str | None, figures: Sequence[str]) -> Best | None:
     """Read the argument `keep_best` of `fit`; `figures` are the names of those of an epoch."""

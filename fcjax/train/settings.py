@@ -26,6 +26,7 @@ class Settings(TypedDict):
     batch_size: int | None
     accumulate: int
     shuffle: bool
+    nonfinite: str
     seed: int
     examples: int | None
     optimizer: list[float] | None

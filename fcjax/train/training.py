@@ -11,7 +11,7 @@ import numpy as np
 
 from .._progress import tqdm
 from .._types import Tree
-from ..distributed import is_first_process
+from ..distributed import in_any_process, is_first_process
 from .array_epochs import ArrayEpochs
 from .batch_epochs import BatchEpochs, BatchError
 from .interrupts import Interrupts, TrainingInterrupted, name_of
@@ -71,6 +71,7 @@ class Training:
     interrupts: Interrupts
     pace: Pace
     raises: bool  # whether a validation loss that is not finite is an error
+    before: Progress | None = None  # a part earlier, if the state reached may be too large
 
     def run(self, limits: Limits, callbacks: Sequence[Callback], progress: bool | None) -> Progress:
         """Train until the limits, a callback or a signal end it."""
@@ -85,10 +86,13 @@ class Training:
                 self.store.wait()
                 raise self._explained(stop, limits) from None
             except BatchError as stop:
-                self._save_if_alone()
+                self._save_if_alone(self.reached)
                 raise self._explained(stop, limits) from stop.__cause__
-            except Exception:
-                self._save_if_alone()
+            except NonFiniteLossError as error:
+                self._save_if_alone(self._good(error))
+                raise
+            except BaseException:  # such as what a handler of a signal raises
+                self._save_if_alone(self.reached)
                 raise
             self.store.save(self.reached)
         return self.reached
@@ -97,6 +101,7 @@ class Training:
         """Train for the rest of an epoch; return whether a callback ends training."""
         run = self.reached
         for part in self.train.parts(run.state, run.position, self.pace, run.loader):
+            self.before = run if self.store.is_open else None  # only a checkpoint needs its memory
             self.reached = run = run.after_part(part)
             if not part.complete:
                 self.store.save_if_due(run, complete=False)
@@ -106,10 +111,10 @@ class Training:
         bar.set_postfix(run.last_figures())
         bar.update()
         end = EpochEnd(run.epochs, run.state, run.last_figures())
-        answers = [call(end) for call in callbacks]
+        answers = [_is_true(call(end)) for call in callbacks]
         self.store.save_if_due(run, complete=True)
         self._check_signals()
-        return any(map(_is_true, answers))
+        return bool(in_any_process(any(answers)))
 
     def _scored(self, state: TrainState) -> dict[str, float]:
         figures = self.score(state.params)
@@ -124,11 +129,16 @@ class Training:
         if number:
             raise _SignalError(number)
 
-    def _save_if_alone(self) -> None:
-        """Save what was reached, unless other processes would have to take part."""
-        if jax.process_count() == 1:
+    def _save_if_alone(self, good: Progress | None) -> None:
+        """Make what was reached the newest checkpoint, unless other processes must take part."""
+        if jax.process_count() == 1 and good is not None:
             with suppress(OSError):  # another error is on its way
-                self.store.save(self.reached)
+                self.store.back_to(good)
+
+    def _good(self, error: NonFiniteLossError) -> Progress | None:
+        """Return the newest progress up to the last good state."""
+        run = self.reached if self.reached.step <= int(error.state.step) else self.before
+        return run if run is None or run.step <= int(error.state.step) else None
 
     def _explained(
         self, stop: "BatchError | _SignalError", limits: Limits
