@@ -6,9 +6,11 @@ import jax
 import jax.numpy as jnp
 import optax
 import pytest
+import training
 
 import fcjax
 
+checkpoint = fcjax.checkpoint
 pytest.importorskip("orbax.checkpoint")
 pytestmark = pytest.mark.usefixtures("unchecked")
 
@@ -85,3 +87,47 @@ def test_a_step_that_is_too_small_is_told_the_smallest(tmp_path):
     newest = fcjax.checkpoint.latest(folder)
     with pytest.raises(ValueError, match=f"step must be at least {newest + 1}, "):
         fcjax.checkpoint.save(folder, jnp.zeros(3), step=newest)
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        {"a": jnp.ones((0, 3)), "b": jnp.arange(3.0)},
+        {"a": jnp.ones((0, 3)), "k": jax.random.split(jax.random.key(0), 3)[:0]},
+        (),
+    ],
+    ids=["one of two", "all", "no leaves"],
+)
+def test_what_has_no_elements_comes_back(tree, tmp_path):
+    checkpoint.save(tmp_path, tree, step=1)
+    back = checkpoint.restore(tmp_path, tree)
+    assert jax.tree.map(jnp.shape, back) == jax.tree.map(jnp.shape, tree)
+    assert checkpoint.verify(tmp_path) == {1: None}
+
+
+@pytest.mark.parametrize("name", ["run [2]", "run*", "what?", "a\\b"])
+def test_a_path_that_orbax_reads_as_a_pattern_is_refused(name, tmp_path):
+    """Orbax finds no part of such a checkpoint, writes a log line, and the arrays are gone."""
+    with pytest.raises(ValueError, match=r"directory must be a path without any of \* \? \["):
+        checkpoint.save(tmp_path / name, jnp.ones(3), step=1)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["a b", "ä漢", "50%", "x{y}", "a:b;c", "#1+2=3", "p'q"])
+def test_other_paths_are_fine(name, tmp_path):
+    checkpoint.save(tmp_path / name, jnp.arange(3.0), step=1)
+    assert checkpoint.restore(tmp_path / name, jnp.zeros(3)).tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("directory", "error"),
+    [("", ValueError), (3, TypeError), ("run[1]", ValueError), (__file__, NotADirectoryError)],
+)
+def test_fit_names_its_own_argument(directory, error):
+    with pytest.raises(error, match=r"^checkpoint_dir must be"):
+        training.fit(checkpoint_dir=directory)
+
+
+def test_fit_names_a_folder_that_cannot_be_written():
+    with pytest.raises(OSError, match=r"^checkpoint_dir '/proc/run' cannot be written"):
+        training.fit(checkpoint_dir="/proc/run")

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import jax
@@ -380,11 +381,119 @@ def test_launch_passes_signals_on(number, script):
     assert last_line(errors) == f"fcjax launch: stopped by {number.name}"
 
 
+def test_launch_names_a_process_that_left_early_without_an_error(script):
+    program = script(
+        """
+        total = join()
+        total()
+        if jax.process_index() == 1:
+            os._exit(0)
+        while True:
+            total()
+        """
+    )
+    run = launch("-n", 2, program)
+    assert run.returncode not in (0, None)
+    assert ", after process 1 had ended with status 0; the others" in last_line(run.stderr)
+
+
+def test_sigterm_ends_a_loop_of_ones_own(script):
+    """JAX would take it for the announcement of a preemption, and go on."""
+    program = script("total = join()\ntotal()\nprint('up', flush=True)\nwhile True: total()")
+    launcher = subprocess.Popen(
+        command("launch", "-n", 2, program), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True, env=environment(),
+    )  # fmt: skip
+    while "up" not in launcher.stdout.readline():
+        assert launcher.poll() is None
+    begin = time.monotonic()
+    launcher.send_signal(signal.SIGTERM)
+    launcher.communicate(timeout=BOUND)
+    assert launcher.returncode == 128 + signal.SIGTERM
+    assert time.monotonic() - begin < 10
+
+
+def test_no_process_outlives_a_launcher_that_is_killed(script, tmp_path):
+    program = script(
+        f"""
+        import os, time
+        from pathlib import Path
+        Path({str(tmp_path)!r}, os.environ["FCJAX_PROCESS"] + ".pid").write_text(str(os.getpid()))
+        print("up", flush=True)
+        time.sleep(99)
+        """,
+        "",
+    )
+    with subprocess.Popen(
+        command("launch", "-n", 2, program), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        text=True, env=environment(),
+    ) as launcher:  # fmt: skip
+        for _ in range(2):
+            assert "up" in launcher.stdout.readline()
+        launcher.kill()
+    started = [int(path.read_text()) for path in tmp_path.glob("*.pid")]
+    assert len(started) == 2
+    end = time.monotonic() + BOUND
+    while time.monotonic() < end and any(Path(f"/proc/{pid}").exists() for pid in started):
+        time.sleep(0.1)
+    assert not any(Path(f"/proc/{pid}").exists() for pid in started)
+
+
+# What would be a mixture of two runs, or would wait for ever.
+DIFFERENT = """
+    import optax, tempfile
+    import fcjax
+
+    join()
+    me = jax.process_index()
+    X = np.linspace(-1, 1, 64, dtype=np.float32).reshape(16, 4)
+    params = fcjax.init(jax.random.key(0), (4, 4))
+
+    def loss(params, batch):
+        return fcjax.half_squared_error(fcjax.mlp(params, batch[0]), batch[1])
+
+    def fit(**changes):
+        options = {"optimizer": optax.adam(1e-2), "epochs": 4, "batch_size": 4}
+        options |= {"loss": loss, "mesh": distributed.mesh(), **changes}
+        return fcjax.fit(params, (X, X), **options)
+
+    for changes in (
+        {"seed": me},
+        {"epochs": 3 + me},
+        {"batch_size": 4 * (1 + me)},
+        {"shuffle": bool(me)},
+        {"optimizer": optax.adam(1e-2 * (1 + me))},
+        {"optimizer": [optax.adam, optax.sgd][me](1e-2)},
+        {"checkpoint_dir": tempfile.mkdtemp()},
+        {"nonfinite": ["skip", "raise"][me]},
+    ):
+        try:
+            fit(**changes)
+        except ValueError as error:
+            print(error, flush=True)
+    ended = fit(callbacks=lambda end: me == 1 and end.epoch == 2)
+    print("epochs:", len(ended.history["loss"]), flush=True)
+"""
+
+
+def test_processes_that_do_not_agree_are_told(script):
+    run = launch("-n", 2, script(DIFFERENT))
+    assert run.returncode == 0, run.stderr
+    for name in ("seed", "epochs", "batch_size", "shuffle", "optimizer", "checkpoint_dir",
+                 "nonfinite"):  # fmt: skip
+        found = re.findall(rf"{name} must be the same in all processes, got .*", run.stdout)
+        assert len(found) == (4 if name == "optimizer" else 2), name
+        assert max(map(len, found)) < 400
+    assert run.stdout.count("epochs: 2") == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["-n", 2], "command must be a script, or -m and a module, got nothing"),
+        (["-n", 2, "-m"], "command must be a script, or -m and a module, got -m alone"),
         (["-n", 2, "nowhere.py"], "no script 'nowhere.py'"),
+        (["-n", 2, "/"], "no __main__.py in the folder '/'"),
         (["-n", 0, __file__], "processes must be positive, got 0"),
         (["-n", 1, "--devices-per-process", -1, __file__], "devices_per_process must be positive"),
         (["-n", 1, "--heartbeat", 0, __file__], "heartbeat must be positive, got 0"),
@@ -540,6 +649,13 @@ def test_the_heartbeat_of_the_launcher_is_the_default(joined, monkeypatch):
 def test_a_heartbeat_that_cannot_be(heartbeat):
     with pytest.raises((TypeError, ValueError), match="heartbeat must be a positive integer"):
         distributed.initialize(heartbeat=heartbeat)
+
+
+@pytest.mark.parametrize("status", [0, -1, 256, "1", None])
+@pytest.mark.usefixtures("unchecked")
+def test_a_status_with_which_others_would_wait(status):
+    with pytest.raises((TypeError, ValueError), match="status must be an integer from 1 to 255"):
+        distributed.abort(status)
 
 
 def test_a_call_after_the_first_computation_is_refused():

@@ -84,6 +84,21 @@ def test_the_best_is_kept_too(which, tmp_path):
     )
 
 
+@pytest.mark.parametrize("which", ["lowest", "highest"])
+@pytest.mark.parametrize("every", ["10 minutes", "7 steps", 4])
+def test_the_best_is_kept_though_no_save_was_due(which, every, tmp_path):
+    options = {"validation_data": (X[:4], -Y[:4]), "optimizer": optax.sgd(0.9), "max_to_keep": 1}
+    options |= {"checkpoint_dir": tmp_path, "checkpoint_every": every}
+    result = fit(epochs=6, keep_best=f"{which} val_loss", **options)
+    figures = result.history["val_loss"]
+    best = 5 * (1 + figures.index({"lowest": min, "highest": max}[which](figures)))
+    assert checkpoint.steps(tmp_path) == sorted({best, 30})
+    assert (
+        checkpoint.metadata(tmp_path, step=best)["history"]["val_loss"][-1]
+        == figures[best // 5 - 1]
+    )
+
+
 def test_checkpoints_within_an_epoch_and_nan_are_never_the_best():
     def one(losses, steps=0):
         return {"history": {"loss": losses}, "position": [5, steps, 0.0, 0]}
@@ -128,7 +143,6 @@ def test_a_number_in_the_optimizers_state_must_stay(tmp_path):
             {"params": fcjax.init(jax.random.key(1), (3, 9, 2))},
             "params must have the arrays of the",
         ),
-        ({"nonfinite": "skip"}, "optimizer must have the arrays of the checkpoint of step 5"),
         ({"metrics": {"distance": distance}}, "metrics and validation_data must give the same"),
         ({"accumulate": 2}, "accumulate must stay 1, as in the checkpoint of step 5"),
     ],
@@ -147,6 +161,7 @@ def test_what_cannot_be_honoured_is_refused_and_nothing_is_lost(change, words, t
         ({"optimizer": optax.adam(0.05)}, "optimizer computed with -0.01, now -0.05"),
         ({"batch_size": 6}, "batch_size was 5, now 6"),
         ({"shuffle": False}, "shuffle was True, now False"),
+        ({"nonfinite": "skip"}, "nonfinite was raise, now skip"),
         ({"seed": 1}, "seed was 0, now 1, which has no effect"),
         ({"data": (X[:20], Y[:20])}, "examples of data was 23, now 20"),
     ],
@@ -155,6 +170,14 @@ def test_what_is_honoured_is_told(change, words, tmp_path):
     fit(epochs=1, checkpoint_dir=tmp_path)
     with pytest.warns(UserWarning, match=f"was made with other arguments: {words}"):
         fit(checkpoint_dir=tmp_path, **change)
+
+
+def test_the_policy_for_nan_may_change_and_change_back(tmp_path):
+    fit(epochs=1, checkpoint_dir=tmp_path)
+    for epochs, policy in ((2, "skip"), (3, "raise")):
+        with pytest.warns(UserWarning, match=f"now {policy}"):
+            result = fit(epochs=epochs, nonfinite=policy, checkpoint_dir=tmp_path)
+    assert_same_bits(result.state.params, fit().params)
 
 
 def test_the_same_arguments_are_not_told(tmp_path):
