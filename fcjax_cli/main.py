@@ -16,7 +16,7 @@ def main() -> None:
         status = tyro.extras.subcommand_cli_from_dict(
             {"train": train, "verify": verify, "launch": launch, "checkpoint": checkpoint},
             prog="fcjax",
-            args=_with_separator(sys.argv[1:]),
+            args=_prepared(sys.argv[1:]),
         )
     except SystemExit as end:
         # tyro exits with 2 on a mistyped option, but 2 is the status of an inconclusive verdict.
@@ -24,6 +24,12 @@ def main() -> None:
     except (TypeError, ValueError, ImportError, OSError, FloatingPointError) as error:
         sys.exit(f"fcjax: {error}")  # NonFiniteLossError is a FloatingPointError
     sys.exit(status)
+
+
+def _prepared(arguments: list[str]) -> list[str]:
+    if arguments[:2] == ["checkpoint", "verify"] and {"-h", "--help"} & {*arguments}:
+        return ["checkpoint", "--help"]  # argparse leaves an action out that it has read
+    return _with_separator(arguments)
 
 
 def _with_separator(arguments: list[str]) -> list[str]:

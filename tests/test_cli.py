@@ -109,7 +109,8 @@ def test_a_number_out_of_range_is_refused_before_anything_is_done(
 
 def test_an_out_that_is_no_folder_is_told_before_the_training(tmp_path, monkeypatch, capsys):
     (tmp_path / "file").touch()
-    assert "File exists" in refusal(monkeypatch, "train", "--out", tmp_path / "file")
+    why = refusal(monkeypatch, "train", "--out", tmp_path / "file")
+    assert re.match(r"fcjax: --out .* cannot be made a folder: .*File exists", why)
     assert not capsys.readouterr().out
 
 

@@ -201,11 +201,15 @@ finally:
 """
 
 
-@pytest.mark.parametrize("arguments", ["--help", "train --help", "verify --help"])
+@pytest.mark.parametrize(
+    "arguments", ["--help", "train --help", "verify --help", "checkpoint verify --help"]
+)
 def test_the_help_loads_no_jax(arguments):
     pytest.importorskip("tyro")
     done = python(THEN_LIST, *arguments.split())
     assert "usage: fcjax" in done.stdout
+    if "checkpoint" in arguments:
+        assert "usage: fcjax checkpoint [-h] {verify} PATH" in done.stdout
     loaded = {name.partition(".")[0] for name in done.stderr.split()}
     assert "tyro" in loaded
     assert loaded.isdisjoint({"fcjax", "jax", "numpy", "optax", "scipy", "sklearn", "matplotlib"})

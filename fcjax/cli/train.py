@@ -53,7 +53,10 @@ def train(
         check_count("epochs", epochs)
     if not 0 <= seed < 2**32:
         raise ValueError(f"seed: got {seed}; accepted: an integer from 0 to 2³² - 1")
-    out.mkdir(parents=True, exist_ok=True)  # fail before training if the folder cannot be written
+    try:  # fail before training if the folder cannot be written
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"--out {str(out)!r} cannot be made a folder: {error}") from None
     data = datasets.load(dataset, seed=seed)
     hidden = data.hidden if hidden is None else hidden
     task = _Task(data, activation)
