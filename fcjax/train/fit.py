@@ -84,6 +84,8 @@ def fit(
     resumed from its checkpoints gives the same results as an uninterrupted one, wherever it was
     stopped. A second call with the same functions and shapes compiles nothing.
 
+    With several processes, all must pass the same arguments; ValueError names one that differs.
+
     Ctrl-C and SIGTERM end training within about a second, or after the current batch of an iterable
     if that takes longer. With `checkpoint_dir` the state is saved first.
 
@@ -124,8 +126,9 @@ def fit(
             process. Training stops if one of them returns True.
         checkpoint_dir: folder of checkpoints, which are written while training goes on. If it holds
             any, the run resumes from the newest that is whole, with a warning if a newer one is
-            damaged. If `batch_size`, `seed`, `shuffle`, the number of examples or a number of the
-            optimizer (such as the learning rate) differs from the checkpoint's, a warning says so.
+            damaged. If `batch_size`, `seed`, `shuffle`, `nonfinite`, the number of examples or a
+            number of the optimizer (such as the learning rate) differs from the checkpoint's, a
+            warning says so.
             ValueError is raised if a change cannot be honoured: of the metrics, of `accumulate`, of
             numbers in the optimizer's state, of the optimizer or the shapes of `params`; if
             `validation_data` was added or removed; and of `batch_size` and the number of examples
@@ -137,7 +140,8 @@ def fit(
             the iterator of a loader that has it, such as Grain's.
         max_to_keep: number of the newest checkpoints to keep; None keeps all.
         keep_best: "lowest" or "highest" and the name of a figure of an epoch, such as
-            "highest val_accuracy": the checkpoint where it was best is kept too.
+            "highest val_accuracy": the best epoch is kept too. Its state stays in memory until the
+            next save, which writes both.
         checkpoint_errors: whether a checkpoint that cannot be written, as on a full disk, is an
             error ("raise") or a warning ("warn").
         nonfinite: "raise" ends training at a loss, a validation loss or an update that is not
