@@ -14,6 +14,7 @@ import numpy as np
 from jax import Array
 
 from ._jax import Tracer
+from ._types import Tree
 
 
 def describe(value: object) -> str:
@@ -49,6 +50,12 @@ _MAX_LENGTH = 160
 
 class _Brief(reprlib.Repr):
     """A `repr` that shows a few items of each container, and arrays by dtype and shape."""
+
+    def repr_int(self, x: int, level: int) -> str:
+        try:
+            return super().repr_int(x, level)
+        except ValueError:  # Python writes no more than 4300 digits
+            return f"int(of {x.bit_length()} bits)"
 
     def repr_instance(self, x: object, level: int) -> str:
         if _is_array(x):
@@ -93,6 +100,38 @@ def floating(name: str, value: object) -> Array:
     return array
 
 
+def named_leaves(name: str, tree: Tree) -> list[tuple[str, Any]]:
+    """Return the leaves of a pytree, each with its name, such as `params[0].w`."""
+    try:
+        found = jax.tree.leaves_with_path(tree)
+    except Exception as error:  # JAX sorts the keys of dicts, and a class of nodes may raise too
+        raise TypeError(
+            f"{name} must be a pytree, in which the keys of each dict can be sorted, "
+            f"got {describe(tree)}"
+        ) from error
+    return [(name + jax.tree_util.keystr(path), leaf) for path, leaf in found]
+
+
+def check_arrays(name: str, tree: Tree) -> None:
+    """Raise TypeError unless all leaves are arrays of JAX or NumPy, of a dtype that JAX has."""
+    for place, leaf in named_leaves(name, tree):
+        if not _is_array_of_numbers(leaf):
+            kind, got = type(leaf).__name__, describe(leaf)
+            got = f"{kind} {got}" if _is_array(leaf) else got
+            raise TypeError(f"{place} must be an array of numbers, of JAX or NumPy, got {got}")
+        if not isinstance(leaf, Tracer) and isinstance(leaf, Array) and leaf.is_deleted():
+            raise TypeError(f"{place} must be an array, got {describe(leaf)}, which was deleted")
+
+
+def _is_array_of_numbers(leaf: Any) -> bool:
+    if not isinstance(leaf, Array | np.ndarray | np.generic):
+        return False
+    try:
+        return jax.typeof(leaf).dtype != jax.dtypes.float0
+    except (TypeError, ValueError):  # a dtype that JAX does not have, or a masked array
+        return False
+
+
 def floating_dtype(name: str, value: object, kind: str = "a floating-point dtype") -> np.dtype:
     """Return `value` as a dtype; raise TypeError unless it is floating-point."""
     dtype = _dtype_or_none(value)
@@ -112,13 +151,19 @@ def check_matrix_product(x: Array, w: Array, b: Array | None) -> None:
     """Raise ValueError unless `x w + b` is defined without broadcasting."""
     if w.ndim != 2:
         raise ValueError(f"w must have shape (n_in, n_out), got {describe(w)}")
-    if x.ndim < 1 or x.shape[-1] != w.shape[0]:
-        raise ValueError(
-            f"x must have shape (..., {w.shape[0]}) to match w {describe(w)}, got {describe(x)}"
-        )
+    check_input(x, w)
     if b is not None and b.shape != w.shape[1:]:
         raise ValueError(
             f"b must have shape ({w.shape[1]},) to match w {describe(w)}, got {describe(b)}"
+        )
+
+
+def check_input(x: Array, w: Array, name: str = "w") -> None:
+    """Raise ValueError unless `x` holds rows that the product with `w (..., n_in, n_out)` takes."""
+    if x.shape[-1:] != w.shape[-2:-1]:
+        raise ValueError(
+            f"x must have shape (..., {w.shape[-2]}) to match {name} {describe(w)}, "
+            f"got {describe(x)}"
         )
     check_not_empty("x", x)
 
@@ -164,12 +209,17 @@ def check_bool(name: str, value: object) -> None:
         raise TypeError(f"{name} must be True or False, got {describe(value)}")
 
 
+def as_integer(value: Any) -> int | None:
+    """Return `value` as a Python integer, or None if it is not one; booleans are not."""
+    try:
+        return None if isinstance(value, bool) else operator.index(value)
+    except Exception:  # whatever somebody's object raises, or an array that has been deleted
+        return None
+
+
 def checked_axis(name: str, axis: Any, array_name: str, array: Array) -> int:
     """Return an axis of the array, or raise unless it is an integer and the array has that axis."""
-    try:
-        number = None if isinstance(axis, bool) else operator.index(axis)
-    except TypeError:
-        number = None
+    number = as_integer(axis)
     if number is None:
         raise TypeError(f"{name} must be an integer, got {describe(axis)}")
     if not -array.ndim <= number < array.ndim:

@@ -1,5 +1,6 @@
 """What a caller gets wrong is refused at the call: the argument, what was got, what is accepted."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import jax
@@ -17,6 +18,9 @@ LABELS = jnp.array([0, 1, 2, 3, 0])
 KEY = jax.random.key(0)
 PARAMS = (fcjax.Layer(W, B), fcjax.Layer(jnp.ones((7, 2)), jnp.ones(2)))
 INTEGERS = jnp.ones((5, 3), jnp.int32)
+STACKED = (fcjax.Layer(jnp.ones((2, 3, 3))), fcjax.Layer(jnp.ones((3, 2))))
+# NumPy refuses to compare it with anything.
+STRUCTURED = np.array([(1, 2.0)], [("a", "i4"), ("b", "f4")])
 
 
 class Bad(NamedTuple):
@@ -99,10 +103,14 @@ class Mute:
         raise RuntimeError("no repr")
 
 
-def deleted():
+def gone():
     x = jnp.ones(3) + 1
     x.delete()
-    return fcjax.dense(x, W)
+    return x
+
+
+def deleted():
+    return fcjax.dense(gone(), W)
 
 
 ACTIVATIONS = [
@@ -171,7 +179,37 @@ def mlp(x=X, params=PARAMS, **options):
 
 NETWORKS = [
     reject("mlp of integers", TypeError, r"^x .*floating.*got int32", mlp, INTEGERS),
-    reject("mlp, x against the first layer", ValueError, r"^x .*\(\.\.\., 3\).*\[5, 4\]", mlp, Z),
+    *(
+        reject(
+            f"{name}, x against the first layer",
+            ValueError,
+            r"^x .*\(\.\.\., 3\) to match params\[0\]\.w float32\[3, 7\], got float32\[5, 4\]",
+            lambda f=f: f(PARAMS, Z),
+        )
+        for name, f in (("mlp", fcjax.mlp), ("forward", fcjax.forward))
+    ),
+    reject(
+        "mlp, x against stacked layers",
+        ValueError,
+        r"^x .*\(\.\.\., 3\) to match params\[0\]\.w float32\[2, 3, 3\], got",
+        lambda: mlp(x=Z, params=STACKED),
+    ),
+    *(
+        reject(
+            f"remat_every {kind}",
+            error,
+            r"^remat_every must be (an integer or None|positive), got",
+            lambda every=every: mlp(params=STACKED, remat_every=every),
+        )
+        for kind, every, error in (
+            ("of a structure", STRUCTURED, TypeError),
+            ("of an array", np.ones(3), TypeError),
+            ("of a float", np.float32(1), TypeError),
+            ("of True", True, TypeError),
+            ("of 0", 0, ValueError),
+            ("too long to print", -(10**5000), ValueError),
+        )
+    ),
     reject("mlp, empty batch", ValueError, r"^x .*at least one example", mlp, X[:0]),
     reject("mlp, no layers", TypeError, r"^params .*one or more Layers.*got tuple", mlp, params=()),
     reject("mlp, pairs", TypeError, r"^params .*Layers", mlp, params=((W, B),)),
@@ -315,6 +353,31 @@ INIT = [
         r"^key .*got uint32\[3\]",
         lambda: init((3, 2), jnp.zeros(3, jnp.uint32)),
     ),
+    *(
+        reject(f"sizes {what}", TypeError, r"^sizes must be (a sequence of )?integers", init, sizes)
+        for what, sizes in (
+            ("of NaN", jnp.full(3, jnp.nan)),
+            ("of floats", np.array([3.0, 2.0])),
+            ("of no dimension", np.array(3)),
+            ("of a mixture", STRUCTURED),
+        )
+    ),
+    reject("sizes that are deleted", TypeError, r"^sizes must be a seq", lambda: init(gone())),
+    # XLA would end the process
+    *(
+        reject("sizes that are huge", ValueError, r"^sizes .*fewer than 2\*\*56", init, sizes)
+        for sizes in ((2, 2**62), (2**30, 2**30), (2, 10**5000))
+    ),
+    *(
+        reject(
+            f"b_init {b_init!r}, unused or not",
+            TypeError,
+            r"^b_init must be an initializer",
+            lambda bias=bias, b_init=b_init: init((3, 2), bias=bias, b_init=b_init),
+        )
+        for bias in (True, False)
+        for b_init in ("zeros", None)
+    ),
     reject("sizes in no order", TypeError, r"^sizes .*sequence.*got set", init, {3, 2}),
     reject("sizes by name", TypeError, r"^sizes .*sequence.*got dict", init, {3: 1, 2: 1}),
     reject(
@@ -347,6 +410,7 @@ INIT = [
 ]
 
 CACHE = fcjax.forward(PARAMS, X)[1]
+OF_TWO = fcjax.forward(PARAMS, X[:2])[1]
 DA = jnp.ones((5, 2))
 
 BACKWARD = [
@@ -364,6 +428,24 @@ BACKWARD = [
             ValueError,
             r"cache|params",
             lambda run=run: run((PARAMS[0], fcjax.Layer(jnp.ones((9, 2)), B[:2])), CACHE, DA),
+        ),
+        reject(
+            f"{name}, layers that do not fit",
+            ValueError,
+            r"^params\[2\]\.w must have 2 rows, .* previous layer, got float32\[3, 7\]",
+            lambda run=run: run(PARAMS * 2, CACHE * 2, DA),
+        ),
+        reject(
+            f"{name}, cache of two batches",
+            ValueError,
+            r"^cache\[0\] must match params\[0\]\.w .*as many examples as cache\[1\], got LayerC",
+            lambda run=run: run(PARAMS, (OF_TWO[0], CACHE[1]), DA),
+        ),
+        reject(
+            f"{name}, cache of changed inputs",
+            ValueError,
+            r"^cache\[0\] must match .*got LayerCache\(X=float32\[2, 3\], Z=float32\[5, 7\]",
+            lambda run=run: run(PARAMS, (replace(CACHE[0], X=X[:2]), CACHE[1]), DA),
         ),
         reject(
             f"{name}, no cache",
@@ -459,6 +541,9 @@ def pairwise(name, pred):
     yield reject(f"{name}, reduction", ValueError, match, f, X, X, reduction="average")
     match = r"^reduction: None is unknown.*accepted: mean, none, sum"
     yield reject(f"{name}, no reduction", ValueError, match, f, X, X, reduction=None)
+    for reduction in (STRUCTURED, np.ones(3)):
+        match = r"^reduction: .* is unknown; accepted: mean, none, sum"
+        yield reject(f"{name}, no word", ValueError, match, f, X, X, reduction=reduction)
     if name not in COUNTED:
         yield reject(f"{name}, int target", TypeError, r"^target .*floating", f, X, INTEGERS)
 

@@ -1,5 +1,7 @@
 """`fcjax.distributed`, and `fit` on a mesh."""
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -233,6 +235,23 @@ def test_an_interrupted_run_on_a_mesh_ends_in_the_same_bits(tmp_path):
 # --- wrong input ----------------------------------------------------------------------------------
 
 PARAMS = fcjax.init(jax.random.key(0), (8, 16, 4))
+
+
+@pytest.mark.parametrize("layout", ["tensor", "fsdp+tensor"])
+def test_what_is_no_layer_is_placed_as_arrays(layout):
+    w, b = jnp.ones((4, 8)), jnp.ones(8)
+    for tree in ((fcjax.Layer(None),), (fcjax.Layer(b, w),), (fcjax.Layer({"w": w}, [b]),)):
+        placed = distributed.place(tree, mesh(4, 2), layout)
+        assert_same_bits(placed, tree)
+        assert all(V.sharding.mesh == mesh(4, 2) for V in jax.tree.leaves(placed))
+
+
+def deleted():
+    array = jnp.ones(3) + 1
+    array.delete()
+    return array
+
+
 MISUSES = [
     (lambda: distributed.mesh(8), "shape must map names of axes to positive integers, got int 8"),
     (lambda: distributed.mesh({"data": -2, "x": -4}), "shape must map names"),
@@ -241,7 +260,46 @@ MISUSES = [
     (lambda: distributed.mesh(devices=3), "devices must be devices"),
     (lambda: distributed.mesh(devices=jax.devices()[:1] * 2), "all different"),
     (lambda: distributed.place(PARAMS, 3), "mesh must be a mesh, .* got int 3"),
-    (lambda: distributed.place([1.0], mesh(8, 1)), r"params\[0\] must be an array, got float"),
+    (lambda: distributed.place([1.0], mesh(8, 1)), r"params\[0\] must be an array .*got float"),
+    *[
+        (
+            lambda V=V: distributed.place([PARAMS, V], mesh(8, 1)),
+            rf"params\[1\] must be an array .*got {got}",
+        )
+        for V, got in (
+            (SimpleNamespace(shape=(3,), dtype="float32", ndim=1), r"SimpleNamespace float32\[3\]"),
+            (jax.ShapeDtypeStruct((3,), "float32"), r"ShapeDtypeStruct float32\[3\]"),
+            (np.timedelta64(1, "s"), r"timedelta64 timedelta64\[s\]"),
+            (np.zeros(3, jax.dtypes.float0), r"ndarray float0\[3\]"),
+            (np.ma.masked_array([1.0]), r"MaskedArray float64\[1\]"),
+            (np.array([None]), r"ndarray object\[1\]"),
+            (np.ones(3, ">f4"), r"ndarray >f4\[3\]"),
+        )
+    ],
+    (lambda: distributed.place(deleted(), mesh(8, 1)), r"params .*float32\[3\], .*deleted"),
+    *[
+        (lambda f=f, name=name: f({0: X, "a": X}, mesh(8, 1)), f"{name} must be a pytree.*sorted")
+        for f, name in (
+            (distributed.place, "params"),
+            (distributed.shardings, "params"),
+            (distributed.place_batch, "batch"),
+            (distributed.padded, "batch"),
+        )
+    ],
+    *[
+        (
+            lambda f=f: f({"x": np.array(["a"] * 8)}, mesh(8, 1)),
+            r"batch\['x'\] must be an array of numbers",
+        )
+        for f in (distributed.place_batch, distributed.padded)
+    ],
+    *[
+        (
+            lambda f=f: distributed.place(PARAMS, mesh(8, 1), f),
+            r"layout must be a function of the path and the shape .* raised for params\[0\]\.w",
+        )
+        for f in (len, int, lambda path: P())
+    ],
     (lambda: distributed.place_batch(X, None), "mesh must be a mesh"),
     (lambda: distributed.place_batch((X, X[:8]), mesh(8, 1)), "batch must be arrays with equal"),
     (lambda: distributed.place_batch(1.0, mesh(8, 1)), "batch must be arrays with equal"),
@@ -253,7 +311,10 @@ MISUSES = [
             lambda spec=spec: distributed.place(PARAMS, mesh(8, 1), lambda path, shape: spec),
             r"layout must return a PartitionSpec.* params\[0\]",
         )
-        for spec in (P("zz"), P(None, None, "data"), "data", None, P("data", "data"))
+        for spec in (
+            *(P("zz"), P(None, None, "data"), "data", None, P("data", "data")),
+            *(P(3), P((3,)), P(P.UNCONSTRAINED)),
+        )
     ],
 ]
 

@@ -6,7 +6,7 @@ import numpy as np
 from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from .._arguments import brief
+from .._arguments import brief, check_arrays, named_leaves
 from .._types import AnyArray, Tree
 from .meshes import check_mesh, example_axes, number_of_shards
 from .putting import put_on_mesh
@@ -28,7 +28,7 @@ def place_batch(batch: Tree, mesh: Mesh, *, local: bool = False, name: str = "ba
         name: what errors call the batch.
 
     Raises:
-        TypeError: `mesh` is not a mesh.
+        TypeError: `mesh` is not a mesh, or the batch holds anything but arrays.
         ValueError: the arrays have no examples or different numbers of them, the devices cannot
             share these equally, or the processes pass different arrays.
 
@@ -80,7 +80,7 @@ def padded(batch: Tree, mesh: Mesh) -> tuple[Tree, Array]:
         for the examples that were added.
 
     Raises:
-        TypeError: `mesh` is not a mesh.
+        TypeError: `mesh` is not a mesh, or the batch holds anything but arrays.
         ValueError: the arrays have no examples, or different numbers of them.
 
     >>> import fcjax
@@ -115,8 +115,7 @@ def place_parts(batch: Tree, mesh: Mesh) -> list[Tree]:
 def _number_of_examples(batch: Tree, name: str) -> int:
     """Return the first dimension that all arrays of a batch have, or raise ValueError."""
     shapes: dict[str, tuple[int, ...]] = {
-        name + jax.tree_util.keystr(path): getattr(leaf, "shape", ())
-        for path, leaf in jax.tree_util.tree_leaves_with_path(batch)
+        place: getattr(leaf, "shape", ()) for place, leaf in named_leaves(name, batch)
     }
     lengths = {shape[:1] for shape in shapes.values()}
     if len(lengths) != 1 or lengths & {(), (0,)}:
@@ -124,6 +123,7 @@ def _number_of_examples(batch: Tree, name: str) -> int:
             f"{name} must be arrays with equal first dimensions (the number of examples), at least "
             f"1; got the shapes {brief(shapes)}"
         )
+    check_arrays(name, batch)
     return next(shape[0] for shape in shapes.values())
 
 

@@ -7,14 +7,14 @@ fcjax say where their results lie, so meshes with explicit axes work everywhere.
 import itertools
 import math
 from collections.abc import Callable, Iterable
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import numpy as np
 from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from .._arguments import check_one_of, describe
+from .._arguments import brief, check_arrays, check_one_of, describe, named_leaves
 from .._types import Tree
 from .meshes import MODEL, check_mesh, example_axes, number_of_shards
 from .putting import put_on_mesh
@@ -75,6 +75,7 @@ def place(params: Tree, mesh: Mesh, layout: Layout = "replicated") -> Tree:
     >>> tuple(on_mesh[0].w.sharding.spec)
     ('data', None)
     """
+    check_arrays("params", params)
     return put_on_mesh("params", params, shardings(params, mesh, layout))
 
 
@@ -102,10 +103,9 @@ def shardings(params: Tree, mesh: Mesh, layout: Layout = "replicated") -> Tree:
     if not (isinstance(layout, str) or callable(layout)):
         raise TypeError(f"layout must be a name or a function, got {describe(layout)}")
     check_mesh(mesh, layout, required=True)
-    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
-        if not hasattr(leaf, "shape"):
-            name = jax.tree_util.keystr(path)
-            raise TypeError(f"params{name} must be an array, got {describe(leaf)}")
+    for name, leaf in named_leaves("params", params):
+        if not (hasattr(leaf, "shape") and hasattr(leaf, "ndim")):
+            raise TypeError(f"{name} must be an array, got {describe(leaf)}")
     if callable(layout):
         specs = _specs_of(params, mesh, layout)
     else:
@@ -135,7 +135,13 @@ def _specs_of(
 ) -> Tree:
     def spec_of(path: tuple[object, ...], V: _Shaped) -> PartitionSpec:
         name = jax.tree_util.keystr(path)
-        spec = layout(name, V.shape)
+        try:
+            spec = layout(name, V.shape)
+        except TypeError as error:  # often because it takes other arguments
+            raise TypeError(
+                f"layout must be a function of the path and the shape of an array, "
+                f"got {describe(layout)}, which raised for params{name}: {brief(error)}"
+            ) from error
         if not _is_spec(spec):
             raise TypeError(
                 f"layout must return a PartitionSpec, got {describe(spec)} for params{name}"
@@ -156,7 +162,7 @@ def _is_spec(value: object) -> bool:
 
 def _fits(spec: PartitionSpec, shape: tuple[int, ...], mesh: Mesh) -> bool:
     """Whether a spec uses axes of the mesh, each once, that divide the dimensions of an array."""
-    by_dimension = [() if e is None else (e,) if isinstance(e, str) else tuple(e) for e in spec]
+    by_dimension = [e if isinstance(e, tuple) else () if e is None else (e,) for e in spec]
     names = list(itertools.chain(*by_dimension))
     if not set(names) <= set(mesh.axis_names) or len(set(names)) != len(names):
         return False
@@ -166,9 +172,12 @@ def _fits(spec: PartitionSpec, shape: tuple[int, ...], mesh: Mesh) -> bool:
     )
 
 
-def _is_layer(node: object) -> bool:
-    """Whether a node is a `Layer`, or any other named tuple of a weight and a bias."""
-    return getattr(node, "_fields", None) == ("w", "b")
+def _is_layer(node: Any) -> bool:
+    """Whether a node is a `Layer`, or any other named tuple of weights and a bias or None."""
+    if getattr(node, "_fields", None) != ("w", "b"):
+        return False
+    w, b = (getattr(V, "ndim", None) for V in node)
+    return w is not None and w > 1 and (node.b is None or b == w - 1)
 
 
 def _named_specs(params: Tree, mesh: Mesh, layout: str) -> Tree:

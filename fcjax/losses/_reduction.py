@@ -35,9 +35,14 @@ def reduce(
     )
 
 
+def check_reduction(reduction: object) -> None:
+    """Raise ValueError unless `reduction` is one of the names."""
+    check_one_of("reduction", reduction, get_args(Reduction))
+
+
 def checked_weights(weights: object, reduction: str, batch: tuple[int, ...]) -> Array | None:
     """Return the weights as an array, or raise unless weights and reduction are valid."""
-    check_one_of("reduction", reduction, get_args(Reduction))
+    check_reduction(reduction)
     if weights is None:
         return None
     weights = floating("weights", weights)

@@ -11,7 +11,13 @@ from jaxtyping import ArrayLike, Float, Num, Shaped
 
 from .._ranges import Range, report_range
 from ._pairwise import pair, pairwise
-from ._reduction import Reduction, reduce
+from ._reduction import Reduction, check_reduction, reduce
+
+
+def _report_range(target: object, accepted: Range, weights: object, reduction: Reduction) -> None:
+    check_reduction(reduction)
+    if weights is None and reduction != "none":  # otherwise a target may be masked
+        report_range(target, accepted)
 
 
 def _hinge_value(p: Array, t: Array) -> Array:
@@ -54,8 +60,7 @@ def hinge(
     >>> hinge(jnp.array([0.5, -2.0]), jnp.array([1, -1]), reduction="none")
     Array([0.5, 0. ], dtype=float32)
     """
-    if weights is None and reduction != "none":  # otherwise a target may be masked
-        report_range(target, Range("hinge", -1, 1, ends_only=True))
+    _report_range(target, Range("hinge", -1, 1, ends_only=True), weights, reduction)
     return reduce(_hinge(*pair(pred, target, labels=True)), weights, reduction)
 
 
@@ -108,8 +113,7 @@ def binary_cross_entropy(
     >>> binary_cross_entropy(jnp.array([[0.5], [1.0]]), jnp.array([[0], [1]])).round(4)
     Array(0.3466, dtype=float32)
     """
-    if weights is None and reduction != "none":  # otherwise a target may be masked
-        report_range(target, Range("binary_cross_entropy", 0, 1))
+    _report_range(target, Range("binary_cross_entropy", 0, 1), weights, reduction)
     P, T = pair(probs, target, pred_name="probs", labels=True)
     return reduce(_bernoulli(P, T), weights, reduction)
 
@@ -156,7 +160,6 @@ def sigmoid_binary_cross_entropy(
     >>> sigmoid_binary_cross_entropy(jnp.array([[1e4], [-1e4]]), jnp.array([[1], [1]]))
     Array(5000., dtype=float32)
     """
-    if weights is None and reduction != "none":  # otherwise a target may be masked
-        report_range(target, Range("sigmoid_binary_cross_entropy", 0, 1))
+    _report_range(target, Range("sigmoid_binary_cross_entropy", 0, 1), weights, reduction)
     P, T = pair(logits, target, pred_name="logits", labels=True)
     return reduce(_logit(P, T), weights, reduction)

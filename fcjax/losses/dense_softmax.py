@@ -1,7 +1,6 @@
 """The last dense layer and softmax cross-entropy in one rule that never stores all logits."""
 
 import math
-import operator
 from typing import Any, NamedTuple
 
 import jax
@@ -11,7 +10,7 @@ from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import ArrayLike, Float, Shaped
 
-from .._arguments import check_matrix_product, describe, floating
+from .._arguments import as_integer, check_matrix_product, describe, floating
 from .._cotangent import cotangent_of
 from .._placement import beside, placement, product_operands
 from .._products import ComputeDtype, compute_dtype_of, product, weight_gradient
@@ -163,11 +162,8 @@ def _logits_dtype(X: Array, W: Array, b: Array | None, operand: DTypeLike) -> np
 def _chunk_size(chunk_size: int | None, n_in: int, bytes_per_example: int) -> int:
     if chunk_size is None:
         return max(CHUNK_EXAMPLES, n_in // 4, CHUNK_BYTES // bytes_per_example)
-    try:
-        size = operator.index(chunk_size)
-    except TypeError:
-        size = None
-    if size is None or isinstance(chunk_size, bool):
+    size = as_integer(chunk_size)
+    if size is None:
         raise TypeError(f"chunk_size must be an integer or None, got {describe(chunk_size)}")
     if size < 1:
         raise ValueError(f"chunk_size must be a positive number of examples, got {size}")

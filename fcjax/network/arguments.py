@@ -1,14 +1,15 @@
 """Checks of the arguments of networks."""
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from jax import Array
 
 from .._arguments import (
+    as_integer,
     brief,
-    check_matrix_product,
-    check_not_empty,
+    check_input,
     check_one_of,
     describe,
     floating,
@@ -81,44 +82,38 @@ def prepare(
     """Check the arguments of a network; return x, and one activation per entry of params."""
     x = floating("x", x)
     check_layers(params)
-    n_in = x.shape[-1:]
-    for i, layer in enumerate(params):
-        if i and layer.w.shape[-2:-1] != n_in:
-            raise ValueError(
-                f"params[{i}].w must have {n_in[0]} rows, the units of the previous layer, "
-                f"got {describe(layer.w)}"
-            )
-        n_in = layer.w.shape[-1:]
-    _check_input(x, params[0])
+    check_sizes(params)
+    check_input(x, params[0].w, "params[0].w")
     hidden = _hidden(activations, sum(depth(layer) for layer in params[:-1]))
     return x, (*_by_entry(params[:-1], hidden), _output(output_activation))
 
 
-def check_remat(remat_every: int | None, params: Params) -> None:
-    """Raise unless `remat_every` is None, or a positive integer and `params` has stacked layers."""
+def check_sizes(params: Params) -> None:
+    """Raise ValueError unless each layer takes as many inputs as the previous one has units."""
+    for i, (before, layer) in enumerate(itertools.pairwise(params), 1):
+        units = before.w.shape[-1]
+        if layer.w.shape[-2] != units:
+            raise ValueError(
+                f"params[{i}].w must have {units} rows, the units of the previous layer, "
+                f"got {describe(layer.w)}"
+            )
+
+
+def checked_remat(remat_every: object, params: Params) -> int | None:
+    """Return `remat_every`; raise unless it is None, or positive with stacked layers to run on."""
     if remat_every is None:
-        return
-    if not hasattr(remat_every, "__index__") or isinstance(remat_every, bool):
+        return None
+    every = as_integer(remat_every)
+    if every is None:
         raise TypeError(f"remat_every must be an integer or None, got {describe(remat_every)}")
-    if remat_every < 1:
-        raise ValueError(f"remat_every must be positive, got {remat_every}")
+    if every < 1:
+        raise ValueError(f"remat_every must be positive, got {brief(every)}")
     if not any(is_stacked(layer) for layer in params):
         raise ValueError(
-            f"remat_every={remat_every} needs stacked layers in params, as from stack(params), "
+            f"remat_every={brief(every)} needs stacked layers in params, as from stack(params), "
             "got none"
         )
-
-
-def _check_input(x: Array, first: Layer) -> None:
-    if not is_stacked(first):
-        check_matrix_product(x, first.w, first.b)
-        return
-    n = first.w.shape[-1]
-    if x.shape[-1:] != (n,):
-        raise ValueError(
-            f"x must have shape (..., {n}) to match w {describe(first.w)}, got {describe(x)}"
-        )
-    check_not_empty("x", x)
+    return every
 
 
 def _by_entry(hidden: Params, functions: Sequence[Function]) -> Iterator[Function]:

@@ -1,7 +1,7 @@
 """Parameters: a tuple of layers, and their initialization."""
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
 import jax
@@ -10,9 +10,12 @@ import numpy as np
 from jax import Array
 from jax.typing import DTypeLike
 
-from .._arguments import brief, check_bool, describe, floating_dtype, is_key
+from .._arguments import as_integer, brief, check_bool, describe, floating_dtype, is_key
 
 _HE_NORMAL = jax.nn.initializers.he_normal()
+
+# XLA ends the process when the number of bytes of an array does not fit into 64 bits.
+_TOO_MANY = 2**56
 
 
 class Layer(NamedTuple):
@@ -80,12 +83,22 @@ def init(
     sizes = _checked_sizes(sizes)
     dtype = jax.dtypes.canonicalize_dtype(floating_dtype("dtype", dtype))
     check_bool("bias", bias)
+    _check_initializer("w_init", w_init)
+    _check_initializer("b_init", b_init)
     layers: list[Layer] = []
     for n_in, n_out in itertools.pairwise(sizes):
         key, w_key, b_key = jax.random.split(key, 3)
         b = _drawn("b_init", b_init, b_key, (n_out,), dtype) if bias else None
         layers.append(Layer(_drawn("w_init", w_init, w_key, (n_in, n_out), dtype), b))
     return tuple(layers)
+
+
+def _check_initializer(name: str, initializer: object) -> None:
+    if not callable(initializer):
+        raise TypeError(
+            f"{name} must be an initializer such as those of jax.nn.initializers, "
+            f"got {describe(initializer)}"
+        )
 
 
 def _drawn(
@@ -96,11 +109,6 @@ def _drawn(
     dtype: np.dtype,
 ) -> Array:
     """Return what an initializer draws, or raise unless it has the shape and the dtype."""
-    if not callable(initializer):
-        raise TypeError(
-            f"{name} must be an initializer such as those of jax.nn.initializers, "
-            f"got {describe(initializer)}"
-        )
     V = initializer(key, shape, dtype)
     if getattr(V, "shape", None) != shape or V.dtype != dtype:
         raise ValueError(
@@ -110,20 +118,25 @@ def _drawn(
 
 
 def _checked_sizes(sizes: Any) -> tuple[int, ...]:
-    # a set or a dict has no order of layers
-    unordered = isinstance(sizes, Set | Mapping)
-    numbers: tuple[Any, ...] | None = (
-        tuple(sizes) if isinstance(sizes, Iterable) and not unordered else None
-    )
-    if numbers is None:
+    try:
+        # a set or a dict has no order of layers
+        given = None if isinstance(sizes, Set | Mapping) else tuple(sizes)
+    except Exception:  # no iterable, an array of no dimensions, or one that has been deleted
+        given = None
+    if given is None:
         raise TypeError(f"sizes must be a sequence of integers, got {describe(sizes)}")
-    for size in numbers:
-        if not hasattr(size, "__index__") or isinstance(size, bool):
-            raise TypeError(f"sizes must be integers, got {describe(size)} in {brief(numbers)}")
-        if size < 1:
-            raise ValueError(f"sizes must be positive, got {brief(size)} in {brief(numbers)}")
+    numbers: list[int] = []
+    for size in given:
+        number = as_integer(size)
+        if number is None:
+            raise TypeError(f"sizes must be integers, got {describe(size)} in {brief(given)}")
+        if number < 1:
+            raise ValueError(f"sizes must be positive, got {brief(number)} in {brief(given)}")
+        numbers.append(number)
     if len(numbers) < 2:
         raise ValueError(
-            f"sizes must have the inputs and at least one layer, e.g. (4, 8, 3), got {numbers}"
+            f"sizes must have the inputs and at least one layer, e.g. (4, 8, 3), got {brief(given)}"
         )
-    return numbers
+    if any(n_in * n_out >= _TOO_MANY for n_in, n_out in itertools.pairwise(numbers)):
+        raise ValueError(f"sizes must give each layer fewer than 2**56 weights, got {brief(given)}")
+    return tuple(numbers)

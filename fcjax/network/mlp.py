@@ -7,7 +7,7 @@ from jaxtyping import ArrayLike, Float
 
 from .._products import ComputeDtype, compute_dtype_of, narrowed
 from ..dense import dense
-from .arguments import Activation, check_remat, prepare
+from .arguments import Activation, checked_remat, prepare
 from .layers import Params, is_stacked
 from .stacked import apply_stacked
 
@@ -58,7 +58,7 @@ def mlp(
     (5, 3)
     """
     A, functions = prepare(params, x, activations, output_activation)
-    check_remat(remat_every, params)
+    remat_every = checked_remat(remat_every, params)
     compute_dtype = compute_dtype_of(compute_dtype)
     *hidden, (last, output) = zip(params, functions, strict=True)
     for layer, g in hidden:

@@ -13,7 +13,7 @@ from .._products import ComputeDtype, compute_dtype_of, narrowed
 from .._types import Tree
 from ..activations import rule_of
 from ..dense import dense_bwd, dense_fwd, dense_residuals
-from .arguments import Activation, check_layers, prepare
+from .arguments import Activation, check_layers, check_sizes, prepare
 from .layers import Layer, Params, is_stacked
 from .stacked import as_layer_output
 
@@ -197,6 +197,7 @@ def _checked_output_gradient(params: Params, cache: Cache, dA: object) -> Array:
     """Return dA_L as an array, or raise unless it and the cache match the network."""
     dA = floating("dA", dA)
     check_layers(params)
+    check_sizes(params)
     if not _is_cache(cache):
         raise TypeError(f"cache must be the cache returned by forward, got {describe(cache)}")
     if len(params) != len(cache):
@@ -204,11 +205,12 @@ def _checked_output_gradient(params: Params, cache: Cache, dA: object) -> Array:
             f"cache must have one entry per layer of params, {len(params)}, got {len(cache)}"
         )
     for i, (layer, kept) in enumerate(zip(params, cache, strict=True)):
-        stacked = layer.w.shape[:-2] + cache[-1].Z.shape[:-1]
-        if (*stacked, layer.w.shape[-1]) != kept.Z.shape or kept.X.shape[-1] != layer.w.shape[-2]:
+        before = layer.w.shape[:-2] + cache[-1].Z.shape[:-1]
+        n_in, n_out = layer.w.shape[-2:]
+        if (*before, n_in) != kept.X.shape or (*before, n_out) != kept.Z.shape:
             raise ValueError(
-                f"cache[{i}] must match params[{i}].w {describe(layer.w)}, got the cache of "
-                f"a layer from {kept.X.shape[-1]} to {kept.Z.shape[-1]} units"
+                f"cache[{i}] must match params[{i}].w {describe(layer.w)}, and hold as many "
+                f"examples as cache[{len(cache) - 1}], got {kept!r}"
             )
     output = jax.eval_shape(cache[-1].activation, cache[-1].Z)
     if dA.shape != output.shape:
