@@ -146,9 +146,12 @@ def gelu_calls(draw):
 
 
 def squareplus(z, b):
-    """The reference without the difference of two large numbers, which is NaN at −∞."""
-    root = np.sqrt(z**2 + b)
-    return np.where(z > 0, (z + root) / 2, b / 2 / (root - np.minimum(z, 0)))
+    """The reference without squares that overflow, or a difference that is NaN at −∞.
+
+    A negative b, which is not accepted but cannot be refused in an array, gives NaN.
+    """
+    root = np.hypot(z, np.sqrt(b))
+    return np.where(z > 0, z / 2 + root / 2, b / 2 / (root - np.minimum(z, 0)))
 
 
 def parametric(name):
@@ -158,8 +161,8 @@ def parametric(name):
         z = reals("z", z)
         p = options[parameter]
         if type(p) in (int, float):  # a plain number has the dtype of z
-            number(parameter, p, -np.inf)
-            values, dtype = np.float64(p), z.dtype
+            # NaN is accepted, as jax.nn accepts it: it gives NaN
+            values, dtype = np.float64(np.nan if p != p else number(parameter, p, -np.inf)), z.dtype
         else:
             values, dtype = reals(parameter, p)
         try:
@@ -223,7 +226,7 @@ def softmax_spec(name):
         top = kept.max(axes, keepdims=True, initial=-np.inf)
         e = np.where(mask, np.exp(z.v - top), 0)
         log = z.v - top - np.log(e.sum(axes, keepdims=True))
-        values = e / e.sum(axes, keepdims=True)
+        values = np.where(mask, e / e.sum(axes, keepdims=True), 0)  # where others are NaN, too
         if name == "log_softmax":
             values = np.where(mask, log, -np.inf)
         return Want.one(values, z.dtype)
