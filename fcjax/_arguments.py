@@ -100,15 +100,21 @@ def floating(name: str, value: object) -> Array:
     return array
 
 
-def named_leaves(name: str, tree: Tree) -> list[tuple[str, Any]]:
-    """Return the leaves of a pytree, each with its name, such as `params[0].w`."""
+def check_tree(name: str, tree: Tree) -> None:
+    """Raise TypeError unless JAX can flatten `tree`."""
     try:
-        found = jax.tree.leaves_with_path(tree)
-    except Exception as error:  # JAX sorts the keys of dicts, and a class of nodes may raise too
+        jax.tree.structure(tree)
+    except Exception as error:  # of keys that cannot be sorted, or of somebody's class of nodes
         raise TypeError(
             f"{name} must be a pytree, in which the keys of each dict can be sorted, "
             f"got {describe(tree)}"
         ) from error
+
+
+def named_leaves(name: str, tree: Tree) -> list[tuple[str, Any]]:
+    """Return the leaves of a pytree, each with its name, such as `params[0].w`."""
+    check_tree(name, tree)
+    found = jax.tree.leaves_with_path(tree)
     return [(name + jax.tree_util.keystr(path), leaf) for path, leaf in found]
 
 

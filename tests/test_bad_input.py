@@ -763,6 +763,18 @@ HUBER = [
     for delta in (0.0, -1.0, float("nan"), "1", None, True)
 ]
 
+# JAX sorts the keys of dicts.
+UNSORTED = {0: X, "a": X}
+
+
+def first(x, y=None):
+    return fcjax.tanh(x)
+
+
+def unsorted(x):
+    return {0: x, "a": x}
+
+
 DERIVATIVES = [
     reject("jvp, has_aux", TypeError, r"^has_aux", fcjax.jvp, fcjax.relu, (X,), (X,), has_aux=1),
     reject("jacfwd of no function", TypeError, r"^fun must be a function", fcjax.jacfwd, None),
@@ -775,6 +787,33 @@ DERIVATIVES = [
         ValueError,
         r"^argnums .*different.*\(0, -1\)",
         lambda: fcjax.jacfwd(fcjax.relu, (0, -1))(X),
+    ),
+    *(
+        reject(f"{name} at keys in no order", TypeError, rf"^{match} must be a pytree.*dict", f)
+        for name, match, f in (
+            ("jvp", "primals", lambda: fcjax.jvp(first, (UNSORTED,), (X,))),
+            ("jvp, tangents", "tangents", lambda: fcjax.jvp(first, (X,), (UNSORTED,))),
+            ("linearize", "primals", lambda: fcjax.linearize(first, UNSORTED)),
+            ("f_jvp", "tangents", lambda: fcjax.linearize(first, X)[1](UNSORTED)),
+            ("jacfwd", "argument 1 of fun", lambda: fcjax.jacfwd(first, 1)(X, UNSORTED)),
+            ("hvp", "primals", lambda: fcjax.hvp(first, (UNSORTED,), (X,))),
+            (
+                "gauss_newton",
+                "params",
+                lambda: fcjax.gauss_newton_product(first, first, UNSORTED, X),
+            ),
+            ("gauss_newton, v", "v", lambda: fcjax.gauss_newton_product(first, first, X, UNSORTED)),
+            ("jvp of a function", "the output of fun", lambda: fcjax.jvp(unsorted, (X,), (X,))),
+            ("check_rule", "args", lambda: fcjax.check_rule(first, (UNSORTED,))),
+            (
+                "check_rule, y",
+                "kwargs",
+                lambda: fcjax.check_rule(first, (X,), kwargs={"y": UNSORTED}),
+            ),
+            ("rules_in", "args", lambda: fcjax.verify.rules_in(first, UNSORTED)),
+            ("without_rules", "args", lambda: fcjax.verify.without_rules(first)(UNSORTED)),
+            ("its output", "the output of fun", lambda: fcjax.verify.without_rules(unsorted)(X)),
+        )
     ),
     reject("rule_of no function", TypeError, r"^function must be a function", fcjax.rule_of, 3),
     reject("rules_in no function", TypeError, r"^fun must be", fcjax.verify.rules_in, None),

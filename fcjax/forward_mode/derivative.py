@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from .._arguments import check_tree
 from .._types import Function, Tree
 from .directions import as_sequence
 from .linearization import linearized
@@ -69,5 +70,6 @@ def linearize(fun: Function, *primals: Tree, has_aux: bool = False) -> tuple[Tre
     >>> f_jvp(jnp.array([5.0, 7.0]))
     Array([0., 7.], dtype=float32)
     """
+    check_tree("primals", primals)
     at = linearized(fun, primals, has_aux)
     return (at.value, at.push, at.aux) if has_aux else (at.value, at.push)

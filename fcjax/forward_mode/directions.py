@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from .._arguments import describe
+from .._arguments import check_tree, describe
 from .._jax import ShapedArray, has_dtype, is_array
 from .._types import Tree
 
@@ -36,6 +36,7 @@ class Directions:
         self, tangents: Tree, name: str = "tangents", of: str = "the primals"
     ) -> tuple[Array, ...]:
         """Check `tangents`, and return those of the floating-point leaves."""
+        check_tree(name, tangents)
         leaves, tree = jax.tree.flatten(tangents, is_leaf=_is_none)
         if tree != self.tree:
             raise TypeError(f"{name} must have the tree of {of}, {self.tree}, got {tree}")
@@ -111,6 +112,7 @@ def as_sequence(name: str, value: Sequence[Tree]) -> tuple[Tree, ...]:
         raise TypeError(
             f"{name} must be a tuple or list, one item per argument, got {describe(value)}"
         )
+    check_tree(name, value)
     return tuple(value)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from .._arguments import brief, check_function, describe
+from .._arguments import brief, check_function, check_tree, describe
 from .._types import Function, Tree
 from .directions import is_inexact
 from .linearization import Linearization, linearized
@@ -49,6 +49,8 @@ def jacfwd(fun: Function, argnums: int | Sequence[int] = 0, has_aux: bool = Fals
     def jacobian(*args: Tree, **kwargs: Tree) -> Tree:
         positions = _positions(several, len(args))
         chosen = tuple(args[i] for i in positions)
+        for i, arg in zip(positions, chosen, strict=True):
+            check_tree(f"argument {i} of fun", arg)
         _require_real(chosen)
 
         def of_chosen(*chosen: Tree) -> Tree:

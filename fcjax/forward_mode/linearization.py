@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from .._arguments import check_bool, check_function, describe
+from .._arguments import check_bool, check_function, check_tree, describe
 from .._types import Function, Tree
 from .directions import Directions, is_inexact
 from .transpose import is_about_reverse_mode, no_reverse_mode, transposed
@@ -73,6 +73,7 @@ def _of_floating(
             filled[i] = x
         result = fun(*tree.unflatten(filled))
         value, aux = _pair(result) if has_aux else (result, None)
+        check_tree("the output of fun", value)
         return tuple(y for y in jax.tree.leaves(value) if is_inexact(y)), (value, aux)
 
     return of_floating, [jnp.asarray(leaves[i]) for i in chosen]

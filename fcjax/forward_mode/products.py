@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._arguments import describe
+from .._arguments import check_tree, describe
 from .._jax import is_array
 from .._types import Function, Tree
 from .directions import Directions, as_sequence, is_inexact
@@ -79,6 +79,7 @@ def gauss_newton_product(model: Function, loss: Function, params: Tree, v: Tree)
     >>> gauss_newton_product(model, loss, jnp.zeros(2), jnp.array([1.0, 0.0]))
     Array([35., 44.], dtype=float32)
     """
+    check_tree("params", params)
     Directions.at(params).split(v, "v", "params")
     at = linearized(model, (params,))
     (curved,) = _hessian_product("loss", loss, (at.value,), (at.push(v),))

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from .._arguments import brief, describe
+from .._arguments import brief, check_tree, describe
 from .._jax import is_tracing
 from .._types import Tree
 from .checks import CHECKS
@@ -38,6 +38,8 @@ def call_of(fun: object, args: object, kwargs: object) -> None:
         )
     if not isinstance(kwargs, Mapping | None):
         raise TypeError(f"kwargs must map names to arguments, got {type(kwargs).__name__}")
+    check_tree("args", args)
+    check_tree("kwargs", kwargs)
     signature = _signature(fun)
     if signature is None:
         return

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import jax
 from jax import Array
 
-from .._arguments import check_function
+from .._arguments import check_function, check_tree
 from .._jax import (
     ClosedJaxpr,
     Flags,
@@ -119,6 +119,8 @@ def _call_in(equation: JaxprEqn) -> RuleCall | None:
 
 def _of_arrays(fun: Function, args: Tree, kwargs: Tree) -> tuple[Function, list[AnyArray]]:
     """Return the call as a function of its arrays alone, and the arrays."""
+    check_tree("args", args)
+    check_tree("kwargs", kwargs)
     leaves, tree = jax.tree.flatten((args, kwargs))
     traced = [i for i, leaf in enumerate(leaves) if is_array(leaf)]
 
@@ -127,6 +129,8 @@ def _of_arrays(fun: Function, args: Tree, kwargs: Tree) -> tuple[Function, list[
         for i, array in zip(traced, arrays, strict=True):
             filled[i] = array
         args, kwargs = jax.tree.unflatten(tree, filled)
-        return fun(*args, **kwargs)
+        result = fun(*args, **kwargs)
+        check_tree("the output of fun", result)
+        return result
 
     return on_arrays, [leaves[i] for i in traced]

@@ -11,7 +11,7 @@ from fcjax import distributed
 from .judge import Call
 from .networks import network
 from .registry import calls_of
-from .spec import require
+from .spec import leaves_of, require
 from .values import junk, rarely, wrong_ones
 
 LAYOUTS = ("replicated", "tensor", "fsdp", "fsdp+tensor")
@@ -126,7 +126,7 @@ def is_array(leaf):
 def place(params, mesh, layout="replicated"):
     require(isinstance(layout, str) or callable(layout), "layout")
     require(is_mesh(mesh), "mesh")
-    for leaf in jax.tree.leaves(params):
+    for leaf in leaves_of("params", params):
         require(is_array(leaf), "params")
     if not callable(layout):
         require(layout in LAYOUTS, "layout")
@@ -179,7 +179,7 @@ def place_calls(draw):
 
 
 def batch_size(batch):
-    leaves = jax.tree.leaves(batch)
+    leaves = leaves_of("batch", batch)
     require(leaves, "batch")
     lengths = set()
     for leaf in leaves:

@@ -128,6 +128,14 @@ def reals(name, value, *also):
     return Real(values, dtype)
 
 
+def leaves_of(name, tree):
+    """Return the leaves of a pytree, or raise Invalid."""
+    try:
+        return jax.tree.leaves(tree)
+    except Exception:  # keys that cannot be sorted
+        raise Invalid(name) from None
+
+
 def number(name, value, low, high=math.inf, closed=False):
     """Return an option that must be a number above `low` (or equal, if closed) and below `high`."""
     real = isinstance(value, numbers.Real) and not isinstance(value, bool | np.bool_)

@@ -17,7 +17,7 @@ from .judge import Call
 from .networks import network
 from .registry import calls_of
 from .rules import keys, wrong_key, wrong_option
-from .spec import a_key, integer, number, require
+from .spec import a_key, integer, leaves_of, number, require
 from .values import filled, junk, rarely, wrong_ones
 
 SIZES = (3, 4, 2)
@@ -40,7 +40,7 @@ def anything(**_):
 
 
 def is_params(params):
-    leaves = jax.tree.leaves(params)
+    leaves = leaves_of("params", params)
     return leaves and all(is_array(V) and jnp.issubdtype(V.dtype, jnp.floating) for V in leaves)
 
 
@@ -230,11 +230,9 @@ def shapes_of(tree):
 def one_step(state, batch):
     own = a_state()
     require(isinstance(state, TrainState), "state")
-    arrays = [leaf for leaf in jax.tree.leaves(state) if is_array(leaf)]
-    require(
-        not any(isinstance(V, jax.Array) and V.is_deleted() for V in jax.tree.leaves(state)),
-        "state",
-    )
+    leaves = leaves_of("state", state)
+    arrays = [leaf for leaf in leaves if is_array(leaf)]
+    require(not any(isinstance(V, jax.Array) and V.is_deleted() for V in leaves), "state")
     same = jax.tree.structure(state) == jax.tree.structure(own)
     require(
         same and len(arrays) == len(jax.tree.leaves(own)) - 1, "state", "params", "opt_state", "key"

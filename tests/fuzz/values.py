@@ -138,6 +138,7 @@ JUNK = (
     lambda: ["a", "b"],
     lambda: [[1.0], [2.0, 3.0]],
     lambda: {"x": jnp.ones(3)},
+    lambda: {0: 1.0, "a": 1.0},  # JAX cannot sort its keys
     object,
     lambda: [None, 1.0],
     lambda: jnp.ones((3,), jnp.int32),
