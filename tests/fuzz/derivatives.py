@@ -1,5 +1,7 @@
 """Calls of forward mode: derivatives along a direction, Jacobians, products with a Hessian."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,31 +16,53 @@ from .spec import Want, as_numpy, integer, require
 from .values import filled, formed, junk, of_wrong_dtype, rarely, wrong_array, wrong_ones
 
 # Where a function is called with wrong arguments, its own error may pass: it names these.
-OWN = ("z", "x", "y", "pred", "target", "product", "square", "with_aux")
+OWN = ("z", "x", "y", "pred", "target", "product", "square", "with_aux", "broken", "model", "half")
 
 
+def naming_itself(f):
+    """Return a function of a user whose errors begin with its name."""
+
+    @functools.wraps(f)
+    def function(*args):
+        try:
+            return f(*args)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{f.__name__}: {str(error)[:200]}") from error
+
+    return function
+
+
+@naming_itself
 def product(x, y):
     return fcjax.tanh(x) * y
 
 
+@naming_itself
 def square(x, y):
     return fcjax.squared_error(x, y, reduction="sum")
 
 
+@naming_itself
 def with_aux(x, y):
     return product(x, y), {"n": 3}
 
 
+@naming_itself
 def broken(x, y):
     return jax.lax.while_loop(lambda v: v[0] < 3, lambda v: v * 2, x * y)
 
 
-WRONG_FUNCTIONS = (
-    *(None, "tanh", 3, broken),
+# Their outputs have no derivative, which is none or float0.
+WITHOUT_DERIVATIVE = (
     lambda x, y: "text",
     lambda x, y: None,
     lambda x, y: x.astype(jnp.int32),
 )
+WRONG_FUNCTIONS = (*(None, "tanh", 3, broken), *WITHOUT_DERIVATIVE)
+
+
+def is_one_of(value, several):
+    return any(value is one for one in several)
 
 
 def arrays(name, values):
@@ -53,11 +77,20 @@ def arrays(name, values):
     ]
 
 
+def broadcast(x, y):
+    try:
+        np.broadcast_shapes(x.shape, y.shape)
+    except ValueError:
+        return False
+    return True
+
+
 def point_and_direction(fun, primals, tangents, right):
     (x, y), dtypes = arrays("primals", primals)
     (dx, dy), of_tangents = arrays("tangents", tangents)
-    require(fun in right, "fun", "has_aux")
-    require(x.shape == y.shape, "primals", "fun", "target")
+    require(is_one_of(fun, right), "fun", "has_aux")
+    same = x.shape == y.shape if fun is square else broadcast(x, y)
+    require(same, "primals", "fun", "target")
     require((dx.shape, dy.shape) == (x.shape, y.shape), "tangents", "primals")
     require(dtypes == of_tangents, "tangents", "primals")
     return x, y, dx, dy, dtypes
@@ -65,7 +98,10 @@ def point_and_direction(fun, primals, tangents, right):
 
 def jvp(fun, primals, tangents, has_aux=False):
     require(isinstance(has_aux, bool), "has_aux")
-    x, y, dx, dy, dtypes = point_and_direction(fun, primals, tangents, (product, with_aux))
+    right = (product, with_aux, *WITHOUT_DERIVATIVE)
+    x, y, dx, dy, dtypes = point_and_direction(fun, primals, tangents, right)
+    if is_one_of(fun, WITHOUT_DERIVATIVE):
+        return anything()
     require(has_aux == (fun is with_aux), "fun", "has_aux")
     a = np.tanh(x)
     dtype = jnp.promote_types(*dtypes)
@@ -135,7 +171,7 @@ def jvp_calls(draw):
         given["fun"] = wrong_function(draw)
     if "has_aux" in wrong:
         given["has_aux"] = draw(wrong_option())
-    return Call(without_aux(fcjax.jvp), given, jvp, wrong=(*wrong, *OWN))
+    return Call(without_aux(fcjax.jvp), given, jvp, wrong=(*wrong, *OWN), uncertain="fun" in wrong)
 
 
 @calls_of("linearize", cases=250)
@@ -157,7 +193,7 @@ def linearize_calls(draw):
     sequences = [isinstance(given[name], tuple | list) for name in ("primals", "tangents")]
     if not all(sequences):  # not a call of ours: the star itself fails
         given |= {"primals": (jnp.ones(3), jnp.ones(3)), "tangents": (jnp.ones(3), jnp.ones(3))}
-    return Call(linearize, given, spec, wrong=(*wrong, "primals", *OWN))
+    return Call(linearize, given, spec, wrong=(*wrong, "primals", *OWN), uncertain="fun" in wrong)
 
 
 @calls_of("jacfwd", cases=250)
@@ -179,7 +215,7 @@ def jacfwd_calls(draw):
     def call(fun, argnums, has_aux, primals):
         return fcjax.jacfwd(fun, argnums, has_aux)(*primals)
 
-    return Call(call, given, jacobian, wrong=(*wrong, "argnums", *OWN))
+    return Call(call, given, jacobian, wrong=(*wrong, "argnums", *OWN), uncertain="fun" in wrong)
 
 
 def jacobian(fun, argnums, has_aux, primals):
@@ -189,8 +225,14 @@ def jacobian(fun, argnums, has_aux, primals):
     require(several and all(-len(primals) <= i < len(primals) for i in several), "argnums")
     require(len({i % len(primals) for i in several}) == len(several), "argnums")
     (x, y), dtypes = arrays("fun", primals)
+    if is_one_of(fun, WITHOUT_DERIVATIVE):
+        return anything()
     require(fun is product, "fun", "has_aux")
-    require(x.shape == y.shape and not has_aux, "fun", "has_aux")
+    require(broadcast(x, y) and not has_aux, "fun", "has_aux")
+    out = np.broadcast_shapes(x.shape, y.shape)
+    if x.shape != y.shape:
+        shapes = [(*out, *(x, y)[i].shape) for i in several]
+        return lambda got: None if shapes == [*map(np.shape, jax.tree.leaves(got))] else f"{got}"
     dtype = jnp.promote_types(*dtypes)
     a = np.tanh(x)
     by = [(1 - a * a) * y, a]
@@ -211,10 +253,16 @@ def _close(got, leaves, allowed):
 
 
 def hvp(fun, primals, tangents):
-    x, _, dx, dy, dtypes = point_and_direction(fun, primals, tangents, (square,))
-    require(x.ndim, "fun", "pred", "primals")
-    second = 2 * (dx - dy)
-    wants = [(second, dtypes[0]), (-second, dtypes[1])]
+    x, y, dx, dy, dtypes = point_and_direction(fun, primals, tangents, (square, product))
+    if fun is product:
+        require(x.ndim == y.ndim == 0, "fun")  # it returns no scalar
+        a = np.tanh(x)
+        slope = 1 - a * a
+        second = -2 * a * slope * y * dx + slope * dy, slope * dx
+    else:
+        require(x.ndim, "fun", "pred", "primals")
+        second = 2 * (dx - dy), 2 * (dy - dx)
+    wants = list(zip(second, dtypes, strict=True))
     return Want(wants, Want.one(0, dtypes[0], *dtypes, times=4).allowed)
 
 
@@ -223,14 +271,16 @@ def hvp_calls(draw):
     wrong = wrong_ones(draw, ["fun", "primals", "tangents"])
     given = {"fun": square, **pairs(draw, wrong)}
     if "fun" in wrong:
-        given["fun"] = draw(st.one_of(st.just(product), st.just(wrong_function(draw))))
+        given["fun"] = product if rarely(draw, 2) else wrong_function(draw)
     return Call(fcjax.hvp, given, hvp, wrong=(*wrong, *OWN))
 
 
+@naming_itself
 def model(w):
     return jnp.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]) @ w
 
 
+@naming_itself
 def half(y):
     return 0.5 * jnp.sum(y * y)
 
@@ -267,7 +317,7 @@ def gauss_newton_calls(draw):
         spec = anything
     uncertain = spec is anything
     return Call(
-        fcjax.gauss_newton_product, given, spec, wrong=(*wrong, "fun", "model"), uncertain=uncertain
+        fcjax.gauss_newton_product, given, spec, wrong=(*wrong, "fun", *OWN), uncertain=uncertain
     )
 
 
