@@ -128,6 +128,11 @@ def reals(name, value, *also):
     return Real(values, dtype)
 
 
+def is_one_of(value, several):
+    """Whether a value is one of these: that of an array cannot be asked with `in`."""
+    return any(value is one for one in several)
+
+
 def leaves_of(name, tree):
     """Return the leaves of a pytree, or raise Invalid."""
     try:

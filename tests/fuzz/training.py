@@ -17,7 +17,7 @@ from .judge import Call
 from .networks import network
 from .registry import calls_of
 from .rules import keys, wrong_key, wrong_option
-from .spec import a_key, integer, leaves_of, number, require
+from .spec import a_key, integer, is_one_of, leaves_of, number, require
 from .values import filled, junk, rarely, wrong_ones
 
 SIZES = (3, 4, 2)
@@ -47,7 +47,7 @@ def is_params(params):
 def init_state(params, optimizer, key=None):
     if key is not None:
         a_key("key", key)
-    require(optimizer in (ADAM, SGD), "optimizer")
+    require(is_one_of(optimizer, (ADAM, SGD)), "optimizer")
     require(is_params(params), "params")
     leaves = jax.tree.leaves(params)
 
@@ -104,8 +104,8 @@ WRONG_LOSSES = (None, "loss", 3, lambda: 0.0, lambda a: 0.0, lambda a, b, c, d: 
 
 
 def step_of(loss_fn, optimizer, has_aux=False, grad_norm=False, batch_size=1, shuffle=True):
-    require(loss_fn in (loss, with_aux), "loss_fn")
-    require(optimizer in (ADAM, SGD), "optimizer")
+    require(is_one_of(loss_fn, (loss, with_aux)), "loss_fn")
+    require(is_one_of(optimizer, (ADAM, SGD)), "optimizer")
     for name, value in (("has_aux", has_aux), ("grad_norm", grad_norm), ("shuffle", shuffle)):
         require(isinstance(value, bool | np.bool_), name)
     integer("batch_size", batch_size, 1)
@@ -117,7 +117,7 @@ def maker_arguments(draw, wrong):
     given["grad_norm"] = draw(st.booleans())
     if "loss_fn" in wrong:
         given["loss_fn"] = draw(st.one_of(st.sampled_from(WRONG_LOSSES), junk()))
-        if callable(given["loss_fn"]) and given["loss_fn"] not in WRONG_LOSSES:
+        if callable(given["loss_fn"]) and not is_one_of(given["loss_fn"], WRONG_LOSSES):
             given["loss_fn"] = None  # a function that may be a loss
     if "optimizer" in wrong:
         given["optimizer"] = draw(wrong_optimizer())
