@@ -98,14 +98,24 @@ def wrong_mesh(draw):
 
 def same_values(tree):
     with np.errstate(over="ignore"):  # float32 holds what is too large for it as infinity
-        want = [np.asarray(leaf).astype(canonical(leaf.dtype)) for leaf in jax.tree.leaves(tree)]
+        want = [
+            values.astype(canonical(values.dtype)) for values in map(numbers, jax.tree.leaves(tree))
+        ]
 
     def problem(got):
-        leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(got)]
-        same = len(want) == len(leaves) and all(map(_equal, leaves, want))
+        found = [*map(numbers, jax.tree.leaves(got))]
+        same = len(want) == len(found) and all(map(_equal, found, want))
         return None if same else "other values"
 
     return problem
+
+
+def numbers(leaf):
+    return np.asarray(jax.random.key_data(leaf) if is_keys(leaf) else leaf)
+
+
+def is_keys(leaf):
+    return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def _equal(a, b):
@@ -129,7 +139,7 @@ def place(params, mesh, layout="replicated"):
     require(isinstance(layout, str) or callable(layout), "layout")
     require(is_mesh(mesh), "mesh")
     for leaf in leaves_of("params", params):
-        require(is_array(leaf), "params")
+        require(is_array(leaf) or is_keys(leaf), "params")
     if not callable(layout):
         require(layout in LAYOUTS, "layout")
         return lambda got: same_values(params)(got)
@@ -181,11 +191,11 @@ def place_calls(draw):
 
 
 def batch_size(batch):
-    leaves = leaves_of("batch", batch)
-    require(leaves, "batch")
+    found = leaves_of("batch", batch)
+    require(found, "batch")
     lengths = set()
-    for leaf in leaves:
-        require(is_array(leaf) and leaf.shape, "batch")
+    for leaf in found:
+        require((is_array(leaf) or is_keys(leaf)) and leaf.shape, "batch")
         lengths.add(leaf.shape[0])
     require(len(lengths) == 1 and 0 not in lengths, "batch")
     return lengths.pop()
@@ -205,7 +215,7 @@ def padded(batch, mesh):
     require(is_mesh(mesh), "mesh")
     examples = batch_size(batch)
     extra = -examples % shards(mesh)
-    arrays = [np.asarray(leaf) for leaf in jax.tree.leaves(batch)]
+    arrays = [*map(numbers, jax.tree.leaves(batch))]
     arrays = [np.concatenate([V, np.repeat(V[-1:], extra, 0)]) for V in arrays]
     return same_values((arrays, np.arange(examples + extra) < examples))
 
