@@ -70,12 +70,16 @@ def _require(name: str, value: object, kind: Any) -> None:
         raise TypeError(f"{name} must be of type {wanted}, got {describe(value)}")
 
 
+def _as_numpy(values: object) -> np.ndarray:
+    try:
+        return np.asarray(values)
+    except Exception:  # a ragged list, keys of JAX, or an array that has been deleted
+        return np.asarray(None)
+
+
 def _numbers(name: str, values: object, kinds: str = "iuf") -> np.ndarray:
     """Return an array of real numbers, not empty; raise TypeError or ValueError for all else."""
-    try:
-        array = np.asarray(values)
-    except ValueError:  # a ragged list
-        array = np.asarray(None)
+    array = _as_numpy(values)
     if array.dtype.kind not in kinds:
         wanted = "integers" if kinds == "iu" else "numbers"
         raise TypeError(f"{name} must be an array of {wanted}, got {describe(values)}")
@@ -110,7 +114,11 @@ def loss_curve(ax: Axes, history: Mapping[str, Sequence[float]]) -> None:
     labels = {"loss": "training", "val_loss": "held out"}
     for name, label in labels.items():
         if name in history:
-            losses = _numbers(f"history[{name!r}]", history[name]).ravel()
+            losses = _numbers(f"history[{name!r}]", history[name])
+            if losses.ndim != 1:
+                raise TypeError(
+                    f"history[{name!r}] must have one number per epoch, got {describe(losses)}"
+                )
             ax.plot(range(1, len(losses) + 1), losses, label=label)
     ax.set_yscale("log")
     ax.set_xlabel("epoch")
@@ -149,7 +157,7 @@ def wrong_images(
     _require("title", title, str)
     _require("most", most, int)
     # a network that is always right leaves no images, which have no shape to check
-    images = _numbers("images", images) if np.size(images) else np.zeros((0, 1, 1))
+    images = _numbers("images", images) if _as_numpy(images).size else np.zeros((0, 1, 1))
     if images.ndim != 3 or most < 0:
         wrong = f"images must have shape (k, height, width), got {describe(images)}"
         raise ValueError(f"most must not be negative, got {most}" if most < 0 else wrong)

@@ -80,7 +80,7 @@ def judge(call):
     want, blamed = expected(call)
     try:
         got = answered(call)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, NotADirectoryError) as error:
         return judge_refusal(call, error, want, blamed)
     except (Exception, Hang) as error:
         raise Finding(f"another exception, {type(error).__name__}", call, error) from error
