@@ -771,6 +771,10 @@ def first(x, y=None):
     return fcjax.tanh(x)
 
 
+def check_at(*args):
+    return list(fcjax.verify.check_at_points(first, [args]))
+
+
 def unsorted(x):
     return {0: x, "a": x}
 
@@ -810,9 +814,19 @@ DERIVATIVES = [
                 "kwargs",
                 lambda: fcjax.check_rule(first, (X,), kwargs={"y": UNSORTED}),
             ),
+            ("check_at_points", r"points\[0\]: args", lambda: check_at(UNSORTED)),
             ("rules_in", "args", lambda: fcjax.verify.rules_in(first, UNSORTED)),
             ("without_rules", "args", lambda: fcjax.verify.without_rules(first)(UNSORTED)),
             ("its output", "the output of fun", lambda: fcjax.verify.without_rules(unsorted)(X)),
+        )
+    ),
+    *(
+        reject(f"checks, {what}", error, r"^checks", fcjax.check_rule, first, (X,), checks=checks)
+        for what, error, checks in (
+            ("a number", TypeError, 3),
+            ("a dtype", TypeError, jnp.float32),
+            ("a deleted array", TypeError, gone()),
+            ("a list of lists", ValueError, [["vjp"]]),
         )
     ),
     reject("rule_of no function", TypeError, r"^function must be a function", fcjax.rule_of, 3),
@@ -829,7 +843,10 @@ DERIVATIVES = [
         for name, error, option in (
             ("floor", ValueError, {"floor": "1"}),
             ("tolerance", ValueError, {"tolerance": float("nan")}),
+            ("value must be a function of one", TypeError, {"value": lambda a, b: a}),
+            ("derivative must be a function of one", TypeError, {"derivative": lambda: 1.0}),
             ("state", TypeError, {"state": 3}),
+            ("state", ValueError, {"state": "a\0b"}),
             ("progress", TypeError, {"progress": None}),
             ("value", TypeError, {"value": 3}),
             ("dtype", TypeError, {"dtype": "bfloat"}),

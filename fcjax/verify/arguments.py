@@ -84,7 +84,10 @@ def checks_of(names: Sequence[str] | None) -> list[Check]:
     """Return the chosen checks, and `structure`, on which all others depend."""
     if names is None:
         return list(CHECKS.values())
-    chosen = [names] if isinstance(names, str) else list(names)
+    try:
+        chosen = [names] if isinstance(names, str) else list(names)
+    except Exception as error:  # not iterable, or an array of no dimensions or that was deleted
+        raise TypeError(f"checks must be names of checks, got {describe(names)}") from error
     require_known_checks("checks", chosen)
     return [check for check in CHECKS.values() if check.name in (*chosen, "structure")]
 
@@ -92,7 +95,7 @@ def checks_of(names: Sequence[str] | None) -> list[Check]:
 def require_known_checks(option: str, names: Iterable[str]) -> None:
     """Raise ValueError for a name that is not the name of a check."""
     for name in names:
-        if name not in CHECKS:
+        if not isinstance(name, str) or name not in CHECKS:
             raise ValueError(f"{option}: {brief(name)} is unknown; accepted: {', '.join(CHECKS)}")
 
 

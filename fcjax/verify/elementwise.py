@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import inspect
 import json
 import os
 import re
@@ -206,10 +207,9 @@ def check_elementwise(
     >>> report.derivative.scaled.size < 1
     True
     """
-    check_function("fun", fun)
-    for option, function in (("value", value), ("derivative", derivative)):
-        if function is not None:
-            check_function(option, function)
+    for option, function in (("fun", fun), ("value", value), ("derivative", derivative)):
+        if function is not None or option == "fun":
+            _check_function_of_one(option, function)
     for option, size in (("tolerance", tolerance), ("floor", floor)):
         if not (is_number(size) and 0 <= size < float("inf")):
             raise ValueError(
@@ -230,9 +230,25 @@ def check_elementwise(
     return reports[label]
 
 
+def _check_function_of_one(name: str, function: Any) -> None:
+    check_function(name, function)
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # some built-in functions have no signature
+        return
+    try:
+        signature.bind(None)
+    except TypeError as error:
+        raise TypeError(
+            f"{name} must be a function of one array, got {describe(function)}: {error}"
+        ) from error
+
+
 def _check_path(state: object) -> None:
     if not isinstance(state, str | os.PathLike | None):
         raise TypeError(f"state must be the path of a file or None, got {describe(state)}")
+    if state is not None and "\0" in str(state):
+        raise ValueError(f"state must be the path of a file or None, got {describe(state)}")
 
 
 def compare_elementwise(
