@@ -86,13 +86,13 @@ def checks_of(names: Sequence[str] | None) -> list[Check]:
         return list(CHECKS.values())
     try:
         chosen = [names] if isinstance(names, str) else list(names)
-    except Exception as error:  # not iterable, or an array of no dimensions or that was deleted
+    except (TypeError, ValueError, RuntimeError) as error:  # no iterable, or a deleted array
         raise TypeError(f"checks must be names of checks, got {describe(names)}") from error
     require_known_checks("checks", chosen)
     return [check for check in CHECKS.values() if check.name in (*chosen, "structure")]
 
 
-def require_known_checks(option: str, names: Iterable[str]) -> None:
+def require_known_checks(option: str, names: Iterable[object]) -> None:
     """Raise ValueError for a name that is not the name of a check."""
     for name in names:
         if not isinstance(name, str) or name not in CHECKS:
