@@ -5,8 +5,9 @@ calls of `fit` with validation and with a list of batches; once a minute, a run 
 checkpoint and writes the next one.
 
 Not all memory is fcjax's to keep. With jax 0.10.2 and Orbax 0.12.8, a save leaves 27 kB behind in
-Orbax and TensorStore, also without fcjax, and lowering an argmax 10 kB in JAX. So one checkpoint is
-written in a minute, and the metric is not the accuracy.
+Orbax and TensorStore, also without fcjax, and lowering an argmax 10 kB in JAX, whose caches also
+keep some kB of each of the first thousand calls of `fit`. So one checkpoint is written in a minute,
+the metric is not the accuracy, and a call of `fit` takes seconds.
 """
 
 import contextlib
@@ -52,12 +53,13 @@ EPOCH = fcjax.make_train_epoch(loss, OPTIMIZER, batch_size=32)
 
 def cycle():
     state = fcjax.init_state(PARAMS, OPTIMIZER)
-    for start in range(0, 224, 32):
-        state, _ = STEP(state, (X[start : start + 32], Y[start : start + 32]))
-    state, _ = EPOCH(state, (X, Y))
+    for _ in range(100):
+        for start in range(0, 224, 32):
+            state, _ = STEP(state, (X[start : start + 32], Y[start : start + 32]))
+        state, _ = EPOCH(state, (X, Y))
     held_out = {"validation_data": (X[:50], Y[:50]), "metrics": {"margin": margin}}
-    fit((X, Y), epochs=300, batch_size=32, patience=300, **held_out)
-    fit([(X[i : i + 46], Y[i : i + 46]) for i in range(0, 230, 46)], epochs=20, accumulate=2)
+    fit((X, Y), epochs=3000, batch_size=32, patience=3000, **held_out)
+    fit([(X[i : i + 46], Y[i : i + 46]) for i in range(0, 230, 46)], epochs=200, accumulate=2)
 
 
 def fit(data, **options):

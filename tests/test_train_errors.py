@@ -145,3 +145,61 @@ def test_an_error_of_the_loss_itself_stays_as_it_is(make):
 
     state, batch = states_and_batch()
     assert refused(make(failing, OPTIMIZER), state, batch) == "words of the loss"
+
+
+UNSORTABLE = {0: jnp.ones(3), "a": jnp.ones(3)}
+SWAPPED = X.astype(X.dtype.newbyteorder())
+
+
+def state():
+    return fcjax.init_state(PARAMS, OPTIMIZER)
+
+
+def deleted():
+    array = jnp.ones((3, 4)) + 1
+    array.delete()
+    return array
+
+
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("params", lambda: fcjax.init_state(UNSORTABLE, OPTIMIZER)),
+        ("params", lambda: fcjax.init_state(deleted(), OPTIMIZER)),
+        ("params", lambda: fcjax.init_state(jax.ShapeDtypeStruct((3,), "float32"), OPTIMIZER)),
+        ("batch", lambda: fcjax.make_train_step(loss, OPTIMIZER)(state(), UNSORTABLE)),
+        ("batch", lambda: fcjax.make_train_step(loss, OPTIMIZER)(state(), (SWAPPED, Y))),
+        (
+            "state",
+            lambda: fcjax.make_train_step(loss, OPTIMIZER)(
+                state()._replace(params=UNSORTABLE), (X, Y)
+            ),
+        ),
+        (
+            "the aux of loss_fn",
+            lambda: fcjax.make_train_step(
+                lambda params, batch: (loss(params, batch), UNSORTABLE), OPTIMIZER, has_aux=True
+            )(state(), (X, Y)),
+        ),
+        (
+            "data",
+            lambda: fcjax.make_train_epoch(loss, OPTIMIZER, batch_size=5)(state(), UNSORTABLE),
+        ),
+        ("params", lambda: fit(params=UNSORTABLE)),
+        ("data", lambda: fit(UNSORTABLE)),
+        ("data", lambda: fit([UNSORTABLE], batch_size=None)),
+        ("batch", lambda: fit(iter([UNSORTABLE]), batch_size=None)),
+        ("validation_data", lambda: fit(validation_data=UNSORTABLE)),
+        ("data", lambda: fit((SWAPPED, Y))),
+        ("validation_data", lambda: fit(validation_data=(SWAPPED, Y))),
+    ],
+)
+def test_trees_that_jax_cannot_take_are_named(name, call):
+    assert refused(call).startswith(name)
+
+
+@pytest.mark.parametrize("metadata", [{0: "a"}, {"a": {1: 2}}, {"a": [{None: 1}]}, {"a": {1, 2}}])
+def test_metadata_that_json_would_change_is_refused(metadata, tmp_path):
+    pytest.importorskip("orbax.checkpoint")
+    words = refused(fcjax.checkpoint.save, tmp_path, 1.0, step=0, metadata=metadata)
+    assert words.startswith("metadata must be a dict that JSON can hold")

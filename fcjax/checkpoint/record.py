@@ -4,14 +4,14 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, NamedTuple, TypeGuard, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from .._arguments import describe
+from .._arguments import check_tree, describe
 from .._types import Tree
 from .checksum import checksum
 from .folder import name_of
@@ -71,13 +71,14 @@ def _is_numeric(leaf: object) -> bool:
     )
 
 
-def types_of(tree: Tree) -> dict[str, dict[str, Any]]:
-    """Return shape and dtype of each leaf, by its path."""
+def types_of(tree: Tree, of: str = "tree") -> dict[str, dict[str, Any]]:
+    """Return shape and dtype of each leaf, by its path; errors call the tree `of`."""
     found: dict[str, dict[str, Any]] = {}
+    check_tree(of, tree)
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         name = jax.tree_util.keystr(path)
         if not (is_key(leaf) or _is_numeric(leaf)):
-            raise TypeError(f"tree{name} must be an array or a number, got {describe(leaf)}")
+            raise TypeError(f"{of}{name} must be an array or a number, got {describe(leaf)}")
         dtype = str(leaf.dtype) if is_key(leaf) else str(raw(leaf).dtype)
         found[name] = {"shape": list(np.shape(leaf)), "dtype": dtype}
     return found
@@ -91,10 +92,22 @@ def record_of(tree: Tree, metadata: Mapping[str, object]) -> dict[str, Any]:
     ]
     try:
         written = json.loads(json.dumps(metadata))
+        if not _has_text_keys(metadata):
+            raise TypeError("its keys are text")
     except (TypeError, ValueError) as error:
         raise TypeError(f"metadata must be a dict that JSON can hold: {error}") from error
     record = {"format": FORMAT, "arrays": arrays, "metadata": written}
     return {**record, "checksum": digest(record)}
+
+
+def _has_text_keys(value: object) -> bool:
+    """Whether the keys of all dicts are text, as JSON would otherwise make them."""
+    if isinstance(value, Mapping):
+        items = cast("Mapping[object, object]", value).items()
+        return all(isinstance(key, str) and _has_text_keys(item) for key, item in items)
+    if isinstance(value, list | tuple):
+        return all(map(_has_text_keys, cast("list[object]", value)))
+    return True
 
 
 def digest(record: Mapping[str, Any]) -> str:
@@ -113,7 +126,7 @@ class _Type(NamedTuple):
 def check_types(name: str, stored: list[dict[str, Any]], like: Tree) -> None:
     """Raise MismatchError that names the first leaf of another shape or dtype."""
     there = {one["path"]: _Type(one["shape"], one["dtype"]) for one in stored}
-    wanted = {path: _Type(**kind) for path, kind in types_of(like).items()}
+    wanted = {path: _Type(**kind) for path, kind in types_of(like, "like").items()}
     differ = [place for place in there | wanted if there.get(place) != wanted.get(place)]
     if differ:
         place = differ[0]

@@ -119,7 +119,7 @@ class Writer:
             raise ValueError(
                 f"step must be at least {lowest}, after all in {str(self._directory)!r}, got {step}"
             )
-        arrays, record = arrays_of(tree), record_of(tree, metadata or {})
+        record, arrays = record_of(tree, metadata or {}), arrays_of(tree)
         self._preservation.note(step, dict(metadata or {}))
         args = orbax().args
         with errors_of_writing(self._directory):

@@ -26,13 +26,14 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.sharding import NamedSharding, PartitionSpec
 
-from .._arguments import describe
+from .._arguments import check_tree, describe
 from .._types import Tree
 from .shuffle import random_order
 
 
 def count_examples(data: Tree, name: str = "data") -> int:
-    """Return the common first dimension of all arrays, or raise ValueError."""
+    """Return the common first dimension of all arrays, or raise an error that names one."""
+    check_tree(name, data)
     lengths = {
         name + jax.tree_util.keystr(path): _first_dimension(name, path, leaf)
         for path, leaf in jax.tree_util.tree_leaves_with_path(data)

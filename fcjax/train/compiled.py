@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from jax import Array
 
-from .._arguments import describe
+from .._arguments import check_tree, describe
 from .._jax import Tracer
 from .._types import Tree
 from .state import TrainState
@@ -95,6 +95,7 @@ def _check_is_state(value: object) -> None:
 
 def _check_arrays(name: str, tree: Tree) -> None:
     """Raise TypeError if a leaf is not an array that a program can take."""
+    check_tree(name, tree)
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         if not _is_numeric(leaf):
             place = name + jax.tree_util.keystr(path)
@@ -103,12 +104,13 @@ def _check_arrays(name: str, tree: Tree) -> None:
 
 def _is_numeric(leaf: object) -> bool:
     if isinstance(leaf, np.ndarray | np.generic):
-        return leaf.dtype.kind not in "OSUMm"
+        return leaf.dtype.kind not in "OSUMm" and leaf.dtype.isnative
     return isinstance(leaf, jax.Array | bool | int | float | complex)
 
 
 def _check_not_overwritten(state: TrainState) -> None:
     """Raise ValueError if an earlier call has overwritten an array of `state`."""
+    check_tree("state", state)
     for path, leaf in jax.tree_util.tree_leaves_with_path(state):
         held = isinstance(leaf, jax.Array) and not isinstance(leaf, Tracer)
         if held and leaf.is_deleted():

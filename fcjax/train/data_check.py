@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from .._arguments import describe
+from .._arguments import check_tree, describe
 from .._ranges import Range, collected_ranges
 from .._types import Tree
 from .batches import count_examples
@@ -39,6 +39,7 @@ class _NamedArray(NamedTuple):
 
 def check_dtypes(name: str, data: Tree) -> None:
     """Raise TypeError if an array holds strings, dates or Python objects, or bytes in odd order."""
+    check_tree(name, data)
     for entry in _arrays(name, _of_this_process(data)):
         if not isinstance(entry.array, np.ndarray):
             continue

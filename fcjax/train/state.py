@@ -9,7 +9,7 @@ import optax
 from jax import Array
 from jax.typing import ArrayLike
 
-from .._arguments import describe, is_key
+from .._arguments import as_array, check_tree, describe, is_key
 from .._types import Tree
 
 
@@ -130,11 +130,11 @@ def copy_arrays(tree: Tree) -> Tree:
 
 
 def _check_params(params: Tree) -> None:
+    check_tree("params", params)
     leaves = jax.tree_util.tree_leaves_with_path(params)
     if not leaves:
         raise TypeError(f"params must hold at least one array, got {describe(params)}")
     for path, leaf in leaves:
-        dtype = getattr(leaf, "dtype", None)
-        if dtype is None or not jnp.issubdtype(dtype, jnp.floating):
-            name = "params" + jax.tree_util.keystr(path)
+        name = "params" + jax.tree_util.keystr(path)
+        if not jnp.issubdtype(as_array(name, leaf, "a floating-point array").dtype, jnp.floating):
             raise TypeError(f"{name} must be a floating-point array, got {describe(leaf)}")

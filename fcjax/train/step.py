@@ -11,7 +11,7 @@ import numpy as np
 import optax
 from jax import Array
 
-from .._arguments import check_one_of, describe
+from .._arguments import check_one_of, check_tree, describe
 from .._types import Function, Tree
 from .arguments import check_bool
 from .compiled import Compiled, StateFunction
@@ -152,6 +152,7 @@ def with_key(
     def loss(params: Tree, batch: Tree, key: Array | None) -> tuple[Array, Tree]:
         result = loss_fn(params, batch, key) if has_key else loss_fn(params, batch)
         value, aux = _split(result) if has_aux else (result, None)
+        check_tree(f"the aux of {name}", aux)
         if isinstance(value, tuple):
             raise TypeError(
                 f"{name} must return one floating-point number, got a tuple; make_train_step "
