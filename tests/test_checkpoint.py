@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import optax
 import pytest
-import training
 
 import fcjax
 
@@ -117,17 +116,3 @@ def test_a_path_that_orbax_reads_as_a_pattern_is_refused(name, tmp_path):
 def test_other_paths_are_fine(name, tmp_path):
     checkpoint.save(tmp_path / name, jnp.arange(3.0), step=1)
     assert checkpoint.restore(tmp_path / name, jnp.zeros(3)).tolist() == [0, 1, 2]
-
-
-@pytest.mark.parametrize(
-    ("directory", "error"),
-    [("", ValueError), (3, TypeError), ("run[1]", ValueError), (__file__, NotADirectoryError)],
-)
-def test_fit_names_its_own_argument(directory, error):
-    with pytest.raises(error, match=r"^checkpoint_dir must be"):
-        training.fit(checkpoint_dir=directory)
-
-
-def test_fit_names_a_folder_that_cannot_be_written():
-    with pytest.raises(OSError, match=r"^checkpoint_dir '/proc/run' cannot be written"):
-        training.fit(checkpoint_dir="/proc/run")

@@ -269,11 +269,12 @@ def test_an_unusable_folder_is_told_before_the_first_epoch(tmp_path):
 
     (tmp_path / "file").write_text("")
     for folder, error, words in [
-        ("", ValueError, "directory must be the path of a folder, got ''"),
-        (3, TypeError, "directory must be a path, got int 3"),
-        (tmp_path / "file", NotADirectoryError, "directory must be a folder, got the file"),
-        (tmp_path / "file" / "run", OSError, "cannot be written"),
-        ("/proc/run", OSError, "directory '/proc/run' cannot be written"),
+        ("", ValueError, "checkpoint_dir must be the path of a folder, got ''"),
+        ("run[1]", ValueError, "checkpoint_dir must be a path without any of"),
+        (3, TypeError, "checkpoint_dir must be a path, got int 3"),
+        (tmp_path / "file", NotADirectoryError, "checkpoint_dir must be a folder, got the file"),
+        (tmp_path / "file" / "run", OSError, "^checkpoint_dir .* cannot be written"),
+        ("/proc/run", OSError, "checkpoint_dir '/proc/run' cannot be written"),
     ]:
         with pytest.raises(error, match=words):
             fit(checkpoint_dir=folder)

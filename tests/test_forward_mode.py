@@ -531,7 +531,7 @@ KEY = jax.random.key(0)
         ),
         (
             lambda x: fcjax.jvp(jnp.sin, (x,), (np.zeros(3, jax.dtypes.float0),)),
-            r"must have the dtype of primals\[0\], float32, got \[\('float0'",
+            r"must have the dtype of primals\[0\], float32, got float0\[3\]",
         ),
         (
             lambda x: fcjax.jvp(lambda t: t["a"], ({"a": x},), ({"a": None},)),

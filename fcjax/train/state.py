@@ -136,5 +136,7 @@ def _check_params(params: Tree) -> None:
         raise TypeError(f"params must hold at least one array, got {describe(params)}")
     for path, leaf in leaves:
         name = "params" + jax.tree_util.keystr(path)
-        if not jnp.issubdtype(as_array(name, leaf, "a floating-point array").dtype, jnp.floating):
+        dtype = getattr(leaf, "dtype", None)
+        if dtype is None or not jnp.issubdtype(dtype, jnp.floating):
             raise TypeError(f"{name} must be a floating-point array, got {describe(leaf)}")
+        as_array(name, leaf, "a floating-point array")
