@@ -149,7 +149,7 @@ def floating_dtype(name: str, value: object, kind: str = "a floating-point dtype
 def _dtype_or_none(value: Any) -> np.dtype | None:
     try:
         return None if value is None else jnp.dtype(value)
-    except (TypeError, ValueError, OverflowError):  # whatever NumPy raises for what is no dtype
+    except Exception:  # whatever NumPy, or the repr of the value, raises for what is no dtype
         return None
 
 

@@ -70,6 +70,15 @@ DTYPES = [
     for value in ("", "abc", True, (), -1, object())
 ] + [
     reject(
+        "init, an initializer of no arguments",
+        TypeError,
+        r"^w_init must take \(key, shape, dtype\)",
+        lambda: init((3, 2), w_init=lambda: 1.0),
+    ),
+    reject(
+        "init, a mute dtype", TypeError, r"^dtype .*got Mute", lambda: init((3, 2), dtype=Mute())
+    ),
+    reject(
         "init, no dtype",
         TypeError,
         r"^dtype .*floating.*NoneType",

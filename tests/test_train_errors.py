@@ -176,6 +176,18 @@ def deleted():
             ),
         ),
         (
+            "state.step must be one integer",
+            lambda: fcjax.make_train_epoch(loss, OPTIMIZER, batch_size=5)(
+                state()._replace(step=jnp.zeros(3, jnp.int32)), (X, Y)
+            ),
+        ),
+        (
+            "state.params[0].w must be a floating-point array",
+            lambda: fcjax.make_train_step(loss, OPTIMIZER)(
+                state()._replace(params=jax.tree.map(jnp.int32, PARAMS)), (X, Y)
+            ),
+        ),
+        (
             "the aux of loss_fn",
             lambda: fcjax.make_train_step(
                 lambda params, batch: (loss(params, batch), UNSORTABLE), OPTIMIZER, has_aux=True

@@ -86,8 +86,10 @@ def types_of(tree: Tree, of: str = "tree") -> dict[str, dict[str, Any]]:
 
 def record_of(tree: Tree, metadata: Mapping[str, object]) -> dict[str, Any]:
     types, leaves = types_of(tree), jax.tree.leaves(tree)
+    different = {id(leaf): leaf for leaf in leaves}  # the best parameters may be the last ones
+    checksums = {key: checksum(raw(leaf)) for key, leaf in different.items()}
     arrays = [
-        {"path": path, **kind, "checksum": checksum(raw(leaf))}
+        {"path": path, **kind, "checksum": checksums[id(leaf)]}
         for (path, kind), leaf in zip(types.items(), leaves, strict=True)
     ]
     try:

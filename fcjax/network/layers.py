@@ -109,7 +109,13 @@ def _drawn(
     dtype: np.dtype,
 ) -> Array:
     """Return what an initializer draws, or raise unless it has the shape and the dtype."""
-    V = initializer(key, shape, dtype)
+    try:
+        V = initializer(key, shape, dtype)
+    except TypeError as error:
+        raise TypeError(
+            f"{name} must take (key, shape, dtype), as those of jax.nn.initializers do, "
+            f"got {describe(initializer)}: {brief(str(error))}"
+        ) from error
     if getattr(V, "shape", None) != shape or V.dtype != dtype:
         raise ValueError(
             f"{name}(key, {shape}, {dtype}) must return {dtype}{list(shape)}, got {describe(V)}"

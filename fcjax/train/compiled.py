@@ -10,7 +10,7 @@ from jax import Array
 from .._arguments import check_tree, describe
 from .._jax import Tracer
 from .._types import Tree
-from .state import TrainState
+from .state import TrainState, check_params
 
 # `(state, data) -> (state, what a step tells)`, such as a `StepInfo`.
 StateFunction = Callable[..., tuple[TrainState, Any]]
@@ -69,6 +69,7 @@ class Compiled:
         except (RuntimeError, TypeError, ValueError):
             _check_not_overwritten(state)
             _check_arrays("state", state)
+            _check_parts(state)
             _check_arrays("batch" if self._static_of is None else "data", data)
             raise
         return TrainState(step, params, opt_state, key), info
@@ -106,6 +107,13 @@ def _is_numeric(leaf: object) -> bool:
     if isinstance(leaf, np.ndarray | np.generic):
         return leaf.dtype.kind not in "OSUMm" and leaf.dtype.isnative
     return isinstance(leaf, jax.Array | bool | int | float | complex)
+
+
+def _check_parts(state: TrainState) -> None:
+    """Raise TypeError unless the parts of a state are as `init_state` makes them."""
+    check_params(state.params, "state.params")
+    if np.shape(state.step) or jax.typeof(state.step).dtype.kind not in "iu":
+        raise TypeError(f"state.step must be one integer, got {describe(state.step)}")
 
 
 def _check_not_overwritten(state: TrainState) -> None:

@@ -63,7 +63,7 @@ def init_state(
     if not is_key(key):
         raise TypeError(f"key must be one PRNG key, e.g. jax.random.key(0), got {describe(key)}")
     check_optimizer(optimizer)
-    _check_params(params)
+    check_params(params)
     state = TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params), key)
     return copy_arrays(state)
 
@@ -129,13 +129,14 @@ def copy_arrays(tree: Tree) -> Tree:
     return jax.tree.map(copy, tree)
 
 
-def _check_params(params: Tree) -> None:
-    check_tree("params", params)
+def check_params(params: Tree, of: str = "params") -> None:
+    """Raise TypeError unless all leaves are floating-point arrays; errors call the tree `of`."""
+    check_tree(of, params)
     leaves = jax.tree_util.tree_leaves_with_path(params)
     if not leaves:
-        raise TypeError(f"params must hold at least one array, got {describe(params)}")
+        raise TypeError(f"{of} must hold at least one array, got {describe(params)}")
     for path, leaf in leaves:
-        name = "params" + jax.tree_util.keystr(path)
+        name = of + jax.tree_util.keystr(path)
         dtype = getattr(leaf, "dtype", None)
         if dtype is None or not jnp.issubdtype(dtype, jnp.floating):
             raise TypeError(f"{name} must be a floating-point array, got {describe(leaf)}")
