@@ -18,7 +18,7 @@ def steps(directory: str | Path) -> list[int]:
 
     Raises:
         ImportError: Orbax is not installed.
-        ValueError: `directory` is empty.
+        ValueError: `directory` is empty, or a pattern such as `run*`.
 
     >>> steps("/no/such/folder")
     []
@@ -35,7 +35,7 @@ def latest(directory: str | Path) -> int | None:
 
     Raises:
         ImportError: Orbax is not installed.
-        ValueError: `directory` is empty.
+        ValueError: `directory` is empty, or a pattern such as `run*`.
 
     >>> latest("/no/such/folder") is None
     True

@@ -95,7 +95,7 @@ def record_of(tree: Tree, metadata: Mapping[str, object]) -> dict[str, Any]:
     try:
         written = json.loads(json.dumps(metadata))
         if not _has_text_keys(metadata):
-            raise TypeError("its keys are text")
+            raise TypeError("its keys must be text")
     except (TypeError, ValueError) as error:
         raise TypeError(f"metadata must be a dict that JSON can hold: {error}") from error
     record = {"format": FORMAT, "arrays": arrays, "metadata": written}

@@ -73,7 +73,7 @@ class Writer:
         Raises:
             ImportError: Orbax is not installed.
             OSError: the folder cannot be created or written.
-            ValueError: `directory` is empty.
+            ValueError: `directory` is empty, or a pattern such as `run*`.
 
         >>> import tempfile
         >>> import jax.numpy as jnp

@@ -172,7 +172,7 @@ class Store:
         self._saving.schedule.saved()
 
     def back_to(self, good: Progress) -> None:
-        """Make a good state the newest checkpoint; later ones, of which NaN came, are put aside."""
+        """Make a good state the newest checkpoint, and put later ones, which led to NaN, aside."""
         if self._saving is not None and self._writer is not None and good.step < self._newest:
             self._writer.set_aside(after=good.step, why="nonfinite")
             self._newest = max(checkpoint.steps(self._saving.directory), default=-1)
