@@ -15,7 +15,7 @@ import jax
 import numpy as np
 import pytest
 
-from fcjax import distributed
+from fcjax import checkpoint, distributed
 from fcjax.distributed import processes
 
 pytest.importorskip("tyro")
@@ -33,7 +33,7 @@ PREAMBLE = """
     import os, signal, sys, time
     import jax, numpy as np
     from jax.sharding import NamedSharding, PartitionSpec
-    from fcjax import distributed
+    from fcjax import checkpoint, distributed
 
     def join(*where, **options):
         distributed.initialize(*where, **options)
@@ -88,7 +88,7 @@ TRAIN = """
     import sys
     import jax, numpy as np, optax
     import fcjax
-    from fcjax import distributed
+    from fcjax import checkpoint, distributed
     from jax.experimental import multihost_utils
     from jax.sharding import NamedSharding, PartitionSpec
 
@@ -485,6 +485,47 @@ def test_processes_that_do_not_agree_are_told(script):
         assert len(found) == (4 if name == "optimizer" else 2), name
         assert max(map(len, found)) < 400
     assert run.stdout.count("epochs: 2") == 2
+
+
+# Two runs that become NaN: in the data, and by an update, after which the newest state is bad.
+DIVERGING = """
+    import optax
+    import fcjax
+
+    join()
+    X = np.linspace(-1, 1, 96, dtype=np.float32).reshape(24, 4)
+    params = fcjax.init(jax.random.key(0), (4, 5, 4))
+
+    def loss(params, batch):
+        return fcjax.half_squared_error(fcjax.mlp(params, batch[0]), batch[1])
+
+    def bad(params, batch):
+        return jax.numpy.where(batch[0].max() > 2, jax.numpy.nan, loss(params, batch))
+
+    Z = X.copy()
+    Z[14] = 3
+    explodes = optax.sgd(lambda count: jax.numpy.where(count == 8, 1e25, 1e-2))
+    for name, function, data, optimizer in (
+        ("data", bad, (Z, X), optax.sgd(1e-2)),
+        ("update", loss, (X, X), explodes),
+    ):
+        try:
+            fcjax.fit(params, data, loss=function, optimizer=optimizer, epochs=4, batch_size=4,
+                      shuffle=False, mesh=distributed.mesh(), checkpoint_dir=f"{sys.argv[1]}/{name}",
+                      checkpoint_every="1 steps" if name == "update" else 1)
+        except fcjax.NonFiniteLossError as error:
+            print(name, int(error.state.step), flush=True)
+"""
+
+
+def test_the_newest_checkpoint_of_several_processes_is_good_after_nan(script, tmp_path):
+    pytest.importorskip("orbax.checkpoint")
+    run = launch("-n", 2, script(DIVERGING), tmp_path)
+    assert run.returncode == 0, run.stderr
+    for name, good in (("data", 3), ("update", 8)):
+        assert run.stdout.count(f"{name} {good}") == 2, run.stdout
+        assert checkpoint.steps(tmp_path / name)[-1] == good
+    assert [path.name for path in (tmp_path / "update").glob("*.nonfinite")] == ["9.nonfinite"]
 
 
 @pytest.mark.parametrize(

@@ -171,14 +171,12 @@ def _check_step(step: object) -> None:
 
 
 def _set_aside(directory: Path, after: int, why: str) -> None:
-    later = [step for step in steps(directory) if step > after]
-    if later and is_first_process():
-        for step in later:
+    if is_first_process():
+        for step in (step for step in steps(directory) if step > after):
             names = (f"{step}.{why}{'' if i == 1 else f'-{i}'}" for i in itertools.count(1))
             free = (directory / name for name in names)
             (directory / str(step)).rename(next(p for p in free if not p.exists()))
-    if later:
-        wait_for_all("set_aside")
+    wait_for_all("set_aside")  # also if there are none: another process may look too late
 
 
 class _Preservation(NamedTuple):

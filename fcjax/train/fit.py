@@ -244,7 +244,8 @@ def fit(
         score = _make_score(loss, metrics, params, data, validation_data, mesh)
         run = store.restore(Progress(state, params, {}, Position(0)))
         pace, raises = Pace(schedule.steps), nonfinite == "raise"
-        training = Training(run, train, score, store, interrupts, pace, raises)
+        alike = mesh is not None
+        training = Training(run, train, score, store, interrupts, pace, raises, alike)
         run = training.run(limits, callbacks, progress)
     return result_of(run, limits)
 

@@ -71,6 +71,7 @@ class Training:
     interrupts: Interrupts
     pace: Pace
     raises: bool  # whether a validation loss that is not finite is an error
+    raises_alike: bool  # whether a loss is the same number in all processes
     before: Progress | None = None  # a part earlier, if the state reached may be too large
 
     def run(self, limits: Limits, callbacks: Sequence[Callback], progress: bool | None) -> Progress:
@@ -89,7 +90,8 @@ class Training:
                 self._save_if_alone(self.reached)
                 raise self._explained(stop, limits) from stop.__cause__
             except NonFiniteLossError as error:
-                self._save_if_alone(self._good(error))
+                if self.raises_alike or jax.process_count() == 1:
+                    self._go_back_to(self._good(error))
                 raise
             except BaseException:  # such as what a handler of a signal raises
                 self._save_if_alone(self.reached)
@@ -129,9 +131,14 @@ class Training:
         if number:
             raise _SignalError(number)
 
-    def _save_if_alone(self, good: Progress | None) -> None:
-        """Make what was reached the newest checkpoint, unless other processes must take part."""
-        if jax.process_count() == 1 and good is not None:
+    def _save_if_alone(self, reached: Progress) -> None:
+        """Save what was reached, unless other processes, which go on, must take part."""
+        if jax.process_count() == 1:
+            self._go_back_to(reached)
+
+    def _go_back_to(self, good: Progress | None) -> None:
+        """Make what is good the newest checkpoint. All processes must take part."""
+        if good is not None:
             with suppress(OSError):  # another error is on its way
                 self.store.back_to(good)
 
