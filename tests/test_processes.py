@@ -487,6 +487,66 @@ def test_processes_that_do_not_agree_are_told(script):
     assert run.stdout.count("epochs: 2") == 2
 
 
+# Each process reads its own parts of the arrays, so one alone meets a damaged file.
+DAMAGED = """
+    import shutil, warnings
+    from pathlib import Path
+    import optax
+    import fcjax
+
+    join()
+    me, run = jax.process_index(), Path(sys.argv[1]) / "run"
+    X = np.linspace(-1, 1, 64, dtype=np.float32).reshape(16, 4)
+    params = fcjax.init(jax.random.key(0), (4, 256, 256, 4))
+
+    def loss(params, batch):
+        return fcjax.half_squared_error(fcjax.mlp(params, batch[0]), batch[1])
+
+    def fit(folder, epochs):
+        return fcjax.fit(params, (X, X), loss=loss, optimizer=optax.adam(1e-2), epochs=epochs,
+                         batch_size=4, mesh=distributed.mesh(), layout="fsdp",
+                         checkpoint_dir=folder)
+
+    fit(run, 2)
+    for process in range(2):
+        folder = run.parent / str(process)
+        if me == 0:
+            shutil.copytree(run, folder)
+            parts = (folder / "8" / "arrays" / f"ocdbt.process_{process}" / "d").iterdir()
+            largest = max(parts, key=lambda path: path.stat().st_size)
+            os.truncate(largest, largest.stat().st_size // 2)
+        distributed.wait_for_all(f"{process} is damaged")
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            result = fit(folder, 3)
+        (what,) = (str(warning.message) for warning in caught)
+        print(process, "meets it," if process == me else "met it,", what, flush=True)
+        print("steps:", int(result.state.step), fcjax.checkpoint.steps(folder), flush=True)
+
+    fcjax.checkpoint.steps = lambda folder: [me]  # as if each process had a disk of its own
+    try:
+        fit(run, 3)
+    except ValueError as error:
+        print(error, flush=True)
+"""
+
+
+def test_damage_that_one_process_meets_is_damage_for_all(script, tmp_path):
+    pytest.importorskip("orbax.checkpoint")
+    run = launch("-n", 2, script(DAMAGED), tmp_path)
+    assert run.returncode == 0, run.stderr
+    assert not run.stderr
+    for process in range(2):
+        where = rf"the checkpoint of step 8 in '{tmp_path / str(process)}' is damaged: "
+        mine = rf"{process} meets it, {where}its arrays cannot be read .*; step 4 is used instead"
+        others = f"{process} met it, {where}another process cannot read it; step 4 is used instead"
+        assert len(re.findall(mine, run.stdout)) == 1, run.stdout
+        assert run.stdout.count(others) == 1, run.stdout
+    assert run.stdout.count("steps: 12 [4, 8, 12]") == 4
+    what = "what checkpoint_dir holds must be the same in all processes, got [0] in process 0"
+    assert run.stdout.count(what) == 2
+
+
 # Two runs that become NaN: in the data, and by an update, after which the newest state is bad.
 DIVERGING = """
     import optax
@@ -510,9 +570,11 @@ DIVERGING = """
         ("update", loss, (X, X), explodes),
     ):
         try:
-            fcjax.fit(params, data, loss=function, optimizer=optimizer, epochs=4, batch_size=4,
-                      shuffle=False, mesh=distributed.mesh(), checkpoint_dir=f"{sys.argv[1]}/{name}",
-                      checkpoint_every="1 steps" if name == "update" else 1)
+            fcjax.fit(
+                params, data, loss=function, optimizer=optimizer, epochs=4, batch_size=4,
+                shuffle=False, mesh=distributed.mesh(), checkpoint_dir=f"{sys.argv[1]}/{name}",
+                checkpoint_every="1 steps" if name == "update" else 1,
+            )
         except fcjax.NonFiniteLossError as error:
             print(name, int(error.state.step), flush=True)
 """

@@ -3,6 +3,8 @@
 import contextlib
 import gc
 import logging
+import os
+import re
 import sys
 import time
 import traceback
@@ -11,13 +13,24 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import jax
+
 _MAX_LENGTH = 120
+_OS_ERROR = re.compile(r"\[os_error_code='(\d+)'\]")
+_ANNOTATION = re.compile(r" \[\w+(?: \w+)*='.*'\]")
+_ORBAX = "/orbax/checkpoint/"
 _SETTLING = 0.2  # seconds in which the threads of Orbax notice an error of another one
 
 
 def shortened(error: Exception) -> str:
-    """Return the end of a message on one line; TensorStore's begin with long paths."""
+    """Return what a message says, on one line; TensorStore's are long.
+
+    They begin with paths, and end with annotations such as [os_error_code='28'].
+    """
     line = " ".join(str(error).split())
+    if code := _OS_ERROR.search(line):
+        return os.strerror(int(code[1]))
+    line = _ANNOTATION.sub("", line.partition(" See full TensorStore")[0])
     return line if len(line) <= _MAX_LENGTH else f"... {line[-_MAX_LENGTH:]}"
 
 
@@ -43,11 +56,12 @@ def quietly() -> Generator[None]:
     """
     hook = sys.unraisablehook
 
-    def ignore_closed_loop(unraisable: Any) -> None:
-        if "Event loop is closed" not in str(unraisable.exc_value):
+    def ignore_coroutines(unraisable: Any) -> None:
+        code = getattr(unraisable.object, "cr_code", None)
+        if not (_is_closed_loop(unraisable) or (code and _ORBAX in code.co_filename)):
             hook(unraisable)
 
-    sys.unraisablehook = ignore_closed_loop
+    sys.unraisablehook = ignore_coroutines
     try:
         yield
     except Exception as error:
@@ -60,8 +74,12 @@ def quietly() -> Generator[None]:
         sys.unraisablehook = hook
 
 
+def _is_closed_loop(unraisable: Any) -> bool:
+    return "Event loop is closed" in str(unraisable.exc_value)
+
+
 def _is_not_from_orbax(record: logging.LogRecord) -> bool:
-    return "/orbax/checkpoint/" not in record.pathname or record.levelno < logging.ERROR
+    return _ORBAX not in record.pathname or record.levelno < logging.ERROR
 
 
 def orbax() -> ModuleType:
@@ -72,3 +90,12 @@ def orbax() -> ModuleType:
     # The errors are raised, so they need not be logged too.
     logging.getLogger("absl").addFilter(_is_not_from_orbax)
     return ocp
+
+
+def reader(handler: Any) -> Any:
+    """Return what reads files in this process, and waits for no other, which may find no damage."""
+    ocp, this = orbax(), jax.process_index()
+    options = ocp.options.MultiprocessingOptions(
+        primary_host=this, active_processes={this}, barrier_sync_key_prefix=f"process_{this}"
+    )
+    return ocp.Checkpointer(handler, multiprocessing_options=options)

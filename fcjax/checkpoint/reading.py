@@ -3,6 +3,7 @@
 import contextlib
 import warnings
 from collections.abc import Callable, Generator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ import jax
 import numpy as np
 
 from .._types import Tree
+from ..distributed import in_any_process
 from .checksum import checksum
 from .folder import checked_directory, existing, name_of
-from .orbax import orbax, quietly, shortened
+from .orbax import orbax, quietly, reader, shortened
 from .record import (
     FORMAT,
     DamagedCheckpointError,
@@ -125,13 +127,38 @@ def newest_whole(
 
 
 def _read(directory: str | Path, step: int, like: Tree) -> Tree:
-    stored = _read_record(directory, step)["arrays"]
-    check_types(name_of(directory, step), stored, like)
     leaves, structure = jax.tree.flatten(like)
+    # Only all processes together have such arrays, so all of them read.
+    together = any(isinstance(a, jax.Array) and not a.is_fully_addressable for a in leaves)
+    agreed = partial(in_all_processes, directory, step) if together else _alone
+    stored = agreed(lambda: _read_record(directory, step))["arrays"]
+    check_types(name_of(directory, step), stored, like)
     leaf_at = dict(zip(types_of(like), leaves, strict=True))
-    found = _read_arrays(directory, step, [raw(leaf_at[one["path"]]) for one in stored], stored)
+    places = [raw(leaf_at[one["path"]]) for one in stored]
+    found = agreed(lambda: _read_arrays(directory, step, places, stored))
+    agreed(lambda: _check_sums(directory, step, found, stored))
     found_at = {one["path"]: array for one, array in zip(stored, found, strict=True)}
     return jax.tree.unflatten(structure, [_as_in(leaf_at[p], found_at[p]) for p in leaf_at])
+
+
+def in_all_processes(directory: str | Path, step: int, read: Callable[[], Any]) -> Any:
+    """Return what all processes of the job read. If one of them finds damage, all raise.
+
+    Each process reads its own parts of the arrays, so the others may find none. They would use
+    another checkpoint, or wait for ever.
+    """
+    result, error = None, None
+    try:
+        result = read()
+    except DamagedCheckpointError as damage:
+        error = damage
+    if in_any_process(error is not None):
+        raise error or DamagedCheckpointError(directory, step, "another process cannot read it")
+    return result
+
+
+def _alone(read: Callable[[], Any]) -> Any:
+    return read()
 
 
 def _as_in(leaf: Tree, found: Any) -> Tree:
@@ -147,7 +174,8 @@ def _damage(directory: str | Path, step: int) -> str | None:
     """Read a checkpoint into the memory of the host, and say what is wrong with it."""
     try:
         arrays = _read_record(directory, step)["arrays"]
-        _read_arrays(directory, step, [None] * len(arrays), arrays)
+        found = _read_arrays(directory, step, [None] * len(arrays), arrays)
+        _check_sums(directory, step, found, arrays)
     except DamagedCheckpointError as error:
         return error.reason
     return None
@@ -156,8 +184,8 @@ def _damage(directory: str | Path, step: int) -> str | None:
 def _read_record(directory: str | Path, step: int) -> dict[str, Any]:
     ocp, path = orbax(), checked_directory(directory) / str(step) / "record"
     with _damage_named(directory, step, "its record cannot be read"):
-        with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
-            record = reader.restore(path)
+        with reader(ocp.JsonCheckpointHandler()) as json:
+            record = json.restore(path)
         whole = record["checksum"] == digest(record)
     if not whole:
         raise DamagedCheckpointError(directory, step, "its record does not have its checksum")
@@ -181,15 +209,19 @@ def _read_arrays(
     args = {str(i): _restore_args(like[i]) for i in held} or {"none": _restore_args(None)}
     with (
         _damage_named(directory, step, "its arrays cannot be read"),
-        ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader,
+        reader(ocp.PyTreeCheckpointHandler()) as pytree,
     ):
-        found = reader.restore(path, ocp.args.PyTreeRestore(restore_args=args))
-        arrays = [found[str(i)] if str(i) in args else _empty(leaf) for i, leaf in enumerate(like)]
+        found = pytree.restore(path, ocp.args.PyTreeRestore(restore_args=args))
+        return [found[str(i)] if str(i) in args else _empty(leaf) for i, leaf in enumerate(like)]
+
+
+def _check_sums(
+    directory: str | Path, step: int, arrays: list[StoredArray], record: list[dict[str, Any]]
+) -> None:
     for array, stored in zip(arrays, record, strict=True):
         if checksum(array) != stored["checksum"]:
             what = f"the array {stored['path'] or 'at the top'}"
             raise DamagedCheckpointError(directory, step, f"{what} does not have its checksum")
-    return arrays
 
 
 def _empty(leaf: StoredArray | None) -> StoredArray:

@@ -16,7 +16,9 @@ from .. import checkpoint
 from .._arguments import describe
 from .._types import Tree
 from ..checkpoint.folder import check_writable, checked_directory
+from ..checkpoint.reading import in_all_processes
 from ..distributed import texts_of_all_processes
+from .arguments import check_same_in_all_processes
 from .nonfinite import with_policy
 from .position import Part, Position
 from .schedule import Best, Schedule
@@ -109,7 +111,9 @@ class Store:
             return start
         directory = checked_directory(self._saving.directory, "checkpoint_dir")
         check_writable(directory, "checkpoint_dir")
-        if checkpoint.steps(directory):
+        found = checkpoint.steps(directory)
+        check_same_in_all_processes({"what checkpoint_dir holds": found})
+        if found:
             self._newest, start = checkpoint.newest_whole(
                 directory, lambda step: (step, self._read(step, start))
             )
@@ -125,7 +129,9 @@ class Store:
     def _read(self, step: int, start: Progress) -> Progress:
         assert self._saving is not None
         directory = self._saving.directory
-        metadata = checkpoint.metadata(directory, step=step)
+        metadata = in_all_processes(
+            directory, step, lambda: checkpoint.metadata(directory, step=step)
+        )
         where = f"the checkpoint of step {step} in {os.fspath(directory)!r}"
         if "position" not in metadata:
             raise ValueError(f"checkpoint_dir must hold checkpoints of fit alone, got {where}")
