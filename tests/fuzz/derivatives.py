@@ -49,7 +49,7 @@ def with_aux(x, y):
 
 @naming_itself
 def broken(x, y):
-    return jax.lax.while_loop(lambda v: v[0] < 3, lambda v: v * 2, x * y)
+    return jax.lax.while_loop(lambda v: None, lambda v: v * 2, x * y)
 
 
 # Their outputs have no derivative, which is none or float0.

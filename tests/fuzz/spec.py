@@ -143,7 +143,9 @@ def leaves_of(name, tree):
 
 def number(name, value, low, high=math.inf, closed=False):
     """Return an option that must be a number above `low` (or equal, if closed) and below `high`."""
-    real = isinstance(value, numbers.Real) and not isinstance(value, bool | np.bool_)
+    real = isinstance(value, numbers.Real) and not isinstance(
+        value, bool | np.bool_ | np.timedelta64
+    )
     require(real, name)
     above = value >= low if closed else value > low
     require(above and (value < high or high == math.inf), name)
