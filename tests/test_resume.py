@@ -10,7 +10,8 @@ import pytest
 from training import PARAMS, X, Y, assert_same_bits, fit
 
 import fcjax
-from fcjax.train.schedule import Best, Schedule
+from fcjax.train.figures import Best
+from fcjax.train.schedule import Schedule
 
 checkpoint = fcjax.checkpoint
 pytest.importorskip("orbax.checkpoint")

@@ -39,13 +39,14 @@ from .batches import count_examples
 from .compiled import Compiled
 from .data_check import check_dtypes, check_values
 from .evaluation import evaluate
+from .figures import Figures, best_of
 from .interrupts import Interrupts
 from .nonfinite import observed, skipping
 from .pace import Pace
 from .position import Position
 from .progress import Progress, Saving, Store
 from .reuse import Reused
-from .schedule import Schedule, best_of
+from .schedule import Schedule
 from .settings import Settings, constants_of, hyperparameters_of
 from .state import init_state
 from .step import LossFn, step_function, takes_key, with_key, without_jit
@@ -242,7 +243,7 @@ def fit(
             state = on_mesh(init_state(params, accumulating, key=state.key), mesh)
         train = _epochs(loss, accumulating, data, batch_size, shuffle, mesh)
         score = _make_score(loss, metrics, params, data, validation_data, mesh)
-        run = store.restore(Progress(state, params, {}, Position(0)))
+        run = store.restore(Progress(state, params, Figures({}), Position(0)))
         pace, raises = Pace(schedule.steps), nonfinite == "raise"
         alike = mesh is not None
         training = Training(run, train, score, store, interrupts, pace, raises, alike)

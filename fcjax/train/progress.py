@@ -2,15 +2,15 @@
 
 import base64
 import json
+import math
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 
 from .. import checkpoint
 from .._arguments import describe
@@ -19,16 +19,15 @@ from ..checkpoint.folder import check_writable, checked_directory
 from ..checkpoint.reading import in_all_processes
 from ..distributed import texts_of_all_processes
 from .arguments import check_same_in_all_processes
+from .figures import Best, Figures
 from .nonfinite import with_policy
 from .position import Part, Position
-from .schedule import Best, Schedule
+from .schedule import Schedule
 from .settings import Settings, check_settings
 from .state import TrainState
 
 # In JSON, what stands for a state of bytes.
 _BYTES = "bytes in base64"
-
-History = dict[str, list[float]]
 
 
 class Progress(NamedTuple):
@@ -39,23 +38,19 @@ class Progress(NamedTuple):
 
     state: TrainState
     best: Tree
-    history: History
+    figures: Figures
     position: Position
     loader: Any = None
 
     @property
     def epochs(self) -> int:
         """Number of completed epochs."""
-        return len(self.history.get("loss", ()))
+        return self.figures.epochs
 
     @property
     def step(self) -> int:
         """Number of completed steps."""
         return self.position.start + self.position.steps
-
-    def last_figures(self) -> dict[str, float]:
-        """Return the figures of the last epoch."""
-        return {name: values[-1] for name, values in self.history.items()}
 
     def after_part(self, part: Part) -> "Progress":
         """Return the progress after a part of an epoch."""
@@ -63,22 +58,13 @@ class Progress(NamedTuple):
 
     def after_epoch(self, figures: dict[str, float]) -> "Progress":
         """Return the progress at the end of an epoch."""
-        history = {name: [*self.history.get(name, ()), value] for name, value in figures.items()}
-        improved = _since_best(history) == 0
-        best = self.state.params if improved else self.best
-        return Progress(self.state, best, history, Position(self.step))
+        all_figures = self.figures.added(figures)
+        best = self.state.params if all_figures.since_best == 0 else self.best
+        return Progress(self.state, best, all_figures, Position(self.step))
 
     def out_of_patience(self, patience: int | None) -> bool:
         """Whether the monitored loss has not improved for `patience` epochs."""
-        return patience is not None and self.epochs > 0 and _since_best(self.history) >= patience
-
-
-def _since_best(history: History) -> int:
-    """Return the number of epochs since the lowest monitored loss; NaN is never the lowest."""
-    losses = history.get("val_loss", history["loss"])
-    if np.isnan(losses).all():
-        return len(losses)
-    return len(losses) - 1 - int(np.nanargmin(losses))
+        return patience is not None and self.epochs > 0 and self.figures.since_best >= patience
 
 
 class Saving(NamedTuple):
@@ -100,6 +86,7 @@ class Store:
         self._writer: checkpoint.Writer | None = None
         self._newest = -1
         self._best: Progress | None = None  # the best so far, until it is written
+        self._lowest = math.inf  # the figure of the best so far, or minus it where high is good
 
     def restore(self, start: Progress) -> Progress:
         """Return the progress of the newest whole checkpoint, or `start` if there is none.
@@ -118,6 +105,9 @@ class Store:
                 directory, lambda step: (step, self._read(step, start))
             )
         best = self._saving.best
+        if best is not None:
+            for value in start.figures.history().get(best.figure, ()):
+                self._is_best({best.figure: value})
         self._writer = checkpoint.Writer(
             directory,
             max_to_keep=self._saving.max_to_keep,
@@ -149,7 +139,8 @@ class Store:
             warnings.warn(f"{where} was made with other arguments: {changes}", stacklevel=2)
         loader = _loader_of(metadata["loaders"], where)
         state = with_policy(tree["state"], *policies)
-        return Progress(state, tree["best"], metadata["history"], position, loader)
+        figures = Figures.of(metadata["history"])
+        return Progress(state, tree["best"], figures, position, loader)
 
     @property
     def is_open(self) -> bool:
@@ -160,12 +151,22 @@ class Store:
         """Save if it is time to. The best epoch is saved at the next such time too."""
         if self._saving is None:
             return
-        if complete and self._saving.best and self._saving.best.is_last(progress.history):
+        if complete and self._is_best(progress.figures.last()):
             self._best = progress
         if self._saving.schedule.is_due(
             step=progress.step, epochs=progress.epochs, complete=complete
         ):
             self.save(progress)
+
+    def _is_best(self, figures: Mapping[str, float]) -> bool:
+        """Whether an epoch is to be kept, since it is better than all before."""
+        if self._saving is None or self._saving.best is None:
+            return False
+        value = self._saving.best.signed(figures[self._saving.best.figure])
+        if not (math.isfinite(value) and value < self._lowest):
+            return False
+        self._lowest = value
+        return True
 
     def save(self, progress: Progress) -> None:
         """Begin to write a checkpoint, unless the newest one is of this step."""
@@ -189,7 +190,7 @@ class Store:
     def _write(self, progress: Progress, writer: checkpoint.Writer) -> None:
         tree = {"state": progress.state, "best": progress.best}
         metadata = {
-            "history": progress.history,
+            "history": progress.figures.history(),
             "position": list(progress.position),
             "loaders": texts_of_all_processes(_loader_to_text(progress.loader)),
             "settings": self._settings,

@@ -1,10 +1,7 @@
-"""When a run is saved, and which of its checkpoints are kept: the texts that `fit` accepts."""
+"""When a run is saved: the texts that `fit` accepts."""
 
-import math
 import re
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
 
 from .._arguments import describe
 from ..distributed import of_first_process
@@ -50,42 +47,3 @@ def _number_and_unit(every: object) -> tuple[float, str]:
     if unit not in _UNITS or number <= 0 or (not _UNITS[unit] and not number.is_integer()):
         raise ValueError(f"checkpoint_every must be {_EVERY}, and positive, got {every!r}")
     return number, unit
-
-
-class Best(NamedTuple):
-    """The figure of which the best checkpoint is kept, and whether it is the highest."""
-
-    figure: str
-    highest: bool
-
-    def steps(self, metadata: Mapping[int, Mapping[str, Any]]) -> set[int]:
-        """Return the step of the best of some checkpoints, the earliest if there are several."""
-        figures = {
-            step: one["history"][self.figure][-1]
-            for step, one in metadata.items()
-            if one["history"].get(self.figure) and not one["position"][1]
-        }
-        finite = {step: value for step, value in figures.items() if math.isfinite(value)}
-        if not finite:
-            return set()
-        sign = -1 if self.highest else 1
-        return {min(finite, key=lambda step: (sign * finite[step], step))}
-
-    def is_last(self, history: Mapping[str, Sequence[float]]) -> bool:
-        """Whether the last epoch is the best so far."""
-        figures = [-value if self.highest else value for value in history[self.figure]]
-        earlier = [value for value in figures[:-1] if math.isfinite(value)]
-        return math.isfinite(figures[-1]) and figures[-1] < min(earlier, default=math.inf)
-
-
-def best_of(keep_best: str | None, figures: Sequence[str]) -> Best | None:
-    """Read the argument `keep_best` of `fit`; `figures` are the names of those of an epoch."""
-    if keep_best is None:
-        return None
-    words = keep_best.split() if isinstance(keep_best, str) else []  # pyright: ignore
-    if len(words) != 2 or words[0] not in ("lowest", "highest") or words[1] not in figures:
-        raise ValueError(
-            f"keep_best must be 'lowest' or 'highest' and one of {', '.join(figures)}, such as "
-            f"'lowest {figures[-1]}', got {describe(keep_best)}"
-        )
-    return Best(words[1], words[0] == "highest")

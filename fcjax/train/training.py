@@ -14,10 +14,11 @@ from .._types import Tree
 from ..distributed import in_any_process, is_first_process
 from .array_epochs import ArrayEpochs
 from .batch_epochs import BatchEpochs, BatchError
+from .figures import History
 from .interrupts import Interrupts, TrainingInterrupted, name_of
 from .nonfinite import NonFiniteLossError
 from .pace import Pace
-from .progress import History, Progress, Store
+from .progress import Progress, Store
 from .state import TrainState
 
 
@@ -57,7 +58,9 @@ class Limits(NamedTuple):
 
 
 def result_of(run: Progress, limits: Limits) -> FitResult:
-    return FitResult(run.best if limits.patience else run.state.params, run.state, run.history)
+    return FitResult(
+        run.best if limits.patience else run.state.params, run.state, run.figures.history()
+    )
 
 
 @dataclass
@@ -110,9 +113,9 @@ class Training:
             self._check_signals()
         figures = {"loss": run.position.mean_loss} | self._scored(run.state)
         self.reached = run = run.after_epoch(figures)
-        bar.set_postfix(run.last_figures())
+        bar.set_postfix(figures)
         bar.update()
-        end = EpochEnd(run.epochs, run.state, run.last_figures())
+        end = EpochEnd(run.epochs, run.state, figures)
         answers = [_is_true(call(end)) for call in callbacks]
         self.store.save_if_due(run, complete=True)
         self._check_signals()
