@@ -547,6 +547,65 @@ def test_damage_that_one_process_meets_is_damage_for_all(script, tmp_path):
     assert run.stdout.count(what) == 2
 
 
+# In epochs 3 to 5, one process finds the disk full, or cannot write large files.
+FULL = """
+    import resource, shutil
+    import optax
+    import fcjax
+
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    join()
+    folder, policy, victim, what = sys.argv[1:]
+    X = np.linspace(-1, 1, 64, dtype=np.float32).reshape(16, 4)
+    params = fcjax.init(jax.random.key(0), (4, 256, 256, 4))
+    usage = shutil.disk_usage
+
+    def loss(params, batch):
+        return fcjax.half_squared_error(fcjax.mlp(params, batch[0]), batch[1])
+
+    def limit(end):
+        full = 3 <= end.epoch < 6 and jax.process_index() == int(victim)
+        if full:
+            print("fails at", time.time(), flush=True)
+        if what == "size":
+            size = 20000 if full else resource.RLIM_INFINITY
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+        else:
+            shutil.disk_usage = (lambda path: usage(path)._replace(free=99)) if full else usage
+
+    result = fcjax.fit(
+        params, (X, X), loss=loss, optimizer=optax.adam(1e-2), epochs=8, batch_size=4,
+        mesh=distributed.mesh(), layout="fsdp", checkpoint_dir=folder, callbacks=limit,
+        checkpoint_errors=policy, max_to_keep=None,
+    )
+    print("epochs:", len(result.history["loss"]), flush=True)
+"""
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_disk_that_one_process_finds_full_is_full_for_all(victim, script, tmp_path):
+    pytest.importorskip("orbax.checkpoint")
+    run = launch("-n", 2, script(FULL), tmp_path, "warn", victim, "space")
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.count("epochs: 8") == 2
+    assert run.stderr.count("could not be written; its earlier checkpoints are as they were: No "
+                            "space left on device; training goes on") == 2  # fmt: skip
+    assert checkpoint.steps(tmp_path) == [4, 8, 24, 28, 32]
+    assert set(checkpoint.verify(tmp_path).values()) == {None}
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_process_that_cannot_write_ends_the_others(victim, script, tmp_path):
+    pytest.importorskip("orbax.checkpoint")
+    run = launch("-n", 2, script(FULL), tmp_path, "warn", victim, "size")
+    assert time.time() - float(re.search(r"fails at (\S+)", run.stdout)[1]) < BOUND
+    assert run.returncode == 1
+    assert "File too large; the others cannot go on without it" in run.stderr
+    assert last_line(run.stderr).startswith(f"fcjax launch: process {victim} of 2 ended with")
+    assert checkpoint.steps(tmp_path) == [4, 8]
+    assert set(checkpoint.verify(tmp_path).values()) == {None}
+
+
 # Two runs that become NaN: in the data, and by an update, after which the newest state is bad.
 DIVERGING = """
     import optax

@@ -99,3 +99,28 @@ def reader(handler: Any) -> Any:
         primary_host=this, active_processes={this}, barrier_sync_key_prefix=f"process_{this}"
     )
     return ocp.Checkpointer(handler, multiprocessing_options=options)
+
+
+def noting(handler: Any, failures: list[Exception]) -> Any:
+    """Let a handler note the errors of its writing, of which Orbax tells once all processes end."""
+    save = handler.async_save
+
+    async def async_save(*args: Any, **kwargs: Any) -> list[_Noted]:
+        return [_Noted(future, failures) for future in await save(*args, **kwargs) or ()]
+
+    handler.async_save = async_save
+    return handler
+
+
+class _Noted:
+    """A future of Orbax that notes its error."""
+
+    def __init__(self, future: Any, failures: list[Exception]):
+        self._future, self._failures = future, failures
+
+    def result(self, timeout: int | None = None) -> Any:
+        try:
+            return self._future.result(timeout)
+        except Exception as error:
+            self._failures.append(error)
+            raise

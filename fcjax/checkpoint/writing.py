@@ -1,18 +1,30 @@
 """Write checkpoints, in the background or not."""
 
 import contextlib
+import errno
 import itertools
-from collections.abc import Callable, Mapping
+import os
+import shutil
+import time
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
+
 from .._arguments import describe
 from .._types import Tree
-from ..distributed import is_first_process, wait_for_all
+from ..distributed import in_any_process, is_first_process, wait_for_all
 from .folder import check_writable, checked_directory, steps
-from .orbax import errors_of_writing, orbax
+from .orbax import errors_of_writing, noting, orbax
 from .reading import metadata as metadata_of
 from .record import DamagedCheckpointError, arrays_of, record_of
+
+_PAUSE = 0.02  # seconds between looks at a save
+
+
+class OneProcessFailedError(OSError):
+    """This process could not write its part of a checkpoint. The others know nothing of it."""
 
 
 def save(
@@ -94,7 +106,8 @@ class Writer:
             for step in steps(directory):
                 with contextlib.suppress(DamagedCheckpointError):
                     self._preservation.note(step, metadata_of(directory, step=step))
-        self._manager = _manager(self._directory, self._preservation)
+        self._failures: list[Exception] = []
+        self._manager = _manager(self._directory, self._preservation, self._failures)
 
     def save(self, tree: Tree, *, step: int, metadata: Mapping[str, object] | None = None) -> None:
         """Copy `tree`, and write it as the checkpoint of `step` in the background.
@@ -120,9 +133,12 @@ class Writer:
                 f"step must be at least {lowest}, after all in {str(self._directory)!r}, got {step}"
             )
         record, arrays = record_of(tree, metadata or {}), arrays_of(tree)
+        if jax.process_count() > 1:
+            self.wait()
+            self._check_space(sum(array.nbytes for array in arrays.values()))
         self._preservation.note(step, dict(metadata or {}))
         args = orbax().args
-        with errors_of_writing(self._directory):
+        with self._errors():
             self._manager.save(
                 step,
                 args=args.Composite(arrays=args.PyTreeSave(arrays), record=args.JsonSave(record)),
@@ -139,7 +155,7 @@ class Writer:
         self.wait()
         self._manager.close()
         _set_aside(self._directory, after, why)
-        self._manager = _manager(self._directory, self._preservation)
+        self._manager = _manager(self._directory, self._preservation, self._failures)
 
     def wait(self) -> None:
         """Wait until all is on disk.
@@ -147,8 +163,30 @@ class Writer:
         Raises:
             OSError: a checkpoint could not be written, for example because the disk is full.
         """
-        with errors_of_writing(self._directory):
+        with self._errors():
+            while jax.process_count() > 1 and self._manager.is_saving_in_progress():
+                if (
+                    self._failures
+                ):  # Orbax would let this process wait for the others for 20 minutes
+                    raise self._failures[0]
+                time.sleep(_PAUSE)
             self._manager.wait_until_finished()
+
+    @contextlib.contextmanager
+    def _errors(self) -> Generator[None]:
+        try:
+            with errors_of_writing(self._directory):
+                yield
+        except OSError as error:
+            if jax.process_count() == 1:
+                raise
+            raise OneProcessFailedError(f"{error}; the others cannot go on without it") from None
+
+    def _check_space(self, size: int) -> None:
+        """Raise in all processes if one of them finds too little space."""
+        with errors_of_writing(self._directory):
+            if in_any_process(shutil.disk_usage(self._directory).free < size):
+                raise OSError(os.strerror(errno.ENOSPC))
 
     def close(self) -> None:
         """Wait until all is on disk, and end the background threads."""
@@ -204,10 +242,14 @@ class _Preservation(NamedTuple):
         return [step in kept for step in found]
 
 
-def _manager(directory: Path, preservation: _Preservation) -> Any:
+def _manager(directory: Path, preservation: _Preservation, failures: list[Exception]) -> Any:
     ocp = orbax()
     options = ocp.CheckpointManagerOptions(
         cleanup_tmp_directories=True, preservation_policy=preservation
     )
     with errors_of_writing(directory):
-        return ocp.CheckpointManager(directory, options=options)
+        handlers = {
+            "arrays": noting(ocp.PyTreeCheckpointHandler(), failures),
+            "record": noting(ocp.JsonCheckpointHandler(), failures),
+        }
+        return ocp.CheckpointManager(directory, options=options, item_handlers=handlers)

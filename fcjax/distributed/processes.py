@@ -10,6 +10,7 @@ import atexit
 import logging
 import os
 import sys
+import threading
 import time
 from types import TracebackType
 from typing import Any, NoReturn
@@ -24,6 +25,8 @@ from .watch import Hub, Spoke, Watch, flush_within
 HEARTBEAT = 20
 # Seconds in which a process that lost a connection waits to hear whose end the cause was.
 TO_LEARN_WHY = 5
+# Seconds that the other threads of a process have after it has raised.
+TO_END_THREADS = 10
 # What `fcjax launch` sets.
 _PREEMPTION = "JAX_ENABLE_PREEMPTION_SERVICE"
 PROCESS, PROCESSES, BEAT = "FCJAX_PROCESS", "FCJAX_PROCESSES", "FCJAX_HEARTBEAT"
@@ -204,6 +207,12 @@ class _Exit:
         self._print_exception(kind, error, trace)
         first_line = (str(error).splitlines() or [""])[0]
         self.fail(f"raised {kind.__name__}: {first_line}"[:200], 1)
+        threading.Thread(target=self._run_soon, daemon=True).start()
+
+    def _run_soon(self) -> None:
+        """Do not wait for threads that wait for other processes, as those of a save may."""
+        time.sleep(TO_END_THREADS)
+        self._run()
 
     def _run(self) -> None:
         if self._watch is not None:

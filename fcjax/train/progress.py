@@ -17,6 +17,7 @@ from .._arguments import describe
 from .._types import Tree
 from ..checkpoint.folder import check_writable, checked_directory
 from ..checkpoint.reading import in_all_processes
+from ..checkpoint.writing import OneProcessFailedError
 from ..distributed import texts_of_all_processes
 from .arguments import check_same_in_all_processes
 from .figures import Best, Figures
@@ -209,7 +210,7 @@ class Store:
         try:
             write()
         except OSError as error:
-            if self._saving.errors == "raise":
+            if self._saving.errors == "raise" or isinstance(error, OneProcessFailedError):
                 self._writer = None
                 raise
             warnings.warn(f"{error}; training goes on", stacklevel=2)
