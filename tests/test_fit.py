@@ -388,6 +388,7 @@ WRONG = [
     ({"epochs": 1.5}, TypeError, "epochs must be an integer, got float 1.5"),
     ({"patience": 0}, ValueError, "patience must be positive"),
     ({"accumulate": 0}, ValueError, "accumulate must be positive"),
+    ({"accumulate": 2**70}, ValueError, r"accumulate must be less than 2\*\*31, got 1180"),
     ({"batch_size": 0}, ValueError, "batch_size must be positive, got 0"),
     ({"batch_size": None}, ValueError, "batch_size must be given for arrays"),
     ({"data": (X, Y[:9])}, ValueError, "first dimensions"),

@@ -521,6 +521,13 @@ KEY = jax.random.key(0)
         (lambda x: fcjax.jvp(3, (x,), (x,)), "fun must be a function, got int 3"),
         (lambda x: fcjax.jvp(jnp.sin, x, x), r"primals must be a tuple or list, .* float32\[3\]"),
         (lambda x: fcjax.hvp(jnp.sum, (x,), x), "tangents must be a tuple or list"),
+        *(
+            (
+                lambda x, f=f: f(jnp.sum, (np.longdouble(0.5),), (x,)),
+                r"primals must be an array of numbers, got float128\[\]",
+            )
+            for f in (fcjax.jvp, fcjax.hvp)
+        ),
         (
             lambda x: fcjax.jvp(jnp.sin, (x,), (x[:2],)),
             r"tangents\[0\] must have the shape of primals\[0\], \[3\], got float32\[2\]",

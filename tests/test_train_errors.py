@@ -175,11 +175,14 @@ def deleted():
                 state()._replace(params=UNSORTABLE), (X, Y)
             ),
         ),
-        (
-            "state.step must be one integer",
-            lambda: fcjax.make_train_epoch(loss, OPTIMIZER, batch_size=5)(
-                state()._replace(step=jnp.zeros(3, jnp.int32)), (X, Y)
-            ),
+        *(
+            (
+                "state.step must be one integer",
+                lambda step=step: fcjax.make_train_epoch(loss, OPTIMIZER, batch_size=5)(
+                    state()._replace(step=step), (X, Y)
+                ),
+            )
+            for step in (jnp.zeros(3, jnp.int32), jnp.zeros(()), None, True)
         ),
         (
             "state.params[0].w must be a floating-point array",

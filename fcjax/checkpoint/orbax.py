@@ -118,7 +118,7 @@ class _Noted:
     def __init__(self, future: Any, failures: list[Exception]):
         self._future, self._failures = future, failures
 
-    def result(self, timeout: int | None = None) -> Any:
+    def result(self, timeout: float | None = None) -> Any:
         try:
             return self._future.result(timeout)
         except Exception as error:

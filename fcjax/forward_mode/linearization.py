@@ -3,11 +3,10 @@
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from .._arguments import check_bool, check_function, check_tree, describe
+from .._arguments import as_array, check_bool, check_function, check_tree, describe
 from .._types import Function, Tree
 from .directions import Directions, is_inexact
 from .transpose import is_about_reverse_mode, no_reverse_mode, transposed
@@ -76,7 +75,7 @@ def _of_floating(
         check_tree("the output of fun", value)
         return tuple(y for y in jax.tree.leaves(value) if is_inexact(y)), (value, aux)
 
-    return of_floating, [jnp.asarray(leaves[i]) for i in chosen]
+    return of_floating, [as_array("primals", leaves[i]) for i in chosen]
 
 
 def _pair(result: Tree) -> tuple[Tree, Tree]:

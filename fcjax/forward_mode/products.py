@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._arguments import check_tree, describe
+from .._arguments import as_array, check_tree, describe
 from .._jax import is_array
 from .._types import Function, Tree
 from .directions import Directions, as_sequence, is_inexact
@@ -92,7 +92,7 @@ def _hessian_product(
 ) -> tuple[Tree, ...]:
     primals, tangents = as_sequence("primals", primals), as_sequence("tangents", tangents)
     for leaf in jax.tree.leaves(primals):
-        if is_inexact(leaf) and jnp.iscomplexobj(leaf):
+        if is_inexact(leaf) and jnp.iscomplexobj(as_array("primals", leaf)):
             raise TypeError(f"primals must be real, got {describe(leaf)}")
     directions = Directions.at(primals).split(tangents)
     at = linearized(_gradient(name, fun), primals)

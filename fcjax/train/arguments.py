@@ -41,6 +41,8 @@ def check_count(name: str, count: object) -> None:
         raise TypeError(f"{name} must be an integer, got {describe(count)}")
     if count < 1:
         raise ValueError(f"{name} must be positive, got {brief(count)}")
+    if count >= 2**31:
+        raise ValueError(f"{name} must be less than 2**31, got {brief(count)}")
 
 
 def check_seed(seed: SupportsIndex) -> None:

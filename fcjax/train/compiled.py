@@ -10,7 +10,7 @@ from jax import Array
 from .._arguments import check_tree, describe
 from .._jax import Tracer
 from .._types import Tree
-from .state import TrainState, check_params
+from .state import TrainState, check_params, check_step
 
 # `(state, data) -> (state, what a step tells)`, such as a `StepInfo`.
 StateFunction = Callable[..., tuple[TrainState, Any]]
@@ -43,6 +43,7 @@ class Compiled:
         def program(
             carried: Carried, key: Tree, data: Tree, *static: Hashable
         ) -> tuple[Carried, Any]:
+            check_step(carried[0])  # a number of another type would pass
             state, info = function(TrainState(*carried, key), data, *static)
             return state[:3], info
 
@@ -112,8 +113,7 @@ def _is_numeric(leaf: object) -> bool:
 def _check_parts(state: TrainState) -> None:
     """Raise TypeError unless the parts of a state are as `init_state` makes them."""
     check_params(state.params, "state.params")
-    if np.shape(state.step) or jax.typeof(state.step).dtype.kind not in "iu":
-        raise TypeError(f"state.step must be one integer, got {describe(state.step)}")
+    check_step(state.step)
 
 
 def _check_not_overwritten(state: TrainState) -> None:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import Array
 from jax.typing import ArrayLike
@@ -76,6 +77,13 @@ def check_optimizer(optimizer: object) -> None:
             "optimizer must be an Optax GradientTransformation such as optax.adam(1e-3), "
             f"got {describe(optimizer)}{hint}"
         )
+
+
+def check_step(step: object) -> None:
+    """Raise TypeError unless `step` is one integer."""
+    dtype = getattr(step, "dtype", np.dtype(type(step)) if isinstance(step, int) else None)
+    if dtype is None or np.shape(step) or dtype.kind not in "iu":  # pyright: ignore
+        raise TypeError(f"state.step must be one integer, got {describe(step)}")
 
 
 def check_opt_state(state: TrainState, optimizer: optax.GradientTransformation) -> None:

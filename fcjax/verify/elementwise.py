@@ -223,7 +223,7 @@ def check_elementwise(
         _oracle(fun, name, value, derivative),
         dtype,
         tolerance=tolerance,
-        floor=floor,
+        floor=float(floor),  # an integer may have more bits than JAX takes
         state=state,
         progress=progress,
     )

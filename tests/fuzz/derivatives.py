@@ -16,7 +16,20 @@ from .spec import Invalid, Want, as_numpy, integer, is_one_of, promoted, require
 from .values import filled, formed, junk, of_wrong_dtype, rarely, wrong_array, wrong_ones
 
 # Where a function is called with wrong arguments, its own error may pass: it names these.
-OWN = ("z", "x", "y", "pred", "target", "product", "square", "with_aux", "broken", "model", "half")
+OWN = (
+    "z",
+    "x",
+    "y",
+    "pred",
+    "target",
+    "product",
+    "square",
+    "with_aux",
+    "broken",
+    "model",
+    "half",
+    "integers",
+)
 
 
 def naming_itself(f):
@@ -26,8 +39,8 @@ def naming_itself(f):
     def function(*args):
         try:
             return f(*args)
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"{f.__name__}: {str(error)[:200]}") from error
+        except (AttributeError, TypeError, ValueError) as error:
+            raise TypeError(f"{f.__name__}: {str(error)[:200]}") from error
 
     return function
 
@@ -52,11 +65,16 @@ def broken(x, y):
     return jax.lax.while_loop(lambda v: None, lambda v: v * 2, x * y)
 
 
+@naming_itself
+def integers(x, y):
+    return x.astype(jnp.int32)
+
+
 # Their outputs have no derivative, which is none or float0.
 WITHOUT_DERIVATIVE = (
     lambda x, y: "text",
     lambda x, y: None,
-    lambda x, y: x.astype(jnp.int32),
+    integers,
 )
 WRONG_FUNCTIONS = (*(None, "tanh", 3, broken), *WITHOUT_DERIVATIVE)
 
