@@ -57,7 +57,7 @@ kills: $(VENV)/test.stamp
 	$(BIN)/python tests/kills.py 50 --processes 2
 
 soak: $(VENV)/test.stamp
-	$(BIN)/python tests/soak.py 3600
+	MALLOC_ARENA_MAX=1 $(BIN)/python tests/soak.py 3600
 
 mutate: $(VENV)/test.stamp
 	$(BIN)/python tests/mutate.py
