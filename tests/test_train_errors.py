@@ -177,6 +177,16 @@ def deleted():
         ),
         *(
             (
+                "state.key must be one PRNG key",
+                lambda key=key: fcjax.make_train_step(
+                    lambda params, batch, key: loss(params, batch) * jax.random.normal(key),
+                    OPTIMIZER,
+                )(state()._replace(key=key), (X, Y)),
+            )
+            for key in (None, jnp.ones(2), 3)
+        ),
+        *(
+            (
                 "state.step must be one integer",
                 lambda step=step: fcjax.make_train_epoch(loss, OPTIMIZER, batch_size=5)(
                     state()._replace(step=step), (X, Y)

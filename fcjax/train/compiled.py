@@ -10,7 +10,7 @@ from jax import Array
 from .._arguments import check_tree, describe
 from .._jax import Tracer
 from .._types import Tree
-from .state import TrainState, check_params, check_step
+from .state import TrainState, check_key, check_params, check_step
 
 # `(state, data) -> (state, what a step tells)`, such as a `StepInfo`.
 StateFunction = Callable[..., tuple[TrainState, Any]]
@@ -44,6 +44,8 @@ class Compiled:
             carried: Carried, key: Tree, data: Tree, *static: Hashable
         ) -> tuple[Carried, Any]:
             check_step(carried[0])  # a number of another type would pass
+            if uses_key:
+                check_key("state.key", key)
             state, info = function(TrainState(*carried, key), data, *static)
             return state[:3], info
 

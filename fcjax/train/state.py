@@ -61,8 +61,7 @@ def init_state(
     (0, (2, 3))
     """
     key = jax.random.key(0) if key is None else key
-    if not is_key(key):
-        raise TypeError(f"key must be one PRNG key, e.g. jax.random.key(0), got {describe(key)}")
+    check_key("key", key)
     check_optimizer(optimizer)
     check_params(params)
     state = TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params), key)
@@ -77,6 +76,12 @@ def check_optimizer(optimizer: object) -> None:
             "optimizer must be an Optax GradientTransformation such as optax.adam(1e-3), "
             f"got {describe(optimizer)}{hint}"
         )
+
+
+def check_key(name: str, key: object) -> None:
+    """Raise TypeError unless `key` is one PRNG key."""
+    if not is_key(key):
+        raise TypeError(f"{name} must be one PRNG key, e.g. jax.random.key(0), got {describe(key)}")
 
 
 def check_step(step: object) -> None:

@@ -230,6 +230,7 @@ def shapes_of(tree):
 def one_step(state, batch):
     own = a_state()
     require(isinstance(state, TrainState), "state")
+    state = state._replace(key=own.key)  # the loss takes no key, so a step passes any on
     leaves = leaves_of("state", state)
     arrays = [leaf for leaf in leaves if is_array(leaf)]
     require(not any(isinstance(V, jax.Array) and V.is_deleted() for V in leaves), "state")
