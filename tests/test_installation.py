@@ -181,8 +181,8 @@ print(base, time.process_time() - start, *sorted(set(sys.modules) - before))
 def test_importing_fcjax_takes_little_more_than_jax_and_optax():
     runs = [python(IMPORT).stdout.split()[:2] for _ in range(5)]
     base, more = (min(map(float, times)) for times in zip(*runs, strict=True))
-    # in CPU time; in proportion where a machine takes more than 0.6 s for jax and optax
-    assert more <= max(0.06, 0.1 * base)
+    # in CPU time; in proportion where a machine takes more than 0.4 s for jax and optax
+    assert more <= max(0.06, 0.15 * base)
 
 
 def test_importing_fcjax_loads_little_else():
