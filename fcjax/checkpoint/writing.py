@@ -248,8 +248,10 @@ def _manager(directory: Path, preservation: _Preservation, failures: list[Except
         cleanup_tmp_directories=True, preservation_policy=preservation
     )
     with errors_of_writing(directory):
-        handlers = {
-            "arrays": noting(ocp.PyTreeCheckpointHandler(), failures),
-            "record": noting(ocp.JsonCheckpointHandler(), failures),
-        }
+        handlers = None
+        if jax.process_count() > 1:  # Orbax tells a single process by itself
+            handlers = {
+                "arrays": noting(ocp.PyTreeCheckpointHandler(), failures),
+                "record": noting(ocp.JsonCheckpointHandler(), failures),
+            }
         return ocp.CheckpointManager(directory, options=options, item_handlers=handlers)

@@ -144,7 +144,8 @@ def fit(
             "highest val_accuracy": the best epoch is kept too. Its state stays in memory until the
             next save, which writes both.
         checkpoint_errors: whether a checkpoint that cannot be written, as on a full disk, is an
-            error ("raise") or a warning ("warn").
+            error ("raise") or a warning ("warn"). If one of several processes cannot write for
+            another reason than a full disk, all end with an error.
         nonfinite: "raise" ends training at a loss, a validation loss or an update that is not
             finite. "skip" skips steps whose loss or gradient is not finite, and accepts a
             validation loss that is not.

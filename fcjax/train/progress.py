@@ -5,7 +5,7 @@ import json
 import math
 import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -108,7 +108,7 @@ class Store:
         best = self._saving.best
         if best is not None:
             for value in start.figures.history().get(best.figure, ()):
-                self._is_best({best.figure: value})
+                self._is_best(best, value)
         self._writer = checkpoint.Writer(
             directory,
             max_to_keep=self._saving.max_to_keep,
@@ -152,18 +152,17 @@ class Store:
         """Save if it is time to. The best epoch is saved at the next such time too."""
         if self._saving is None:
             return
-        if complete and self._is_best(progress.figures.last()):
+        best = self._saving.best
+        if complete and best and self._is_best(best, progress.figures.last()[best.figure]):
             self._best = progress
         if self._saving.schedule.is_due(
             step=progress.step, epochs=progress.epochs, complete=complete
         ):
             self.save(progress)
 
-    def _is_best(self, figures: Mapping[str, float]) -> bool:
-        """Whether an epoch is to be kept, since it is better than all before."""
-        if self._saving is None or self._saving.best is None:
-            return False
-        value = self._saving.best.signed(figures[self._saving.best.figure])
+    def _is_best(self, best: Best, value: float) -> bool:
+        """Whether the figure of an epoch is better than all before."""
+        value = best.signed(value)
         if not (math.isfinite(value) and value < self._lowest):
             return False
         self._lowest = value

@@ -1,7 +1,7 @@
 """The training state, and the information that a step returns."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -84,10 +84,9 @@ def check_key(name: str, key: object) -> None:
         raise TypeError(f"{name} must be one PRNG key, e.g. jax.random.key(0), got {describe(key)}")
 
 
-def check_step(step: object) -> None:
+def check_step(step: Any) -> None:
     """Raise TypeError unless `step` is one integer."""
-    dtype = getattr(step, "dtype", np.dtype(type(step)) if isinstance(step, int) else None)
-    if dtype is None or np.shape(step) or dtype.kind not in "iu":  # pyright: ignore
+    if np.shape(step) or not jnp.issubdtype(getattr(step, "dtype", type(step)), np.integer):
         raise TypeError(f"state.step must be one integer, got {describe(step)}")
 
 
