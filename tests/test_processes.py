@@ -381,6 +381,33 @@ def test_launch_passes_signals_on(number, script):
     assert last_line(errors) == f"fcjax launch: stopped by {number.name}"
 
 
+def test_a_second_signal_to_the_launcher_does_not_wait(script):
+    program = script(
+        """
+        import signal, time
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        print("up", flush=True)
+        time.sleep(99)
+        """,
+        "",
+    )
+    with subprocess.Popen(
+        command("launch", "-n", 2, program), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True, env=environment(),
+    ) as launcher:  # fmt: skip
+        for _ in range(2):
+            assert "up" in launcher.stdout.readline()
+        launcher.send_signal(signal.SIGTERM)
+        told = launcher.stderr.readline()
+        begin = time.monotonic()
+        launcher.send_signal(signal.SIGTERM)
+        _, errors = launcher.communicate(timeout=BOUND)
+    assert told == ("fcjax launch: its processes have 30 s to end; a second signal ends them now\n")
+    assert errors == "fcjax launch: stopped by SIGTERM\n"
+    assert launcher.returncode == 128 + signal.SIGTERM
+    assert time.monotonic() - begin < 10
+
+
 def test_launch_names_a_process_that_left_early_without_an_error(script):
     program = script(
         """
