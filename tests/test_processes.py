@@ -77,6 +77,16 @@ def launch(*arguments, **options):
     )
 
 
+def launch_in_background(program):
+    return subprocess.Popen(
+        command("launch", "-n", 2, program),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    )
+
+
 def last_line(text):
     return text.strip().splitlines()[-1]
 
@@ -370,10 +380,7 @@ def test_launch_names_process_0_among_processes_that_wait_for_it(how, status, li
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_launch_passes_signals_on(number, script):
     program = script("import time\nprint('up', flush=True)\ntime.sleep(99)", "")
-    launcher = subprocess.Popen(
-        command("launch", "-n", 2, program), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        text=True, env=environment(),
-    )  # fmt: skip
+    launcher = launch_in_background(program)
     assert {launcher.stdout.readline() for _ in range(2)} == {"up\n", "[1] up\n"}
     launcher.send_signal(number)
     _, errors = launcher.communicate(timeout=BOUND)
@@ -391,10 +398,7 @@ def test_a_second_signal_to_the_launcher_does_not_wait(script):
         """,
         "",
     )
-    with subprocess.Popen(
-        command("launch", "-n", 2, program), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        text=True, env=environment(),
-    ) as launcher:  # fmt: skip
+    with launch_in_background(program) as launcher:
         for _ in range(2):
             assert "up" in launcher.stdout.readline()
         launcher.send_signal(signal.SIGTERM)
@@ -402,7 +406,7 @@ def test_a_second_signal_to_the_launcher_does_not_wait(script):
         begin = time.monotonic()
         launcher.send_signal(signal.SIGTERM)
         _, errors = launcher.communicate(timeout=BOUND)
-    assert told == ("fcjax launch: its processes have 30 s to end; a second signal ends them now\n")
+    assert told == "fcjax launch: its processes have 30 s to end; a second signal ends them now\n"
     assert errors == "fcjax launch: stopped by SIGTERM\n"
     assert launcher.returncode == 128 + signal.SIGTERM
     assert time.monotonic() - begin < 10
@@ -427,10 +431,7 @@ def test_launch_names_a_process_that_left_early_without_an_error(script):
 def test_sigterm_ends_a_loop_of_ones_own(script):
     """JAX would take it for the announcement of a preemption, and go on."""
     program = script("total = join()\ntotal()\nprint('up', flush=True)\nwhile True: total()")
-    launcher = subprocess.Popen(
-        command("launch", "-n", 2, program), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        text=True, env=environment(),
-    )  # fmt: skip
+    launcher = launch_in_background(program)
     while "up" not in launcher.stdout.readline():
         assert launcher.poll() is None
     begin = time.monotonic()
@@ -451,10 +452,7 @@ def test_no_process_outlives_a_launcher_that_is_killed(script, tmp_path):
         """,
         "",
     )
-    with subprocess.Popen(
-        command("launch", "-n", 2, program), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-        text=True, env=environment(),
-    ) as launcher:  # fmt: skip
+    with launch_in_background(program) as launcher:
         for _ in range(2):
             assert "up" in launcher.stdout.readline()
         launcher.kill()
