@@ -613,7 +613,7 @@ TRAINING = [
          "run = self.reached",
          ("test_nonfinite.py::test_the_newest_checkpoint_is_good_after_a_step_that_was_too_large",)),
         ("each process stops by its own callbacks",
-         "bool(in_any_process(any(answers)))", "any(answers)",
+         "largest_of_all_processes(any(answers), \"the answers of callbacks\")", "any(answers)",
          ("test_processes.py::test_processes_that_do_not_agree_are_told",)),
     ),
     *_in("train/interrupts.py",

@@ -480,9 +480,30 @@ DIFFERENT = """
     def fit(**changes):
         options = {"optimizer": optax.adam(1e-2), "epochs": 4, "batch_size": 4}
         options |= {"loss": loss, "mesh": distributed.mesh(), **changes}
-        return fcjax.fit(params, (X, X), **options)
+        return fcjax.fit(params, options.pop("data", (X, X)), **options)
 
+    def rows(n, many):  # a batch of n rows in one process, and of fewer in the other
+        for _ in range(many):
+            yield distributed.place_batch((X[:n], X[:n]), distributed.mesh(), local=True)
+
+    class Loader:
+        def __init__(self, make):
+            self.make = make
+
+        def __iter__(self):
+            return iter(self.make())
+
+    batches = {"batch_size": None, "data": [(X[:4], X[:4])] * (3 + me)}
+    shorter = {"batch_size": None, "data": Loader(lambda: rows(4, 3 + me))}
+    smaller = {"batch_size": None, "data": Loader(lambda: rows(4 + 2 * me, 3))}
+    validation = {"validation_data": [(X[:4], X[:4])] * (3 + me)}
     for changes in (
+        {"mesh": None},
+        {"loss": lambda params, batch: (1 + me) * loss(params, batch)},
+        batches,
+        shorter,
+        smaller,
+        validation,
         {"seed": me},
         {"epochs": 3 + me},
         {"batch_size": 4 * (1 + me)},
@@ -494,7 +515,7 @@ DIFFERENT = """
     ):
         try:
             fit(**changes)
-        except ValueError as error:
+        except (ValueError, fcjax.BatchError, distributed.OutOfStepError) as error:
             print(error, flush=True)
     ended = fit(callbacks=lambda end: me == 1 and end.epoch == 2)
     print("epochs:", len(ended.history["loss"]), flush=True)
@@ -508,6 +529,15 @@ def test_processes_that_do_not_agree_are_told(script):
                  "nonfinite"):  # fmt: skip
         found = re.findall(rf"{name} must be the same in all processes, got .*", run.stdout)
         assert len(found) == (4 if name == "optimizer" else 2), name
+    for times, message in (
+        (2, r"mesh must be given in 2 processes, such as fcjax.distributed.mesh\(\), got None"),
+        (2, "loss, optimizer and metrics must compute the same in all processes, got another"),
+        (2, "data must yield as many batches in all processes, got 3 in process 0 and more"),
+        (2, "data must yield as many batches in all processes, got at least 4 in process 1 and"),
+        (2, "number of examples of batch must be the same in all processes, got 4 .* and 6 in"),
+        (2, "all processes must make the same calls, got .* in process 0 and .* in process 1"),
+    ):
+        assert len(re.findall(message, run.stdout)) == times, (message, run.stdout)
         assert max(map(len, found)) < 400
     assert run.stdout.count("epochs: 2") == 2
 

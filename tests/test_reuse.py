@@ -107,3 +107,35 @@ def test_equal_programs_of_other_trees_keep_their_trees():
     result = fit(loss=loss, params=named)
     assert list(result.params) == ["a", "b"]
     assert_same_bits(tuple(result.params.values()), fit().params)
+
+
+@pytest.mark.parametrize("data", ["arrays", "batches"])
+def test_functions_of_python_that_a_program_calls_are_not_confused(data):
+    """The program does not say which function it calls."""
+
+    def on_host(factor):
+        def scaled(value):
+            return np.float32(factor * value)
+
+        def call(value):
+            shape = jax.ShapeDtypeStruct((), np.float32)
+            return jax.pure_callback(scaled, shape, value, vmap_method="sequential")
+
+        return call
+
+    def figures(factor):
+        call = on_host(factor)
+
+        def loss(params, batch):
+            return loss_fn(params, batch) + jax.lax.stop_gradient(call(jnp.float32(1)))
+
+        def metric(params, batch):
+            return call(jnp.float32(2))
+
+        train = fit if data == "arrays" else fit_batches
+        history = train(loss=loss, metrics={"metric": metric}, epochs=1).history
+        return history["loss"][0], history["metric"][0]
+
+    (loss, metric), (larger_loss, larger_metric) = figures(1), figures(100)
+    assert (metric, larger_metric) == (2, 200)
+    assert larger_loss == pytest.approx(loss + 99, rel=1e-5)

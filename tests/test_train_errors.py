@@ -228,3 +228,20 @@ def test_metadata_that_json_would_change_is_refused(metadata, tmp_path):
     pytest.importorskip("orbax.checkpoint")
     words = refused(fcjax.checkpoint.save, tmp_path, 1.0, step=0, metadata=metadata)
     assert words.startswith("metadata must be a dict that JSON can hold")
+
+
+def test_the_error_of_a_callback_is_not_taken_for_a_used_state():
+    """The step has overwritten its input by the time that it fails."""
+
+    def loss(params, batch):
+        def fails(x):
+            raise ValueError("the weights are gone")
+
+        shape = jax.ShapeDtypeStruct((), np.float32)
+        factor = jax.pure_callback(fails, shape, batch[0][0, 0])
+        return fcjax.half_squared_error(fcjax.mlp(params, batch[0]), batch[1]) * factor
+
+    step = fcjax.make_train_step(loss, optax.sgd(0.1))
+    state = fcjax.init_state(fcjax.init(jax.random.key(0), (3, 2)), optax.sgd(0.1))
+    with pytest.raises(jax.errors.JaxRuntimeError, match="the weights are gone"):
+        jax.block_until_ready(step(state, (jnp.ones((4, 3)), jnp.ones((4, 2)))))

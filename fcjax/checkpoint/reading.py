@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from .._types import Tree
-from ..distributed import in_any_process
+from ..distributed import largest_of_all_processes
 from .checksum import checksum
 from .folder import checked_directory, existing, name_of
 from .orbax import orbax, quietly, reader, shortened
@@ -152,7 +152,7 @@ def in_all_processes(directory: str | Path, step: int, read: Callable[[], Any]) 
         result = read()
     except DamagedCheckpointError as damage:
         error = damage
-    if in_any_process(error is not None):
+    if largest_of_all_processes(error is not None, "the reading of a checkpoint"):
         raise error or DamagedCheckpointError(directory, step, "another process cannot read it")
     return result
 

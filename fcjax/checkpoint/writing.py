@@ -14,7 +14,7 @@ import jax
 
 from .._arguments import describe
 from .._types import Tree
-from ..distributed import in_any_process, is_first_process, wait_for_all
+from ..distributed import is_first_process, largest_of_all_processes, wait_for_all
 from .folder import check_writable, checked_directory, steps
 from .orbax import errors_of_writing, noting, orbax
 from .reading import metadata as metadata_of
@@ -185,7 +185,8 @@ class Writer:
     def _check_space(self, size: int) -> None:
         """Raise in all processes if one of them finds too little space."""
         with errors_of_writing(self._directory):
-            if in_any_process(shutil.disk_usage(self._directory).free < size):
+            is_full = shutil.disk_usage(self._directory).free < size
+            if largest_of_all_processes(is_full, "a save"):
                 raise OSError(os.strerror(errno.ENOSPC))
 
     def close(self) -> None:
@@ -214,7 +215,9 @@ def _set_aside(directory: Path, after: int, why: str) -> None:
             names = (f"{step}.{why}{'' if i == 1 else f'-{i}'}" for i in itertools.count(1))
             free = (directory / name for name in names)
             (directory / str(step)).rename(next(p for p in free if not p.exists()))
-    wait_for_all("set_aside")  # also if there are none: another process may look too late
+    wait_for_all(
+        "the renaming of checkpoints"
+    )  # also if there are none: another process may look too late
 
 
 class _Preservation(NamedTuple):

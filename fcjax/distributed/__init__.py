@@ -5,8 +5,10 @@ holds the parts of the arrays that lie on its own devices.
 """
 
 from .agreement import (
-    in_any_process as in_any_process,
+    OutOfStepError as OutOfStepError,
     is_first_process as is_first_process,
+    largest_of_all_processes as largest_of_all_processes,
+    of_all_processes as of_all_processes,
     of_first_process as of_first_process,
     texts_of_all_processes as texts_of_all_processes,
     wait_for_all as wait_for_all,

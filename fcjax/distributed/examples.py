@@ -1,5 +1,7 @@
 """Batches on a mesh: each device has some of the examples."""
 
+import zlib
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,8 +10,9 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from .._arguments import brief, check_arrays, named_leaves
 from .._types import AnyArray, Tree
-from .meshes import check_mesh, example_axes, number_of_shards
-from .putting import put_on_mesh
+from .agreement import of_all_processes
+from .meshes import MODEL, check_mesh, example_axes, number_of_shards
+from .putting import checksum_of, put_on_mesh
 
 
 def place_batch(batch: Tree, mesh: Mesh, *, local: bool = False, name: str = "batch") -> Tree:
@@ -17,7 +20,8 @@ def place_batch(batch: Tree, mesh: Mesh, *, local: bool = False, name: str = "ba
 
     If the mesh has the devices of several processes, each either passes all examples, and keeps
     those of its own devices, or, with `local=True`, passes only those. The first compares a
-    checksum of the arrays in all processes; the second communicates nothing.
+    checksum of the arrays in all processes, and the second their number of examples, and also a
+    checksum if the mesh has an axis "model".
 
     Args:
         batch: arrays whose first dimension counts the examples.
@@ -30,7 +34,7 @@ def place_batch(batch: Tree, mesh: Mesh, *, local: bool = False, name: str = "ba
     Raises:
         TypeError: `mesh` is not a mesh, or the batch holds anything but arrays.
         ValueError: the arrays have no examples or different numbers of them, the devices cannot
-            share these equally, or the processes pass different arrays.
+            share these equally, or the processes pass different arrays or numbers of examples.
 
     >>> import fcjax
     >>> one_device = fcjax.distributed.mesh({"data": 1}, devices=jax.devices()[:1])
@@ -55,17 +59,42 @@ def _join_rows(batch: Tree, sharding: NamedSharding, examples: int, name: str) -
     """Return the batch that the examples of all processes form."""
     shards = sharding.num_devices  # an example per device: each shard of the examples has a row
     indices = sharding.addressable_devices_indices_map((shards,)).values()
-    parts = len({rows.indices(shards) for index in indices if index for rows in index[:1]})
-    if examples % parts:
+    parts = sorted({rows.indices(shards) for index in indices if index for rows in index[:1]})
+    if examples % len(parts):
         raise ValueError(
-            f"the number of examples of {name} in this process must be a multiple of {parts}, the "
-            f"parts into which its devices split them, got {examples}"
+            f"the number of examples of {name} in this process must be a multiple of {len(parts)}, "
+            f"the parts into which its devices split them, got {examples}"
         )
+    # JAX would infer another whole in each process, and compile another program for it
+    found = of_all_processes(examples, f"the placing of {name}")
+    for process, other in enumerate(found):
+        if other != found[0]:
+            raise ValueError(
+                f"the number of examples of {name} must be the same in all processes, got "
+                f"{found[0]} in process 0 and {other} in process {process}"
+            )
+    if MODEL in sharding.mesh.axis_names:
+        _check_equal_where_shared(batch, parts, name)
 
     def join(V: AnyArray) -> Array:
         return jax.make_array_from_process_local_data(sharding, np.asarray(V))
 
     return jax.tree.map(join, batch)
+
+
+def _check_equal_where_shared(batch: Tree, parts: list[tuple[int, ...]], name: str) -> None:
+    """Raise ValueError in all processes if some hold the same examples, and pass different ones."""
+    at = f"the placing of {name}"
+    wholes = of_all_processes(zlib.crc32(repr(parts).encode()), at)
+    sums = of_all_processes(checksum_of([np.asarray(V) for V in jax.tree.leaves(batch)]), at)
+    first: dict[int, int] = {}
+    for process, whole in enumerate(wholes):
+        one = first.setdefault(whole, process)
+        if sums[one] != sums[process]:
+            raise ValueError(
+                f"{name} must have the same examples in processes {one} and {process}, between "
+                f"which {MODEL!r} splits the layers, got different ones"
+            )
 
 
 def padded(batch: Tree, mesh: Mesh) -> tuple[Tree, Array]:

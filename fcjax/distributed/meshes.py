@@ -58,6 +58,11 @@ def _maps_names_to_counts(shape: object) -> bool:
 def check_mesh(mesh: object, layout: object = "replicated", *, required: bool = False) -> None:
     """Raise TypeError unless `mesh` is a mesh or None, ValueError for a layout without a mesh."""
     if mesh is None and not required:
+        if jax.process_count() > 1:
+            raise ValueError(
+                f"mesh must be given in {jax.process_count()} processes, such as "
+                "fcjax.distributed.mesh(), got None"
+            )
         if layout != "replicated":
             raise ValueError(f"layout needs a mesh, got {describe(layout)} and mesh=None")
     elif not isinstance(mesh, Mesh):

@@ -1,6 +1,7 @@
 """Arrays that every process has, put on the devices of a mesh."""
 
 import zlib
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -41,8 +42,7 @@ def _as_stored(V: AnyArray) -> np.ndarray:
 
 
 def _check_equal_in_all_processes(name: str, arrays: Tree) -> None:
-    facts = [(V.shape, str(V.dtype), zlib.crc32(V.tobytes())) for V in jax.tree.leaves(arrays)]
-    found = of_all_processes(zlib.crc32(repr(facts).encode()))
+    found = of_all_processes(checksum_of(jax.tree.leaves(arrays)), f"the placing of {name}")
     if len(set(found)) > 1:
         hint = "; place_batch(..., local=True) takes the examples of each process"
         raise ValueError(
@@ -50,6 +50,12 @@ def _check_equal_in_all_processes(name: str, arrays: Tree) -> None:
             f"{next(i for i, one in enumerate(found) if one != found[0])} and in process 0"
             f"{'' if name == 'params' else hint}"
         )
+
+
+def checksum_of(arrays: Sequence[np.ndarray]) -> int:
+    """Return a checksum of arrays, of 32 bits."""
+    facts = [(V.shape, str(V.dtype), zlib.crc32(V.tobytes())) for V in arrays]
+    return zlib.crc32(repr(facts).encode())
 
 
 def on_mesh(tree: Tree, mesh: Mesh) -> Tree:

@@ -25,7 +25,7 @@ def check_same_in_all_processes(arguments: Mapping[str, object]) -> None:
     """Raise ValueError, in every process, unless all pass the same arguments."""
     if jax.process_count() == 1:
         return
-    texts = texts_of_all_processes(json.dumps(dict(arguments), default=str))
+    texts = texts_of_all_processes(json.dumps(dict(arguments), default=str), "the arguments of fit")
     first, *others = map(json.loads, texts)
     for process, other in enumerate(others, 1):
         for name in (name for name in first if first[name] != other[name]):

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from .._types import Tree
+from ..distributed import OutOfStepError, of_all_processes
 from .batches import count_examples
 from .data_check import check_dtypes
 from .nonfinite import NonFiniteLossError, StepLoss, is_healthy
@@ -177,7 +178,7 @@ class _Batches:
 
     def more(self) -> bool:
         """Whether there is another batch, or an error instead. To know this, it is read."""
-        if not self._next:
+        if not self._next and not self._failure:
             self._state = self.state()
             self._read()
         return bool(self._next or self._failure)
@@ -189,15 +190,38 @@ class _Batches:
         return self._iterator.get_state() if hasattr(self._iterator, "get_state") else None
 
     def _read(self) -> None:
+        number, ended = self._done + 1, False
         try:
             self._next = [next(self._iterator)]
         except StopIteration:
+            ended = True
+        except OutOfStepError as error:  # placing a batch, while another process has none to place
+            self._failure = _other_number_of_batches(number, ended, error)
             return
         except Exception as error:
-            number = self._done + 1
             what = f"data raised at batch {number}: {type(error).__name__}: {error}"
             self._failure = BatchError(what, number)
             self._failure.__cause__ = error
+            return
+        try:
+            elsewhere = len(set(of_all_processes(ended, "the next batch of data"))) > 1
+        except OutOfStepError:
+            elsewhere = True
+        if elsewhere:
+            self._next, self._failure = [], _other_number_of_batches(number, ended)
+
+
+def _other_number_of_batches(
+    number: int, ended: bool, cause: OutOfStepError | None = None
+) -> BatchError:
+    here, there = (f"{number - 1}", "more") if ended else (f"at least {number}", "fewer")
+    error = BatchError(
+        f"data must yield as many batches in all processes, got {here} in process "
+        f"{jax.process_index()} and {there} in another",
+        number,
+    )
+    error.__cause__ = cause
+    return error
 
 
 _healthy = jax.jit(is_healthy)

@@ -69,8 +69,11 @@ class Compiled:
             (step, params, opt_state), info = self._program(
                 (step, params, opt_state), used_key, data, *self._static(data)
             )
-        except (RuntimeError, TypeError, ValueError):
-            _check_not_overwritten(state)
+        except (RuntimeError, TypeError, ValueError) as error:
+            if "deleted" in str(error):  # else this call has overwritten it, and then failed
+                _check_not_overwritten(state)
+            if isinstance(error, jax.errors.JaxRuntimeError):  # of the device or of a callback
+                raise
             _check_arrays("state", state)
             _check_parts(state)
             _check_arrays("batch" if self._static_of is None else "data", data)

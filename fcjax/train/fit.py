@@ -152,7 +152,8 @@ def fit(
         max_skipped: number of steps in a row that "skip" skips before it raises.
         progress: whether to show a progress bar; None shows one on a terminal only.
         mesh: train on the devices of a mesh, as from `fcjax.distributed.mesh`, which splits every
-            batch. It must divide `batch_size` and the number of examples.
+            batch. It must divide `batch_size` and the number of examples. Several processes need
+            one.
         layout: where the parameters lie on the mesh, as in `fcjax.distributed.place`.
 
     Raises:
@@ -246,8 +247,7 @@ def fit(
         score = _make_score(loss, metrics, params, data, validation_data, mesh)
         run = store.restore(Progress(state, params, Figures({}), Position(0)))
         pace, raises = Pace(schedule.steps), nonfinite == "raise"
-        alike = mesh is not None
-        training = Training(run, train, score, store, interrupts, pace, raises, alike)
+        training = Training(run, train, score, store, interrupts, pace, raises)
         run = training.run(limits, callbacks, progress)
     return result_of(run, limits)
 

@@ -6,7 +6,7 @@ import threading
 from types import FrameType
 from typing import Any
 
-from ..distributed import in_any_process
+from ..distributed import largest_of_all_processes
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _DEFAULTS = (signal.SIG_DFL, signal.default_int_handler)
@@ -56,7 +56,7 @@ class Interrupts:
 
         All processes of a job must call this together.
         """
-        return in_any_process(self._received or 0)
+        return largest_of_all_processes(self._received or 0, "the question for signals")
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         del frame

@@ -27,7 +27,7 @@ class Pace:
             done: number of completed steps.
             left: number of steps until the end of the epoch; None if it is not known.
         """
-        count = of_first_process(self._count)
+        count = of_first_process(self._count, "the next steps of an epoch")
         if left is not None:
             count = min(count, left)
         if self._every is not None:

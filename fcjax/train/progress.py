@@ -192,7 +192,7 @@ class Store:
         metadata = {
             "history": progress.figures.history(),
             "position": list(progress.position),
-            "loaders": texts_of_all_processes(_loader_to_text(progress.loader)),
+            "loaders": texts_of_all_processes(_loader_to_text(progress.loader), "a save"),
             "settings": self._settings,
         }
         if self._attempt(lambda: writer.save(tree, step=progress.step, metadata=metadata)):

@@ -1,10 +1,13 @@
 """Programs that several calls of `fit` share.
 
 Each call traces the functions that it is given, because what they refer to may have changed. If
-this gives the program of an earlier call, that one is used, and nothing is compiled.
+this gives the program of an earlier call, that one is used, and nothing is compiled. Programs that
+call Python functions, as with `jax.pure_callback`, are not shared.
 """
 
 import hashlib
+import threading
+import zlib
 from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Any
@@ -13,8 +16,12 @@ import jax
 import numpy as np
 
 from .._types import Tree
+from ..distributed import of_all_processes
 
 _MOST = 64
+# A program with one of these calls Python, and does not say which function.
+_OF_CALLBACKS = ("callback", "host_transfer")
+_lock = threading.Lock()
 _programs: OrderedDict[tuple[object, ...], Any] = OrderedDict()
 
 
@@ -37,13 +44,28 @@ class Reused:
 
 def _equal_program(program: Any, args: Tree) -> Any:
     lowered = program.lower(*args)
-    text = hashlib.blake2b(lowered.as_text().encode()).digest()
-    key = (text, lowered.in_tree, lowered.out_tree, _devices(args))
-    found = _programs.setdefault(key, program)
-    _programs.move_to_end(key)
-    if len(_programs) > _MOST:
-        _programs.popitem(last=False)
+    text = lowered.as_text()
+    if any(word in text for word in _OF_CALLBACKS):
+        return program
+    digest = hashlib.blake2b(text.encode()).digest()
+    _check_same_in_all_processes(digest)
+    key = (digest, lowered.in_tree, lowered.out_tree, _devices(args))
+    with _lock:
+        found = _programs.setdefault(key, program)
+        _programs.move_to_end(key)
+        if len(_programs) > _MOST:
+            _programs.popitem(last=False)
     return found
+
+
+def _check_same_in_all_processes(digest: bytes) -> None:
+    found = of_all_processes(zlib.crc32(digest), "the compiling of loss, optimizer and metrics")
+    for process, other in enumerate(found):
+        if other != found[0]:
+            raise ValueError(
+                "loss, optimizer and metrics must compute the same in all processes, got another "
+                f"program in process {process} than in process 0"
+            )
 
 
 def _devices(args: Tree) -> Hashable:

@@ -30,7 +30,8 @@ class Schedule:
             return complete and epochs % self._number == 0
         if self._unit == "step":
             return step % self._number == 0
-        return bool(of_first_process(int(time.monotonic() - self._saved >= self._number)))
+        late = time.monotonic() - self._saved >= self._number
+        return bool(of_first_process(late, "the question whether to save"))
 
     def saved(self) -> None:
         """Measure the time from now."""

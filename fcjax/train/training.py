@@ -11,7 +11,7 @@ import numpy as np
 
 from .._progress import tqdm
 from .._types import Tree
-from ..distributed import in_any_process, is_first_process
+from ..distributed import is_first_process, largest_of_all_processes
 from .array_epochs import ArrayEpochs
 from .batch_epochs import BatchEpochs, BatchError
 from .figures import History
@@ -74,7 +74,6 @@ class Training:
     interrupts: Interrupts
     pace: Pace
     raises: bool  # whether a validation loss that is not finite is an error
-    raises_alike: bool  # whether a loss is the same number in all processes
     before: Progress | None = None  # a part earlier, if the state reached may be too large
 
     def run(self, limits: Limits, callbacks: Sequence[Callback], progress: bool | None) -> Progress:
@@ -93,8 +92,7 @@ class Training:
                 self._save_if_alone(self.reached)
                 raise self._explained(stop, limits) from stop.__cause__
             except NonFiniteLossError as error:
-                if self.raises_alike or jax.process_count() == 1:
-                    self._go_back_to(self._good(error))
+                self._go_back_to(self._good(error))  # the loss is the same in all processes
                 raise
             except BaseException:  # such as what a handler of a signal raises
                 self._save_if_alone(self.reached)
@@ -119,7 +117,7 @@ class Training:
         answers = [_is_true(call(end)) for call in callbacks]
         self.store.save_if_due(run, complete=True)
         self._check_signals()
-        return bool(in_any_process(any(answers)))
+        return bool(largest_of_all_processes(any(answers), "the answers of callbacks"))
 
     def _scored(self, state: TrainState) -> dict[str, float]:
         figures = self.score(state.params)

@@ -27,12 +27,13 @@ EXEMPT = {
     "the functions that take them",
     "Facts, Rule, datasets.Dataset": "records that only the library makes",
     "verify.CheckResult, verify.RuleReport, verify.RuleCall": "records that only the library makes",
-    "NonFiniteLossError, BatchError, TrainingInterrupted": "exceptions",
+    "NonFiniteLossError, BatchError, TrainingInterrupted, distributed.OutOfStepError": "exceptions",
     "checkpoint.DamagedCheckpointError, checkpoint.MismatchError": "exceptions",
     "train.check_count, train.optimizers": "for the command; the second has no arguments",
     "distributed.check_mesh, distributed.check_shared, distributed.number_of_shards": "for `fit`",
     "checkpoint.newest_whole, distributed.on_mesh, distributed.place_parts": "for `fit`",
-    "distributed.in_any_process, distributed.is_first_process, distributed.of_first_process, "
+    "distributed.largest_of_all_processes, distributed.is_first_process, "
+    "distributed.of_first_process, distributed.of_all_processes, "
     "distributed.wait_for_all, distributed.texts_of_all_processes": "for `fit`",
     "distributed.shardings": "the first half of `place`",
     "distributed.initialize, distributed.abort": "they begin and end processes, in "
