@@ -15,6 +15,8 @@ from typing import IO, NamedTuple
 # Seconds after SIGINT or SIGTERM before what is left is killed, in which `fit` saves a checkpoint.
 # A process that waits for another does not handle SIGINT. A second signal does not wait.
 TO_END = 30.0
+# A terminal that is closed sends SIGHUP, which becomes SIGTERM.
+_PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 TO_TELL = 2.0  # seconds of waiting after which to say so
 # The same after one has failed, when nothing is sent. The others wait for it, and learn nothing.
 TO_FINISH = 0.5
@@ -148,7 +150,7 @@ class _Worker:
         """Show what the process printed before it ended, but only the errors before a time."""
         for reader in self._readers:
             reader.join(1)  # something that the process has started may keep the pipe open
-        for line in self._lines:
+        for line in list(self._lines):  # what the process has started may still print
             if until is None or line.time < until or line.sink is sys.stdout:
                 self._show(line)
 
@@ -172,15 +174,15 @@ class _Worker:
 
 @contextlib.contextmanager
 def _passed_on(workers: Sequence[_Worker]) -> Generator[list[int]]:
-    """Pass SIGINT and SIGTERM on to the processes; yield the list of those received."""
+    """Pass signals on to the processes; yield the list of those received."""
     received: list[int] = []
 
     def pass_on(number: int, _: object) -> None:
         received.append(number)
         for worker in workers:
-            worker.send(number)
+            worker.send(signal.SIGTERM if number == signal.SIGHUP else number)
 
-    before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, pass_on) for number in _PASSED_ON}
     try:
         yield received
     finally:

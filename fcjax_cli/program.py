@@ -15,6 +15,8 @@ from types import TracebackType
 
 # Seconds between looks at whether the launcher is still there.
 INTERVAL = 1.0
+# Seconds to save a checkpoint once the launcher is gone.
+TO_END = 10.0
 
 
 def main() -> None:
@@ -36,10 +38,10 @@ def main() -> None:
         if end.code not in (None, 0):
             _exit_without_waiting(end.code)
         raise
-    except Exception as error:
+    except (Exception, KeyboardInterrupt) as error:
         trace = _of_the_program(error.__traceback__)
         sys.excepthook(type(error), error.with_traceback(trace), trace)
-        sys.exit(1)
+        sys.exit(1 if isinstance(error, Exception) else 128 + signal.SIGINT)
 
 
 def _end_with(launcher: int) -> None:
@@ -48,6 +50,8 @@ def _end_with(launcher: int) -> None:
         time.sleep(INTERVAL)
     with contextlib.suppress(OSError):  # the launcher may have been the reader
         print("fcjax launch: the launcher is gone; its processes end", file=sys.stderr, flush=True)
+    os.killpg(0, signal.SIGTERM)
+    time.sleep(TO_END)
     os.killpg(0, signal.SIGKILL)
 
 
@@ -57,7 +61,8 @@ def _exit_without_waiting(code: object) -> None:
     if distributed is not None:
         if not isinstance(code, int):
             print(code, file=sys.stderr)
-        distributed.abort(code if isinstance(code, int) else 1)
+        # as the shell sees it: -1 is 255
+        distributed.abort((code & 0xFF or 1) if isinstance(code, int) else 1)
 
 
 def _of_the_program(trace: TracebackType | None) -> TracebackType | None:

@@ -4,7 +4,9 @@ import asyncio
 import os
 import shutil
 import signal
+import subprocess
 import sys
+import textwrap
 import threading
 import time
 
@@ -107,6 +109,125 @@ def test_ctrl_c_within_asyncio_does_not_wait_for_the_event_loop(tmp_path):
     assert isinstance(caught.value, fcjax.TrainingInterrupted)
     assert int(caught.value.result.state.step) == 5
     assert checkpoint.steps(tmp_path) == [5]
+
+
+def test_a_handler_of_the_caller_stays_within_asyncio_too():
+    seen = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: seen.append(number))
+
+    async def train():
+        return fit(epochs=2, callbacks=signal_in_epoch(1, signal.SIGTERM))
+
+    try:
+        result = asyncio.run(train())
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert len(result.history["loss"]) == 2
+    assert seen == [signal.SIGTERM]
+
+
+def test_a_signal_during_the_last_save_is_told(monkeypatch, tmp_path):
+    save = checkpoint.Writer.save
+
+    def signalled(*args, **kwargs):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return save(*args, **kwargs)
+
+    monkeypatch.setattr(checkpoint.Writer, "save", signalled)
+    with pytest.raises(fcjax.TrainingInterrupted) as caught:
+        fit(epochs=2, checkpoint_dir=tmp_path, checkpoint_every="1 hours")
+    assert len(caught.value.result.history["loss"]) == 2
+    assert checkpoint.verify(tmp_path) == {10: None}
+
+
+def test_a_signal_after_the_last_look_has_its_usual_effect(monkeypatch, tmp_path):
+    close = checkpoint.Writer.close
+
+    def signalled(writer):
+        os.kill(os.getpid(), signal.SIGINT)
+        close(writer)
+
+    monkeypatch.setattr(checkpoint.Writer, "close", signalled)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        fit(epochs=2, checkpoint_dir=tmp_path)
+    assert not isinstance(caught.value, fcjax.TrainingInterrupted)
+    assert checkpoint.verify(tmp_path)[10] is None
+
+
+class Slow:
+    """Batches that take as long as they are told."""
+
+    def __init__(self, many, seconds=0.1):
+        self.many, self.seconds = many, seconds
+
+    def __iter__(self):
+        for i in range(self.many):
+            time.sleep(self.seconds)
+            yield BATCHES[i % len(BATCHES)]
+
+
+def ends_within(seconds, **options):
+    """Train, send a signal after half a second, and return the error that ends it."""
+    timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM))
+    begin = time.monotonic()
+    timer.start()
+    with pytest.raises(fcjax.TrainingInterrupted) as caught:
+        fit(batch_size=None, **options)
+    assert time.monotonic() - begin < seconds
+    return caught.value
+
+
+def test_a_signal_does_not_wait_for_a_slow_validation():
+    options = {"data": BATCHES, "validation_data": Slow(1)}
+    fit(batch_size=None, epochs=1, **options)  # compiles
+    error = ends_within(5, epochs=9, **options | {"validation_data": Slow(200)})
+    assert error.result.history == {}
+    assert int(error.result.state.step) == len(BATCHES)
+
+
+def test_a_signal_does_not_wait_until_batches_that_were_used_are_skipped(tmp_path):
+    def broken():
+        yield from Slow(50, 0)
+        raise RuntimeError
+
+    options = {"epochs": 1, "checkpoint_dir": tmp_path}
+    with pytest.raises(fcjax.BatchError):
+        fit(data=broken(), batch_size=None, **options)
+    assert checkpoint.steps(tmp_path) == [50]
+    ends_within(5, data=Slow(200), **options)
+    assert checkpoint.verify(tmp_path) == {50: None}
+
+
+FORKING = """
+    import multiprocessing
+    import jax, numpy as np, optax
+    import fcjax
+
+    class Data:
+        def __iter__(self):
+            process = multiprocessing.get_context("fork").Process(target=time.sleep, args=(99,))
+            process.start()
+            for _ in range(3):
+                yield np.ones((4, 2), np.float32)
+            process.terminate()
+            process.join(9)
+            print("alive" if process.is_alive() else "ended", flush=True)
+            process.kill()
+
+    def loss(params, batch):
+        return fcjax.half_squared_error(fcjax.mlp(params, batch), batch)
+
+    params = fcjax.init(jax.random.key(0), (2, 2))
+    fcjax.fit(params, Data(), loss=loss, optimizer=optax.sgd(0.1), epochs=1)
+"""
+
+
+def test_a_process_that_data_forks_can_be_terminated():
+    program = "import time" + textwrap.dedent(FORKING)
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=200
+    )
+    assert run.stdout.split() == ["ended"], run.stderr
 
 
 @pytest.mark.parametrize("fast", [0, 200])

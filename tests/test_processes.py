@@ -219,10 +219,14 @@ FAILING = """
             raise ValueError("the data are gone")
         if how == "abort":
             distributed.abort(3)
+        if how == "stranger":  # holds a connection, and says nothing
+            port = distributed.processes._Exit.installed._watch._server.getsockname()[1]
+            stranger = socket.create_connection(("127.0.0.1", port))
+            time.sleep(1)
         if how == "done":
             sys.exit()
         os.kill(os.getpid(), getattr(signal, how))
-    while how != "done":
+    while how not in ("done", "stranger"):
         total()
     time.sleep(2)
 """
@@ -244,7 +248,8 @@ def by_hand(program, how, victim, processes, heartbeat=20):
         )
         for i in range(processes)
     ]  # fmt: skip
-    others = [process for i, process in enumerate(started) if i != victim or how == "done"]
+    fails = how not in ("done", "stranger")
+    others = [process for i, process in enumerate(started) if i != victim or not fails]
     try:
         said = [process.communicate(timeout=200)[0] for process in others]
         if how != "SIGSTOP":
@@ -254,7 +259,7 @@ def by_hand(program, how, victim, processes, heartbeat=20):
         for process in started:
             process.kill()
     statuses = [process.wait() for process in started]
-    if how == "done":
+    if not fails:
         return SimpleNamespace(statuses=statuses, said=said)
     victims = started[victim].communicate()[0]
     said.insert(victim, victims)
@@ -295,9 +300,12 @@ def test_a_process_that_does_not_answer_is_found_by_its_heartbeat(script):
     assert re.search(r"stopped sending heartbeats\):\s+(\S*task:)?1\b", run.said[0])
 
 
-def test_a_process_that_is_done_waits_for_the_others(script):
-    run = by_hand(script(FAILING), "done", 0, 2)
-    assert run.statuses == [0, 0]
+@pytest.mark.parametrize("how", ["done", "stranger"])
+def test_a_process_that_is_done_waits_for_the_others_alone(how, script):
+    begin = time.monotonic()
+    run = by_hand(script(FAILING), how, 0, 2)
+    assert run.statuses == [0, 0], run.said
+    assert time.monotonic() - begin < 60
     assert not any("fcjax:" in text for text in run.said)
 
 

@@ -1,5 +1,7 @@
 """What training says of wrong arguments: short whatever they hold, naming the argument."""
 
+import pickle
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -245,3 +247,30 @@ def test_the_error_of_a_callback_is_not_taken_for_a_used_state():
     state = fcjax.init_state(fcjax.init(jax.random.key(0), (3, 2)), optax.sgd(0.1))
     with pytest.raises(jax.errors.JaxRuntimeError, match="the weights are gone"):
         jax.block_until_ready(step(state, (jnp.ones((4, 3)), jnp.ones((4, 2)))))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        fcjax.NonFiniteLossError(3, float("nan"), fcjax.init_state(PARAMS, OPTIMIZER)),
+        fcjax.BatchError("batch 3 is gone", 3),
+        fcjax.TrainingInterrupted(15, "ended by SIGTERM", {"loss": [1.0]}),
+        fcjax.checkpoint.DamagedCheckpointError("folder", 3, "a file is gone"),
+        fcjax.checkpoint.MismatchError("folder", "['w']", "nothing is stored there"),
+        fcjax.distributed.OutOfStepError("got two places"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_errors_come_back_from_another_process(error):
+    error.add_note("in process 3")
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is type(error)
+    assert str(again) == str(error)
+    assert vars(again).keys() == vars(error).keys()
+    for name, value in vars(error).items():
+        if name != "state":
+            assert repr(getattr(again, name)) == repr(value)
+    if isinstance(error, fcjax.NonFiniteLossError):
+        assert jax.tree.map(np.shape, again.state) == jax.tree.map(np.shape, error.state)
+    if isinstance(error, SystemExit):
+        assert again.code == error.code == 143

@@ -34,6 +34,14 @@ def shortened(error: Exception) -> str:
     return line if len(line) <= _MAX_LENGTH else f"... {line[-_MAX_LENGTH:]}"
 
 
+def os_error_of(error: Exception) -> int | None:
+    """Return the number of the system's error that Python or TensorStore reports, if it is one."""
+    if isinstance(error, OSError):
+        return error.errno
+    code = _OS_ERROR.search(str(error))
+    return int(code[1]) if code else None
+
+
 @contextlib.contextmanager
 def errors_of_writing(directory: Path) -> Generator[None]:
     """Name the folder in errors of writing; TensorStore raises ValueError for a full disk."""
@@ -49,12 +57,14 @@ def errors_of_writing(directory: Path) -> Generator[None]:
 
 @contextlib.contextmanager
 def quietly() -> Generator[None]:
-    """Let an error be the only word of it.
+    """Report an error once.
 
     Orbax also logs it, with hundreds of lines of traceback from each of its threads. And when one
     array fails, it closes the event loop to which the others are about to report.
     """
-    hook = sys.unraisablehook
+    hook, logger = sys.unraisablehook, logging.getLogger("absl")
+    keep = _IsNotFromOrbax()
+    logger.addFilter(keep)
 
     def ignore_coroutines(unraisable: Any) -> None:
         code = getattr(unraisable.object, "cr_code", None)
@@ -71,15 +81,18 @@ def quietly() -> Generator[None]:
         gc.collect()
         raise
     finally:
-        sys.unraisablehook = hook
+        logger.removeFilter(keep)
+        if sys.unraisablehook is ignore_coroutines:  # and not one that was set since
+            sys.unraisablehook = hook
 
 
 def _is_closed_loop(unraisable: Any) -> bool:
     return "Event loop is closed" in str(unraisable.exc_value)
 
 
-def _is_not_from_orbax(record: logging.LogRecord) -> bool:
-    return _ORBAX not in record.pathname or record.levelno < logging.ERROR
+class _IsNotFromOrbax(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        return _ORBAX not in record.pathname or record.levelno < logging.ERROR
 
 
 def orbax() -> ModuleType:
@@ -87,8 +100,6 @@ def orbax() -> ModuleType:
         import orbax.checkpoint as ocp
     except ImportError as error:
         raise ImportError("checkpoints need Orbax: pip install 'fcjax[checkpoint]'") from error
-    # The errors are raised, so they need not be logged too.
-    logging.getLogger("absl").addFilter(_is_not_from_orbax)
     return ocp
 
 
@@ -102,7 +113,7 @@ def reader(handler: Any) -> Any:
 
 
 def noting(handler: Any, failures: list[Exception]) -> Any:
-    """Let a handler note the errors of its writing, of which Orbax tells once all processes end."""
+    """Let a handler note errors of writing: Orbax reports them once all processes have finished."""
     save = handler.async_save
 
     async def async_save(*args: Any, **kwargs: Any) -> list[_Noted]:

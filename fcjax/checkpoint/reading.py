@@ -1,6 +1,8 @@
 """Read checkpoints, and find damage."""
 
 import contextlib
+import errno
+import os
 import warnings
 from collections.abc import Callable, Generator, Sequence
 from functools import partial
@@ -14,7 +16,7 @@ from .._types import Tree
 from ..distributed import largest_of_all_processes
 from .checksum import checksum
 from .folder import checked_directory, existing, name_of
-from .orbax import orbax, quietly, reader, shortened
+from .orbax import orbax, os_error_of, quietly, reader, shortened
 from .record import (
     FORMAT,
     DamagedCheckpointError,
@@ -25,6 +27,8 @@ from .record import (
     raw,
     types_of,
 )
+
+_OF_MISSING_FILES = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP}
 
 
 def restore(directory: str | Path, like: Tree, *, step: int | None = None) -> Tree:
@@ -40,6 +44,7 @@ def restore(directory: str | Path, like: Tree, *, step: int | None = None) -> Tr
     Raises:
         ImportError: Orbax is not installed.
         FileNotFoundError: there is no such checkpoint.
+        OSError: the system cannot read it now, which says nothing of the checkpoint.
         DamagedCheckpointError: the checkpoint is damaged, or, with `step=None`, all are.
         MismatchError: `like` does not have the leaves of the checkpoint, or a leaf has another
             shape or dtype.
@@ -178,6 +183,8 @@ def _damage(directory: str | Path, step: int) -> str | None:
         _check_sums(directory, step, found, arrays)
     except DamagedCheckpointError as error:
         return error.reason
+    except OSError as error:
+        return f"it cannot be read now ({os.strerror(error.errno or 0)})"
     return None
 
 
@@ -243,13 +250,19 @@ def _restore_args(leaf: StoredArray | None) -> Any:
 def _damage_named(directory: str | Path, step: int, what: str) -> Generator[None]:
     """Turn whatever Orbax and TensorStore raise for damaged files into the error that names them.
 
-    Neither documents its exceptions; damaged files gave ten kinds.
+    Neither documents its exceptions; damaged files gave ten kinds. An error of the system says
+    nothing of the files, unless one of them is missing.
     """
     try:
         with quietly():
             yield
-    except (MemoryError, ImportError, PermissionError):
+    except (MemoryError, ImportError, jax.errors.JaxRuntimeError):
         raise
     except Exception as error:
+        number = os_error_of(error)
+        if number is not None and number not in _OF_MISSING_FILES:
+            raise OSError(
+                number, f"{name_of(directory, step)} could not be read: {os.strerror(number)}"
+            ) from None
         reason = f"{what} ({type(error).__name__}: {shortened(error)})"
         raise DamagedCheckpointError(directory, step, reason) from None

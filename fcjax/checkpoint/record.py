@@ -12,6 +12,7 @@ import numpy as np
 from jax import Array
 
 from .._arguments import check_tree, describe
+from .._errors import Portable
 from .._types import Tree
 from .checksum import checksum
 from .folder import name_of
@@ -20,7 +21,7 @@ FORMAT = 1
 StoredArray = np.ndarray | Array
 
 
-class DamagedCheckpointError(ValueError):
+class DamagedCheckpointError(Portable, ValueError):
     """A checkpoint is damaged or incomplete. `step` is its number."""
 
     def __init__(self, directory: str | Path, step: int, reason: str):
@@ -29,7 +30,7 @@ class DamagedCheckpointError(ValueError):
         super().__init__(f"{name_of(directory, step)} is damaged: {reason}")
 
 
-class MismatchError(ValueError):
+class MismatchError(Portable, ValueError):
     """The tree to restore does not have the arrays of the checkpoint.
 
     `place` is the path of the first array that differs, and `what` says how.

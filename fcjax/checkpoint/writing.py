@@ -16,7 +16,7 @@ from .._arguments import describe
 from .._types import Tree
 from ..distributed import is_first_process, largest_of_all_processes, wait_for_all
 from .folder import check_writable, checked_directory, steps
-from .orbax import errors_of_writing, noting, orbax
+from .orbax import errors_of_writing, noting, orbax, quietly
 from .reading import metadata as metadata_of
 from .record import DamagedCheckpointError, arrays_of, record_of
 
@@ -107,6 +107,8 @@ class Writer:
                 with contextlib.suppress(DamagedCheckpointError):
                     self._preservation.note(step, metadata_of(directory, step=step))
         self._failures: list[Exception] = []
+        self._quiet = contextlib.ExitStack()
+        self._quiet.enter_context(quietly())  # a save may fail at any time
         self._manager = _manager(self._directory, self._preservation, self._failures)
 
     def save(self, tree: Tree, *, step: int, metadata: Mapping[str, object] | None = None) -> None:
@@ -191,11 +193,20 @@ class Writer:
 
     def close(self) -> None:
         """Wait until all is on disk, and end the background threads."""
-        try:
-            self.wait()
-        finally:
-            with contextlib.suppress(Exception):  # the same error once more
-                self._manager.close()
+        with self._quiet:
+            try:
+                self.wait()
+            except OneProcessFailedError:  # Orbax would wait for the others, which wait for this
+                raise
+            except BaseException:
+                with contextlib.suppress(Exception):  # the same error once more
+                    self._manager.close()
+                raise
+            self._manager.close()
+
+    def abandon(self) -> None:
+        """Write no more, and wait for nothing."""
+        self._quiet.close()
 
     def __enter__(self) -> "Writer":
         return self

@@ -52,9 +52,9 @@ def initialize(
     names it, after `heartbeat` seconds. A process that calls `sys.exit` counts as done, and waits
     at its exit for the others: `abort` ends them, and so does `sys.exit` under `fcjax launch`.
 
-    From then on, JAX takes SIGTERM for the announcement of a preemption, which ends `fit` and
-    nothing else; the option `jax_enable_preemption_service` says so. Not under `fcjax launch`,
-    where SIGTERM ends a process.
+    From then on, JAX takes SIGTERM for the announcement of a preemption, which ends nothing; the
+    option `jax_enable_preemption_service` says so. It ends `fit`, and after `fit` it ends the
+    process again. Under `fcjax launch` it always does.
 
     Args:
         coordinator_address: as in `jax.distributed.initialize`: host and port of process 0.
@@ -74,14 +74,12 @@ def initialize(
     """
     heartbeat = _heartbeat() if heartbeat is None else heartbeat
     _check_seconds(heartbeat)
-    where = {
+    where: dict[str, Any] = {
         "coordinator_address": coordinator_address,
         "num_processes": num_processes,
         "process_id": process_id,
     }
-    given: dict[str, Any] = options | {
-        name: value for name, value in where.items() if value is not None
-    }
+    given = {name: value for name, value in where.items() if value is not None}
     launched = not given and PROCESS in os.environ
     if launched:  # JAX itself reads the address from the environment
         if _PREEMPTION not in os.environ:  # nothing else preempts it, and SIGTERM is to end it
@@ -90,6 +88,7 @@ def initialize(
         given["process_id"] = int(os.environ[PROCESS])
     elif not given and (_is_alone_in_slurm() or not finds_cluster()):
         return
+    given |= options
     given.setdefault("local_device_ids", _devices_of_slurm())
     jax.distributed.initialize(**given, heartbeat_timeout_seconds=heartbeat)
     group = process_group()

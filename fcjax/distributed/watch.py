@@ -21,6 +21,8 @@ KEY = "fcjax/watch"
 TO_CONNECT = 10
 # Seconds in which the other processes hear why process 0 fails, before its service ends them.
 TO_HEAR = 5
+# Bytes that a process says before its word.
+_MOST = 100
 
 
 class Hub(threading.Thread):
@@ -35,6 +37,8 @@ class Hub(threading.Thread):
         self._leaves = False
         # what each connection has said: the token and the number of its process, and its word
         self._said: dict[socket.socket, bytes] = {}
+        # the connections of processes, not those of strangers, and of those that are still here
+        self._known: set[socket.socket] = set()
         self._open: set[socket.socket] = set()
         self._token = secrets.token_hex(16)
         self._server = _server()
@@ -50,7 +54,6 @@ class Hub(threading.Thread):
                         connection = self._server.accept()[0]
                         _keep_alive(connection, self._heartbeat)
                         self._said[connection] = b""
-                        self._open.add(connection)
                         selector.register(connection, selectors.EVENT_READ)
                     elif isinstance(key.fileobj, socket.socket) and not self._hear(key.fileobj):
                         selector.unregister(key.fileobj)
@@ -59,28 +62,32 @@ class Hub(threading.Thread):
     def _hear(self, connection: socket.socket) -> bool:
         """Read what a process says; return whether it is still there."""
         news = _receive(connection)
-        self._said[connection] += news
+        said = self._said[connection] = self._said[connection] + news
+        hello, end, word = said.decode(errors="replace").partition("\n")
+        token, _, process = hello.partition(" ")
+        if token != self._token:
+            return bool(news) and not end and len(said) < _MOST
+        if connection not in self._known:
+            self._known.add(connection)
+            self._open.add(connection)
         if not news:
-            hello, _, word = self._said[connection].decode(errors="replace").partition("\n")
-            token, _, process = hello.partition(" ")
-            if token == self._token:  # not a stranger
-                self._still_here -= 1
-                if word != DONE and not self._leaves:
-                    self._end(word or died(int(process), self._processes))
+            self._still_here -= 1
+            if word != DONE and not self._leaves:
+                self._end(word or died(int(process), self._processes))
         return bool(news)
 
     def _end(self, why: str) -> None:
         """Pass the news on, and end after those who hear it: with JAX's service, JAX ends them."""
         self._tell(why)
         end = time.monotonic() + TO_HEAR
-        for connection in self._open:
+        for connection in list(self._open):
             connection.settimeout(max(end - time.monotonic(), 0.01))
             while _receive(connection):
                 pass
         end_this_process(why)
 
     def _tell(self, word: str) -> None:
-        for connection in self._said:
+        for connection in list(self._known):
             _say(connection, word)
 
     def leave(self, word: str, patience: float) -> None:

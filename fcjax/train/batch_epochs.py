@@ -1,7 +1,6 @@
 """Epochs of `fit` over any iterable of batches: a part of an epoch is a number of steps."""
 
 import warnings
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any
@@ -9,6 +8,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from .._arguments import describe
+from .._errors import Portable
 from .._types import Tree
 from ..distributed import OutOfStepError, of_all_processes
 from .batches import count_examples
@@ -22,7 +23,7 @@ from .state import TrainState
 _MAX_LENGTH = 200
 
 
-class BatchError(RuntimeError):
+class BatchError(Portable, RuntimeError):
     """The data raised, or a batch did not fit the loss.
 
     `epoch` and `batch` count from 1; `result` is the `FitResult` of the batches before this one.
@@ -38,16 +39,19 @@ class BatchError(RuntimeError):
 class BatchEpochs:
     """Epochs over any iterable of batches. A part is a number of steps."""
 
-    def __init__(self, step: Reused, batches: Iterable[Tree]):
-        """Take the compiled step, which must not overwrite its input, and the batches."""
-        self._step, self._batches, self._length = step, batches, 0
+    def __init__(self, step: Reused, batches: Iterable[Tree], check: Callable[[], None]):
+        """Take the compiled step, which must not overwrite its input, and the batches.
+
+        To go on in the middle of an epoch, batches are skipped, and `check` is called after each.
+        """
+        self._step, self._batches, self._check, self._length = step, batches, check, 0
         self._history = _RecentSteps(step)
 
     def parts(
         self, state: TrainState, at: Position, pace: Pace, loader: Any = None
     ) -> Iterator[Part]:
         """Train from a position to the end of the epoch; raise NonFiniteLossError."""
-        batches = _Batches(self._batches, at.steps, loader)
+        batches = _Batches(self._batches, at.steps, loader, self._check)
         count = pace.begin(at.start + at.steps)  # reading a batch may take most of the time
         while batches.more():
             before = at.steps
@@ -151,7 +155,7 @@ def _in_short(error: Exception) -> str:
 class _Batches:
     """An iterator of batches that knows whether there are more, and the state of a loader."""
 
-    def __init__(self, batches: Iterable[Tree], skip: int, loader: Any):
+    def __init__(self, batches: Iterable[Tree], skip: int, loader: Any, check: Callable[[], None]):
         """Begin at the state of a loader, or else after `skip` batches."""
         self._iterator: Any = iter(batches)
         self._done = skip
@@ -159,9 +163,15 @@ class _Batches:
         self._failure: BatchError | None = None
         self._state: Any = None
         if loader is not None:
+            if not hasattr(self._iterator, "set_state"):
+                raise ValueError(
+                    "data must be a loader whose iterator has set_state, as that of the "
+                    f"checkpoint had, got {describe(batches)}"
+                )
             self._iterator.set_state(loader)
-        else:
-            deque(islice(self._iterator, skip), maxlen=0)
+            return
+        for _ in islice(self._iterator, skip):
+            check()
 
     def __iter__(self) -> "_Batches":
         return self

@@ -14,9 +14,14 @@ from .reuse import Reused
 
 
 def evaluate(
-    loss: Callable[[Tree, Tree, Array | None], tuple[Array, Tree]], metrics: Metrics
+    loss: Callable[[Tree, Tree, Array | None], tuple[Array, Tree]],
+    metrics: Metrics,
+    check: Callable[[], None],
 ) -> Callable[[Tree, Iterable[Tree]], dict[str, float]]:
-    """Return `f(params, batches)`: loss and metrics, averaged over the examples of all batches."""
+    """Return `f(params, batches)`: loss and metrics, averaged over the examples of all batches.
+
+    It calls `check` after each batch.
+    """
 
     @jax.jit
     def figures(params: Tree, batch: Tree) -> dict[str, ArrayLike]:
@@ -33,6 +38,7 @@ def evaluate(
         for batch in batches:
             rows.append(reused(params, batch))
             sizes.append(count_examples(batch, "batch"))
+            check()
         if not rows:
             raise ValueError(
                 "validation_data yielded no batch; pass an iterable that can be iterated repeatedly"

@@ -88,7 +88,8 @@ def fit(
     With several processes, all must pass the same arguments; ValueError names one that differs.
 
     Ctrl-C and SIGTERM end training within about a second, or after the current batch of an iterable
-    if that takes longer. With `checkpoint_dir` the state is saved first.
+    if that takes longer, and in several processes after the current validation. With
+    `checkpoint_dir` the state is saved first.
 
     Before training, `fit` checks data in memory once: arrays and lists of batches, but no other
     iterables. It raises
@@ -237,15 +238,17 @@ def fit(
     check_same_in_all_processes({**settings, **shared})
     with (
         nullcontext() if mesh is None else jax.set_mesh(mesh),
-        Store(saving, settings) as store,
         Interrupts() as interrupts,
+        Store(saving, settings) as store,  # which still writes when it is left
     ):
         if mesh is not None:
             params = place(params, mesh, layout)
             state = on_mesh(init_state(params, accumulating, key=state.key), mesh)
-        train = _epochs(loss, accumulating, data, batch_size, shuffle, mesh)
-        score = _make_score(loss, metrics, params, data, validation_data, mesh)
+        check = interrupts.check_if_alone
+        train = _epochs(loss, accumulating, data, batch_size, shuffle, mesh, check)
+        score = _make_score(loss, metrics, params, data, validation_data, mesh, check)
         run = store.restore(Progress(state, params, Figures({}), Position(0)))
+        del state  # which would stay in memory
         pace, raises = Pace(schedule.steps), nonfinite == "raise"
         training = Training(run, train, score, store, interrupts, pace, raises)
         run = training.run(limits, callbacks, progress)
@@ -271,13 +274,14 @@ def _epochs(
     batch_size: int | None,
     shuffle: bool,
     mesh: Mesh | None,
+    check: Callable[[], None],
 ) -> ArrayEpochs | BatchEpochs:
     plain = step_function(loss, optimizer, has_aux=False, grad_norm=False, name="loss")
     compiled = partial(Compiled, uses_key=takes_key(loss), overwrites=False)
     if batch_size is None:
         if mesh is not None:
             data = _Placed(data, lambda batch: [place_batch(batch, mesh)])
-        return BatchEpochs(Reused(compiled(observed(plain))), data)
+        return BatchEpochs(Reused(compiled(observed(plain))), data, check)
     if mesh is None:
         arrays = jax.tree.map(jnp.asarray, data)
     else:
@@ -334,9 +338,10 @@ def _make_score(
     data: Tree,
     validation_data: Tree,
     mesh: Mesh | None,
+    check: Callable[[], None],
 ) -> Callable[[Tree], dict[str, float]]:
     """Return a function from the parameters to the figures at the end of an epoch."""
-    score = evaluate(with_key(loss, False, "loss"), metrics)
+    score = evaluate(with_key(loss, False, "loss"), metrics, check)
     if validation_data is None and not metrics:
         return lambda params: {}
     name, given = (
@@ -372,5 +377,32 @@ class _Placed:
     put: Callable[[Tree], list[Tree]]
 
     def __iter__(self) -> Iterator[Tree]:
-        for batch in self.batches:
-            yield from self.put(batch)
+        iterator = iter(self.batches)
+        kind = _PlacedOfLoader if hasattr(iterator, "get_state") else _PlacedBatches
+        return kind(iterator, self.put)
+
+
+class _PlacedBatches:
+    """The parts of the batches, on a mesh."""
+
+    def __init__(self, batches: Any, put: Callable[[Tree], list[Tree]]):
+        self._batches, self._put = batches, put
+        self._parts: list[Tree] = []
+
+    def __iter__(self) -> "_PlacedBatches":
+        return self
+
+    def __next__(self) -> Tree:
+        while not self._parts:
+            self._parts = self._put(next(self._batches))[::-1]
+        return self._parts.pop()
+
+
+class _PlacedOfLoader(_PlacedBatches):
+    """The same for a loader whose state can be saved and restored."""
+
+    def get_state(self) -> Any:
+        return self._batches.get_state()
+
+    def set_state(self, state: Any) -> None:
+        self._batches.set_state(state)

@@ -1,8 +1,8 @@
 """Losses and states that are not finite: how they are noticed, and the error that they raise.
 
-A step that `optax.apply_if_finite` skipped is none of these, whatever its loss: it changed nothing.
-If Optax skips no more, because too many steps in a row were not finite, it applies such an update,
-and the parameters tell.
+A step that `optax.apply_if_finite` skipped is no error, whatever its loss: it changed nothing. Once
+Optax skips no more, because too many steps in a row were not finite, the NaN shows in the
+parameters.
 """
 
 from collections.abc import Callable
@@ -14,12 +14,13 @@ import numpy as np
 import optax
 from jax import Array
 
+from .._errors import Portable
 from .._types import Tree
 from .compiled import Compiled, StateFunction
 from .state import StepInfo, TrainState
 
 
-class NonFiniteLossError(FloatingPointError):
+class NonFiniteLossError(Portable, FloatingPointError):
     """The loss or the parameters became infinite or NaN. `state` is the last good state.
 
     `loss` is the loss of the step that failed, and `step` the number of steps completed before it.
@@ -53,7 +54,7 @@ class StepLoss(NamedTuple):
 def skipping(
     optimizer: optax.GradientTransformation, max_skipped: int
 ) -> optax.GradientTransformationExtraArgs:
-    """Skip steps with a loss or gradient that is not finite; Optax by itself asks the gradient."""
+    """Skip steps with a loss or gradient that is not finite; Optax alone looks at the gradient."""
     skips: Any = optax.apply_if_finite(optimizer, max_skipped)
 
     def update(

@@ -170,13 +170,18 @@ class Store:
 
     def save(self, progress: Progress) -> None:
         """Begin to write a checkpoint, unless the newest one is of this step."""
-        if self._saving is None or self._writer is None or progress.step <= self._newest:
+        if self._saving is None or self._writer is None:
+            return
+        self._saving.schedule.saved()
+        self.wait()  # an error of the save before is not one of this
+        if progress.step <= self._newest:
             return
         if self._best is not None and self._newest < self._best.step < progress.step:
             self._write(self._best, self._writer)
+            if not self.wait():
+                return  # after a save of this step, the best could not be saved any more
         self._best = None
         self._write(progress, self._writer)
-        self._saving.schedule.saved()
 
     def back_to(self, good: Progress) -> None:
         """Make a good state the newest checkpoint, and put later ones, which led to NaN, aside."""
@@ -198,10 +203,12 @@ class Store:
         if self._attempt(lambda: writer.save(tree, step=progress.step, metadata=metadata)):
             self._newest = progress.step
 
-    def wait(self) -> None:
-        """Wait until all is on disk, so that `where` is true."""
-        if self._writer is not None and not self._attempt(self._writer.wait):
-            self._newest = -1
+    def wait(self) -> bool:
+        """Wait until all is on disk, so that `where` is true; return whether it could be."""
+        if self._saving is None or self._writer is None or self._attempt(self._writer.wait):
+            return True
+        self._newest = max(checkpoint.steps(self._saving.directory), default=-1)
+        return False
 
     def _attempt(self, write: Callable[[], None]) -> bool:
         """Write; an error ends training or is a warning, as the caller of `fit` chose."""
@@ -210,6 +217,8 @@ class Store:
             write()
         except OSError as error:
             if self._saving.errors == "raise" or isinstance(error, OneProcessFailedError):
+                if self._writer is not None:
+                    self._writer.abandon()
                 self._writer = None
                 raise
             warnings.warn(f"{error}; training goes on", stacklevel=2)

@@ -15,7 +15,7 @@ from ..distributed import is_first_process, largest_of_all_processes
 from .array_epochs import ArrayEpochs
 from .batch_epochs import BatchEpochs, BatchError
 from .figures import History
-from .interrupts import Interrupts, TrainingInterrupted, name_of
+from .interrupts import Interrupts, SignalError, TrainingInterrupted, name_of
 from .nonfinite import NonFiniteLossError
 from .pace import Pace
 from .progress import Progress, Store
@@ -84,7 +84,10 @@ class Training:
                 while not limits.reached(self.reached):
                     if self._epoch(limits, callbacks, bar):
                         break
-            except _SignalError as stop:  # in which all processes agree
+                self.store.save(self.reached)
+                self.store.wait()
+                self.interrupts.check()
+            except SignalError as stop:  # in which all processes agree
                 self.store.save(self.reached)
                 self.store.wait()
                 raise self._explained(stop, limits) from None
@@ -97,7 +100,6 @@ class Training:
             except BaseException:  # such as what a handler of a signal raises
                 self._save_if_alone(self.reached)
                 raise
-            self.store.save(self.reached)
         return self.reached
 
     def _epoch(self, limits: Limits, callbacks: Sequence[Callback], bar: Any) -> bool:
@@ -108,7 +110,7 @@ class Training:
             self.reached = run = run.after_part(part)
             if not part.complete:
                 self.store.save_if_due(run, complete=False)
-            self._check_signals()
+            self.interrupts.check()
         figures = {"loss": run.position.mean_loss} | self._scored(run.state)
         self.reached = run = run.after_epoch(figures)
         bar.set_postfix(figures)
@@ -116,7 +118,7 @@ class Training:
         end = EpochEnd(run.epochs, run.state, figures)
         answers = [_is_true(call(end)) for call in callbacks]
         self.store.save_if_due(run, complete=True)
-        self._check_signals()
+        self.interrupts.check()
         return bool(largest_of_all_processes(any(answers), "the answers of callbacks"))
 
     def _scored(self, state: TrainState) -> dict[str, float]:
@@ -127,11 +129,6 @@ class Training:
             raise NonFiniteLossError(int(state.step), loss, state, what)
         return figures
 
-    def _check_signals(self) -> None:
-        number = self.interrupts.received()
-        if number:
-            raise _SignalError(number)
-
     def _save_if_alone(self, reached: Progress) -> None:
         """Save what was reached, unless other processes, which go on, must take part."""
         if jax.process_count() == 1:
@@ -140,7 +137,7 @@ class Training:
     def _go_back_to(self, good: Progress | None) -> None:
         """Make what is good the newest checkpoint. All processes must take part."""
         if good is not None:
-            with suppress(OSError):  # another error is on its way
+            with suppress(OSError, TypeError):  # another error is on its way
                 self.store.back_to(good)
 
     def _good(self, error: NonFiniteLossError) -> Progress | None:
@@ -149,7 +146,7 @@ class Training:
         return run if run is None or run.step <= int(error.state.step) else None
 
     def _explained(
-        self, stop: "BatchError | _SignalError", limits: Limits
+        self, stop: BatchError | SignalError, limits: Limits
     ) -> BatchError | TrainingInterrupted:
         """Return the error to raise, which holds the result so far."""
         run, result = self.reached, result_of(self.reached, limits)
@@ -164,13 +161,6 @@ class Training:
         if is_first_process():
             print(message, file=sys.stderr)
         return TrainingInterrupted(stop.number, message, result)
-
-
-class _SignalError(Exception):
-    """A signal was noted."""
-
-    def __init__(self, number: int):
-        self.number = number
 
 
 def _is_true(value: object) -> bool:
