@@ -70,7 +70,8 @@ def launch(
     The devices of all processes are then those of one run.
 
     Process 0 prints as it would alone. Lines of the others start with their number, as in "[2] ".
-    No process reads the keyboard. SIGINT (Ctrl-C) and SIGTERM are passed on to all.
+    No process has an input: neither the keyboard nor a pipe. SIGINT (Ctrl-C) and SIGTERM are passed
+    on to all.
 
     When a process fails, the others are stopped, and one line names it. The exit status is that of
     the first process that failed, or 128 plus the number of the signal that killed it.

@@ -108,7 +108,7 @@ class _Line(NamedTuple):
 
     time: float
     text: bytes
-    sink: IO[str]
+    sink: IO[str] | None
 
 
 class _Worker:
@@ -136,7 +136,7 @@ class _Worker:
         for reader in self._readers:
             reader.start()
 
-    def _read(self, source: IO[bytes], sink: IO[str]) -> None:
+    def _read(self, source: IO[bytes], sink: IO[str] | None) -> None:
         with source:
             for text in source:
                 self._lines.append(_Line(time.monotonic(), text, sink))
@@ -155,6 +155,8 @@ class _Worker:
                 self._show(line)
 
     def _show(self, line: _Line) -> None:
+        if line.sink is None:  # closed by the shell: >&-
+            return
         line.sink.write(f"[{self.number}] {line.text.decode(errors='replace')}")
         line.sink.flush()
 

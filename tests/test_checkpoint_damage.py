@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import resource
 import shutil
 import subprocess
@@ -170,6 +171,7 @@ def test_a_stray_folder_and_leftovers_are_no_obstacle(tmp_path):
         fit(epochs=3, checkpoint_dir=tmp_path)
     assert checkpoint.steps(tmp_path) == [5, 10, 15]
     assert sorted(path.name for path in tmp_path.iterdir() if not path.name.isdigit()) == [
+        ".lock",
         "12.damaged",
         "notes.txt",
     ]
@@ -390,3 +392,48 @@ def test_a_disk_that_is_full_ends_training_with_its_name_or_is_a_warning(tmp_pat
     assert set(whole.values()) == {None}
     assert {1, 7, 8} <= set(whole)
     assert not set(whole) & {3, 4}  # 5 is written while the limit ends
+
+
+def test_two_runs_do_not_write_the_same_folder(tmp_path):
+    program = f"""
+    import time
+    import jax.numpy as jnp
+    from fcjax import checkpoint
+    with checkpoint.Writer({str(tmp_path)!r}) as writer:
+        writer.save(jnp.ones(3), step=1)
+        writer.wait()
+        print("writes", flush=True)
+        time.sleep(99)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "writes\n"
+        with pytest.raises(OSError, match="is written by another run, which must end first"):
+            checkpoint.save(tmp_path, {}, step=2)
+        assert checkpoint.verify(tmp_path) == {1: None}
+        other.kill()
+    checkpoint.save(tmp_path, {}, step=2)  # the lock died with it
+    assert checkpoint.verify(tmp_path) == {1: None, 2: None}
+
+
+def test_a_checkpoint_is_not_a_folder_of_checkpoints(tmp_path):
+    fit(epochs=1, checkpoint_dir=tmp_path)
+    for use in (checkpoint.steps, lambda folder: fit(epochs=2, checkpoint_dir=folder)):
+        with pytest.raises(ValueError, match=re.escape(f"pass {str(tmp_path)!r}")):
+            use(tmp_path / "5")
+    assert checkpoint.verify(tmp_path) == {5: None}
+
+
+@pytest.mark.parametrize(
+    ("folder", "kind", "message"),
+    [
+        ("~/run", ValueError, "must be a path without ~"),
+        ("link", FileNotFoundError, "got a link to nowhere"),
+    ],
+)
+def test_paths_that_are_no_folders_are_refused(folder, kind, message, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    os.symlink("gone", "link")
+    with pytest.raises(kind, match=f"checkpoint_dir.* {message}"):
+        fit(epochs=1, checkpoint_dir=folder)
+    assert os.listdir() == ["link"]

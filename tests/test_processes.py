@@ -220,10 +220,11 @@ FAILING = """
         if how == "abort":
             distributed.abort(3)
         if how == "stranger":  # holds a connection, and says nothing
+            import socket
             port = distributed.processes._Exit.installed._watch._server.getsockname()[1]
             stranger = socket.create_connection(("127.0.0.1", port))
             time.sleep(1)
-        if how == "done":
+        if how in ("done", "stranger"):
             sys.exit()
         os.kill(os.getpid(), getattr(signal, how))
     while how not in ("done", "stranger"):
@@ -436,6 +437,22 @@ def test_launch_names_a_process_that_left_early_without_an_error(script):
     assert ", after process 1 had ended with status 0; the others" in last_line(run.stderr)
 
 
+def test_a_process_that_is_done_says_that_it_waits(script):
+    program = script(
+        """
+        distributed.processes.TO_TELL = 1
+        total = join()
+        total()
+        if jax.process_index() == 1:
+            sys.exit()
+        time.sleep(4)
+        """
+    )
+    run = launch("-n", 2, program)
+    assert run.returncode == 0, run.stderr
+    assert "[1] fcjax: process 1 of 2 is done, and waits for the others" in run.stderr
+
+
 def test_sigterm_ends_a_loop_of_ones_own(script):
     """JAX would take it for the announcement of a preemption, and go on."""
     program = script("total = join()\ntotal()\nprint('up', flush=True)\nwhile True: total()")
@@ -525,14 +542,24 @@ DIFFERENT = """
             fit(**changes)
         except (ValueError, fcjax.BatchError, distributed.OutOfStepError) as error:
             print(error, flush=True)
+    os.makedirs(f"{sys.argv[1]}/{me}")
+    os.chdir(f"{sys.argv[1]}/{me}")  # as if each process had a disk of its own
+    try:
+        fit(checkpoint_dir="run")
+    except ValueError as error:
+        print(error, flush=True)
     ended = fit(callbacks=lambda end: me == 1 and end.epoch == 2)
     print("epochs:", len(ended.history["loss"]), flush=True)
 """
 
 
-def test_processes_that_do_not_agree_are_told(script):
-    run = launch("-n", 2, script(DIFFERENT))
+def test_processes_that_do_not_agree_are_told(script, tmp_path):
+    pytest.importorskip("orbax.checkpoint")
+    run = launch("-n", 2, script(DIFFERENT), tmp_path)
     assert run.returncode == 0, run.stderr
+    shared = r"directory must be a folder that all processes share, got .* in process 1 than in"
+    assert len(re.findall(shared, run.stdout)) == 2, run.stdout
+    assert re.search(r"got \[-?0.01\] in process 0 and \[-?0.02\] in process 1", run.stdout)
     for name in ("seed", "epochs", "batch_size", "shuffle", "optimizer", "checkpoint_dir",
                  "nonfinite"):  # fmt: skip
         found = re.findall(rf"{name} must be the same in all processes, got .*", run.stdout)

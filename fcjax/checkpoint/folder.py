@@ -8,6 +8,7 @@ from .orbax import orbax
 
 # Orbax looks for the parts of a checkpoint by a pattern that begins with the path.
 _PATTERNS = "*?[\\"
+_RECORD = "record"  # what every checkpoint holds
 
 
 def steps(directory: str | Path) -> list[int]:
@@ -62,8 +63,22 @@ def checked_directory(directory: object, name: str = "directory") -> Path:
             f"{name} must be a path without any of {' '.join(_PATTERNS)}, with which Orbax loses "
             f"checkpoints, got {brief(str(path))}"
         )
+    if Path(directory).parts[:1] == ("~",):
+        raise ValueError(
+            f"{name} must be a path without ~, which only a shell replaces by the home folder, got "
+            f"{str(directory)!r}; use Path(...).expanduser()"
+        )
     if path.exists() and not path.is_dir():
         raise NotADirectoryError(f"{name} must be a folder, got the file {str(directory)!r}")
+    if path.is_symlink() and not path.exists():
+        raise FileNotFoundError(
+            f"{name} must be a folder, got a link to nowhere, {str(directory)!r}"
+        )
+    if (path / _RECORD).is_dir() and path.name.isdigit():
+        raise ValueError(
+            f"{name} must be the folder of all checkpoints, got one of them, {str(directory)!r}; "
+            f"pass {str(path.parent)!r}"
+        )
     return path
 
 

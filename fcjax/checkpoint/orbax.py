@@ -31,7 +31,9 @@ def shortened(error: Exception) -> str:
     if code := _OS_ERROR.search(line):
         return os.strerror(int(code[1]))
     line = _ANNOTATION.sub("", line.partition(" See full TensorStore")[0])
-    return line if len(line) <= _MAX_LENGTH else f"... {line[-_MAX_LENGTH:]}"
+    if len(line) <= _MAX_LENGTH:
+        return line
+    return f"{line[: _MAX_LENGTH // 2]} ... {line[-_MAX_LENGTH // 2 :]}"
 
 
 def os_error_of(error: Exception) -> int | None:

@@ -17,6 +17,7 @@ from .._types import Tree
 from ..distributed import is_first_process, largest_of_all_processes, wait_for_all
 from .folder import check_writable, checked_directory, steps
 from .orbax import errors_of_writing, noting, orbax, quietly
+from .ownership import Owned
 from .reading import metadata as metadata_of
 from .record import DamagedCheckpointError, arrays_of, record_of
 
@@ -84,8 +85,9 @@ class Writer:
 
         Raises:
             ImportError: Orbax is not installed.
-            OSError: the folder cannot be created or written.
-            ValueError: `directory` is empty, or a pattern such as `run*`.
+            OSError: the folder cannot be created or written, or another job writes it.
+            ValueError: `directory` is empty, a pattern such as `run*`, or one of the checkpoints,
+                or the processes of this job do not share it.
 
         >>> import tempfile
         >>> import jax.numpy as jnp
@@ -99,6 +101,7 @@ class Writer:
         """
         self._directory = checked_directory(directory)
         check_writable(self._directory)
+        self._owned = Owned(self._directory)
         if after is not None:
             _set_aside(self._directory, after, "damaged")
         self._preservation = _Preservation({}, max_to_keep, keep)
@@ -194,6 +197,7 @@ class Writer:
     def close(self) -> None:
         """Wait until all is on disk, and end the background threads."""
         with self._quiet:
+            self._quiet.callback(self._owned.release)
             try:
                 self.wait()
             except OneProcessFailedError:  # Orbax would wait for the others, which wait for this
@@ -207,6 +211,7 @@ class Writer:
     def abandon(self) -> None:
         """Write no more, and wait for nothing."""
         self._quiet.close()
+        self._owned.release()
 
     def __enter__(self) -> "Writer":
         return self

@@ -129,15 +129,16 @@ def padded(batch: Tree, mesh: Mesh) -> tuple[Tree, Array]:
     return jax.tree.map(pad, batch), weights.astype(jnp.float32)
 
 
-def place_parts(batch: Tree, mesh: Mesh) -> list[Tree]:
+def place_parts(batch: Tree, mesh: Mesh, *, name: str = "batch") -> list[Tree]:
     """Split the examples over the mesh as far as they divide, and replicate the others."""
     examples = np.shape(jax.tree.leaves(batch)[0])[0]
     full = examples - examples % number_of_shards(mesh)
-    placed = [place_batch(jax.tree.map(lambda V: V[:full], batch), mesh)] if full else []
+    whole = jax.tree.map(lambda V: V[:full], batch)
+    placed = [place_batch(whole, mesh, name=name)] if full else []
     if full < examples:
         rest = jax.tree.map(lambda V: V[full:], batch)
         everywhere = NamedSharding(mesh, PartitionSpec())
-        placed.append(put_on_mesh("batch", rest, jax.tree.map(lambda _: everywhere, rest)))
+        placed.append(put_on_mesh(name, rest, jax.tree.map(lambda _: everywhere, rest)))
     return placed
 
 

@@ -27,6 +27,8 @@ HEARTBEAT = 20
 TO_LEARN_WHY = 5
 # Seconds that the other threads of a process have after it has raised.
 TO_END_THREADS = 10
+# Seconds for which a process that is done waits for the others before it says so.
+TO_TELL = 10
 # What `fcjax launch` sets.
 _PREEMPTION = "JAX_ENABLE_PREEMPTION_SERVICE"
 PROCESS, PROCESSES, BEAT = "FCJAX_PROCESS", "FCJAX_PROCESSES", "FCJAX_HEARTBEAT"
@@ -50,7 +52,8 @@ def initialize(
     When a process raises, or dies, the others print one line that names it and exit with status 1.
     They learn of it at once. A process that only stops answering is found by JAX, whose message
     names it, after `heartbeat` seconds. A process that calls `sys.exit` counts as done, and waits
-    at its exit for the others: `abort` ends them, and so does `sys.exit` under `fcjax launch`.
+    at its exit for the others, which it says after 10 seconds: `abort` ends them, and so does
+    `sys.exit` under `fcjax launch` with another status than 0.
 
     From then on, JAX takes SIGTERM for the announcement of a preemption, which ends nothing; the
     option `jax_enable_preemption_service` says so. It ends `fit`, and after `fit` it ends the
@@ -214,8 +217,15 @@ class _Exit:
         self._run()
 
     def _run(self) -> None:
+        if not self._status:
+            tell = threading.Timer(TO_TELL, self._tell_that_it_waits)
+            tell.daemon = True
+            tell.start()
         if self._watch is not None:
             self._watch.leave(self._why or "done", self._patience)
         if self._status:  # do not wait in JAX's barrier
             flush_within(1)
             os._exit(self._status)
+
+    def _tell_that_it_waits(self) -> None:
+        os.write(2, f"fcjax: {self._name} is done, and waits for the others\n".encode())

@@ -3,7 +3,7 @@
 import json
 import operator
 from collections.abc import Callable, Iterable, Mapping
-from typing import SupportsIndex, TypeGuard
+from typing import Any, SupportsIndex, TypeGuard
 
 import jax
 import numpy as np
@@ -29,10 +29,19 @@ def check_same_in_all_processes(arguments: Mapping[str, object]) -> None:
     first, *others = map(json.loads, texts)
     for process, other in enumerate(others, 1):
         for name in (name for name in first if first[name] != other[name]):
+            here, there = _where_they_differ(first[name], other[name])
             raise ValueError(
-                f"{name} must be the same in all processes, got {brief(first[name])} in process 0 "
-                f"and {brief(other[name])} in process {process}"
+                f"{name} must be the same in all processes, got {brief(here)} in process 0 "
+                f"and {brief(there)} in process {process}"
             )
+
+
+def _where_they_differ(here: Any, there: Any) -> tuple[Any, Any]:
+    """Return two values without what lists have in common, so that a short text has the rest."""
+    if not (isinstance(here, list) and isinstance(there, list) and len(here) == len(there)):
+        return here, there
+    pairs = [(a, b) for a, b in zip(here, there, strict=True) if a != b]
+    return [a for a, _ in pairs], [b for _, b in pairs]
 
 
 def check_count(name: str, count: object) -> None:

@@ -364,9 +364,9 @@ def _as_batches(name: str, data: Tree, mesh: Mesh | None) -> Iterable[Tree]:
     if not (_is_arrays(data) or isinstance(data, Iterable)):
         raise TypeError(f"{name} must be arrays or an iterable of batches, got {describe(data)}")
     if not _is_arrays(data):
-        return data if mesh is None else _Placed(data, partial(place_parts, mesh=mesh))
+        return data if mesh is None else _Placed(data, partial(place_parts, mesh=mesh, name=name))
     count_examples(data, name)
-    return [jax.tree.map(jnp.asarray, data)] if mesh is None else place_parts(data, mesh)
+    return [jax.tree.map(jnp.asarray, data)] if mesh is None else place_parts(data, mesh, name=name)
 
 
 @dataclass(frozen=True)
