@@ -52,6 +52,13 @@ def test_a_checksum_is_that_of_the_values_wherever_they_lie(dtype, shape):
     assert f"{on_device:08x}" == checksum(array) == checksum(np.asarray(array))
 
 
+@pytest.mark.parametrize("dtype", ["int2", "int4", "float4_e2m1fn"])
+def test_numbers_of_less_than_a_byte_are_saved_too(dtype, tmp_path):
+    array = jnp.asarray(np.arange(2**21) % 2, dtype)
+    checkpoint.save(tmp_path, array, step=1)
+    assert checkpoint.verify(tmp_path) == {1: None}
+
+
 def test_the_checksum_of_a_sharded_array_is_that_of_the_whole():
     array = jnp.asarray(RNG.normal(size=(512, 1024)), jnp.float32)
     whole = checksum(np.asarray(array))

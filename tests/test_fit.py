@@ -436,3 +436,15 @@ def test_only_true_stops_training():
     assert len(fit(epochs=3, callbacks=lambda end: ends.append(end) or 1).history["loss"]) == 3
     assert len(fit(epochs=3, callbacks=lambda end: np.bool_(True)).history["loss"]) == 1
     assert len(ends) == 3
+
+
+def test_metrics_of_the_training_data_do_not_evaluate_the_loss():
+    """It may draw random numbers."""
+
+    def loss(params, batch, key):
+        return loss_fn(params, batch) + 0 * jax.random.normal(key)
+
+    def distance(params, batch):
+        return jnp.mean(jnp.abs(fcjax.mlp(params, batch[0]) - batch[1]))
+
+    assert list(fit(loss=loss, metrics={"distance": distance}).history) == ["loss", "distance"]

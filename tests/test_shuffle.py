@@ -39,3 +39,13 @@ def test_places_are_uniform_and_neighbours_part():
 def test_numbers_of_examples_that_cannot_be(examples):
     with pytest.raises(ValueError, match=r"examples must be between 1 and 2³¹ − 1, got int"):
         random_order(jax.random.key(0), examples)
+
+
+def test_memory_grows_with_the_examples_alone():
+    """Not with the number of rounds, which grows with them too."""
+
+    def bytes_per_example(examples):
+        compiled = jax.jit(random_order, static_argnums=1).lower(jax.random.key(0), examples)
+        return compiled.compile().memory_analysis().temp_size_in_bytes / examples
+
+    assert bytes_per_example(10**4) == pytest.approx(bytes_per_example(10**7), rel=0.01)

@@ -71,14 +71,13 @@ def check_values(
         return
     data = _of_this_process(data)
     ranges = _ranges(loss, params, _first_batch(name, data, rows), key)
+    is_finite = _finite_at(loss, params, key)
     for entry in _arrays(name, data):
         _check_range(entry, ranges.get(entry.path))
         index = _first_index(
             entry.array, lambda array: ~np.isfinite(array), _has_nonfinite(entry.array)
         )
-        if index is not None and not _tolerates(
-            loss, params, _batch_of(entry, index[0], rows), key
-        ):
+        if index is not None and not _tolerates(is_finite, _batch_of(entry, index[0], rows)):
             raise ValueError(
                 f"{entry.name} must hold finite numbers where the loss does not mask them, "
                 f"got {np.asarray(entry.array)[index]} in {_in_words(index)}"
@@ -203,17 +202,23 @@ def _batch_of(entry: _NamedArray, row: int, rows: int | None) -> Tree:
     return jax.tree.map(lambda leaf: jnp.asarray(_as_numpy(leaf)[chosen]), entry.data)
 
 
-def _tolerates(loss: Loss, params: Tree, batch: Tree, key: Array | None) -> bool:
-    """Whether the loss tolerates a batch with values that are not finite.
-
-    It does if loss and gradient are finite. It also does if they are not finite even after 0
-    replaces these values, because then the values are not the cause.
-    """
+def _finite_at(loss: Loss, params: Tree, key: Array | None) -> Callable[[Tree], Array]:
+    """Return a function that tells whether loss and gradient of a batch are finite."""
 
     @jax.jit
     def is_finite(batch: Tree) -> Array:
         found = jax.value_and_grad(loss, has_aux=True)(params, batch, key)
         return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(found)]).all()
+
+    return is_finite
+
+
+def _tolerates(is_finite: Callable[[Tree], Array], batch: Tree) -> bool:
+    """Whether the loss tolerates a batch with values that are not finite.
+
+    It does if loss and gradient are finite. It also does if they are not finite even after 0
+    replaces these values, because then the values are not the cause.
+    """
 
     def without(leaf: Array) -> Array:
         is_floating = jnp.issubdtype(leaf.dtype, jnp.floating)

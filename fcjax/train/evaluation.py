@@ -14,18 +14,18 @@ from .reuse import Reused
 
 
 def evaluate(
-    loss: Callable[[Tree, Tree, Array | None], tuple[Array, Tree]],
+    loss: Callable[[Tree, Tree, Array | None], tuple[Array, Tree]] | None,
     metrics: Metrics,
     check: Callable[[], None],
 ) -> Callable[[Tree, Iterable[Tree]], dict[str, float]]:
-    """Return `f(params, batches)`: loss and metrics, averaged over the examples of all batches.
+    """Return `f(params, batches)`: loss, if any, and metrics, averaged over all examples.
 
     It calls `check` after each batch.
     """
 
     @jax.jit
     def figures(params: Tree, batch: Tree) -> dict[str, ArrayLike]:
-        value = {"loss": loss(params, batch, None)[0]}
+        value = {} if loss is None else {"loss": loss(params, batch, None)[0]}
         return value | {
             n: check_one_number(n, metric(params, batch)) for n, metric in metrics.items()
         }

@@ -341,7 +341,9 @@ def _make_score(
     check: Callable[[], None],
 ) -> Callable[[Tree], dict[str, float]]:
     """Return a function from the parameters to the figures at the end of an epoch."""
-    score = evaluate(with_key(loss, False, "loss"), metrics, check)
+    # of the training data, the loss is known
+    own = None if validation_data is None else with_key(loss, False, "loss")
+    score = evaluate(own, metrics, check)
     if validation_data is None and not metrics:
         return lambda params: {}
     name, given = (
@@ -351,7 +353,7 @@ def _make_score(
     if isinstance(batches, list) and batches:  # iterating anything else may be slow, or consume it
         check_numbers(metrics, params, batches[0])
     if validation_data is None:
-        return lambda params: {n: v for n, v in score(params, batches).items() if n != "loss"}
+        return lambda params: score(params, batches)
     return lambda params: {f"val_{n}": v for n, v in score(params, batches).items()}
 
 

@@ -4,7 +4,7 @@ import math
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 from .._arguments import describe
 
@@ -41,8 +41,12 @@ def random_order(key: Array, examples: int) -> Array:
         raise ValueError(f"examples must be between 1 and 2³¹ − 1, got {describe(examples)}")
     place_bits = (examples - 1).bit_length()
     rounds = math.ceil(3 * place_bits / (32 - place_bits))
-    order = jnp.arange(examples, dtype=jnp.uint32)
-    for bits in jax.random.bits(key, (rounds, examples), jnp.uint32):
-        words = jnp.sort((bits << place_bits) | jnp.arange(examples, dtype=jnp.uint32))
-        order = order[words & (2**place_bits - 1)]
-    return order
+    places = jnp.arange(examples, dtype=jnp.uint32)
+
+    def sorted_again(order: Array, key: Array) -> tuple[Array, None]:
+        bits = jax.random.bits(key, (examples,), jnp.uint32)
+        words = jnp.sort((bits << place_bits) | places)
+        return order[words & (2**place_bits - 1)], None
+
+    # a loop, since XLA would hold the bits of all rounds at once
+    return lax.scan(sorted_again, places, jax.random.split(key, rounds))[0]
