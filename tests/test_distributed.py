@@ -325,3 +325,16 @@ def test_wrong_input_is_refused_by_name(call, message):
     with pytest.raises((TypeError, ValueError), match=message) as caught:
         call()
     assert len(str(caught.value)) < 400
+
+
+def test_parameters_are_placed_before_the_state_of_the_optimizer_is_made():
+    """One device may have no memory for it."""
+    seen, adam, devices = [], optax.adam(1e-2), mesh(8, 1)
+
+    def init(params):
+        seen.extend(V for V in jax.tree.leaves(params) if not isinstance(V, jax.core.Tracer))
+        return adam.init(params)
+
+    fit(optimizer=optax.GradientTransformation(init, adam.update), mesh=devices, layout="fsdp")
+    assert seen
+    assert all(V.sharding.mesh == devices for V in seen)

@@ -448,3 +448,15 @@ def test_metrics_of_the_training_data_do_not_evaluate_the_loss():
         return jnp.mean(jnp.abs(fcjax.mlp(params, batch[0]) - batch[1]))
 
     assert list(fit(loss=loss, metrics={"distance": distance}).history) == ["loss", "distance"]
+
+
+def test_states_of_the_past_do_not_stay_in_memory():
+    params = fcjax.init(jax.random.key(0), (3, 61, 2))
+    found = []
+
+    def count(end):
+        found.append(sum(V.shape == (3, 61) for V in jax.live_arrays()))
+
+    fit(params=params, optimizer=optax.adam(1e-3), callbacks=count)
+    # the caller's, those of the state and of the one before, each with two moments, and the best
+    assert max(found) <= 1 + 3 + 3 + 1

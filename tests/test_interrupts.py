@@ -10,6 +10,7 @@ import textwrap
 import threading
 import time
 
+import jax
 import kills
 import numpy as np
 import pytest
@@ -370,6 +371,67 @@ def test_a_loader_of_grain_goes_on_in_the_middle_of_an_epoch(make, tmp_path):
     assert again.history == whole.history
     if make is not dataset_of_grain:  # whose iterator has a state: what was used is not read again
         assert len(source.read) < 40
+
+
+class Numbered:
+    """Batches of an iterator that has a state, and how often each was read."""
+
+    def __init__(self):
+        self.reads = [0] * len(BATCHES)
+
+    def __iter__(self):
+        return NumberedIterator(self)
+
+
+class NumberedIterator:
+    def __init__(self, data):
+        self.data, self.number = data, 0
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        if self.number == len(BATCHES):
+            raise StopIteration
+        self.data.reads[self.number] += 1
+        self.number += 1
+        return BATCHES[self.number - 1]
+
+    def get_state(self):
+        return {"number": self.number}
+
+    def set_state(self, state):
+        self.number = state["number"]
+
+
+@pytest.mark.parametrize("on_mesh", [False, True])
+def test_a_loader_with_a_state_goes_on_from_it(on_mesh, tmp_path):
+    options = {"checkpoint_dir": tmp_path, "checkpoint_every": "3 steps", "epochs": 1}
+    if on_mesh:
+        options["mesh"] = fcjax.distributed.mesh({"data": 1}, devices=jax.devices()[:1])
+    whole = fit_batches(data=Numbered(), **options)
+    shutil.rmtree(tmp_path / "5")
+    data = Numbered()
+    again = fit_batches(data=data, **options)
+    assert_same_bits(again.params, whole.params)
+    assert data.reads == [0, 0, 0, 1, 1]
+    shutil.rmtree(tmp_path / "5")
+    with pytest.raises(ValueError, match="data must be a loader whose iterator has set_state"):
+        fit_batches(**options)
+
+
+def test_a_state_that_cannot_be_saved_hides_no_error(tmp_path):
+    class Broken(NumberedIterator):
+        def __next__(self):
+            if self.number == 2:
+                raise OSError("the disk of the data is gone")
+            return super().__next__()
+
+        def get_state(self):
+            return {1, 2}
+
+    with pytest.raises(fcjax.BatchError, match="the disk of the data is gone"):
+        fit_batches(data=Broken(Numbered()), checkpoint_dir=tmp_path)
 
 
 def test_a_state_that_cannot_be_saved_is_told(tmp_path):

@@ -48,7 +48,7 @@ from .progress import Progress, Saving, Store
 from .reuse import Reused
 from .schedule import Schedule
 from .settings import Settings, constants_of, hyperparameters_of
-from .state import init_state
+from .state import TrainState, check_optimizer, check_params, init_state, shapes_of
 from .step import LossFn, step_function, takes_key, with_key, without_jit
 from .training import Callback, FitResult, Limits, Training, result_of
 
@@ -196,18 +196,13 @@ def fit(
     check_mesh(mesh, layout)
     figures = _figure_names(metrics, validation_data)
     schedule, best = Schedule(checkpoint_every), best_of(keep_best, figures)
+    check_optimizer(optimizer)
+    check_params(params)
+    key = jax.random.key(seed)
+    _check_data(data, validation_data, loss, params, batch_size, key)
     accumulating = _with_accumulation(optimizer, accumulate, data, batch_size)
     if nonfinite == "skip":
         accumulating = skipping(accumulating, max_skipped)
-    state = init_state(params, accumulating, key=jax.random.key(seed))
-    in_memory = {"data": _in_memory(data), "validation_data": _in_memory(validation_data)}
-    for name, arrays in in_memory.items():
-        check_dtypes(name, arrays)
-    _check_batch_size(data, batch_size)
-    for name, arrays in in_memory.items():
-        key = state.key if name == "data" else None
-        plain_loss = with_key(without_jit(loss), False, "loss")
-        check_values(name, arrays, plain_loss, params, rows=batch_size, key=key)
     saving = None
     if checkpoint_dir is not None:
         saving = Saving(checkpoint_dir, schedule, max_to_keep, best, checkpoint_errors)
@@ -220,39 +215,73 @@ def fit(
         "seed": int(seed),
         "examples": count_examples(data) if _is_arrays(data) else None,
         "optimizer": constants_of(optimizer, params) if saving or several else None,
-        "hyperparameters": hyperparameters_of(state.opt_state),
+        "hyperparameters": {},
         "figures": figures,
     }
-    limits = Limits(epochs, patience)
     shared = {
         "epochs": epochs,
         "patience": patience,
         "checkpoint_dir": checkpoint_dir,
         "checkpoint_every": checkpoint_every,
+        "checkpoint_errors": checkpoint_errors,
         "max_to_keep": max_to_keep,
         "keep_best": keep_best,
         "max_skipped": max_skipped,
+        "mesh": None if mesh is None else list(mesh.shape.items()),
         "layout": layout if isinstance(layout, str) else None,
-        "the state of optimizer": str(jax.tree.structure(state.opt_state)),
+        "the state of optimizer": str(jax.tree.structure(shapes_of(accumulating.init, params))),
     }
     check_same_in_all_processes({**settings, **shared})
-    with (
-        nullcontext() if mesh is None else jax.set_mesh(mesh),
-        Interrupts() as interrupts,
-        Store(saving, settings) as store,  # which still writes when it is left
-    ):
-        if mesh is not None:
-            params = place(params, mesh, layout)
-            state = on_mesh(init_state(params, accumulating, key=state.key), mesh)
+    with nullcontext() if mesh is None else jax.set_mesh(mesh), Interrupts() as interrupts:
+        state = _first_state(params, accumulating, key, mesh, layout)
+        settings["hyperparameters"] = hyperparameters_of(state.opt_state)
+        check_same_in_all_processes({"optimizer": settings["hyperparameters"]})
         check = interrupts.check_if_alone
         train = _epochs(loss, accumulating, data, batch_size, shuffle, mesh, check)
-        score = _make_score(loss, metrics, params, data, validation_data, mesh, check)
-        run = store.restore(Progress(state, params, Figures({}), Position(0)))
-        del state  # which would stay in memory
-        pace, raises = Pace(schedule.steps), nonfinite == "raise"
-        training = Training(run, train, score, store, interrupts, pace, raises)
-        run = training.run(limits, callbacks, progress)
-    return result_of(run, limits)
+        score = _make_score(loss, metrics, state.params, data, validation_data, mesh, check)
+        with Store(saving, settings) as store:
+            run = store.restore(Progress(state, state.params, Figures({}), Position(0)))
+            del state  # which would stay in memory
+            pace, raises = Pace(schedule.steps), nonfinite == "raise"
+            training = Training(run, train, score, store, interrupts, pace, raises)
+            del run
+            limits = Limits(epochs, patience)
+            return result_of(training.run(limits, callbacks, progress), limits)
+
+
+def _check_data(
+    data: Tree,
+    validation_data: Tree,
+    loss: LossFn,
+    params: Tree,
+    batch_size: int | None,
+    key: Array,
+) -> None:
+    """Raise for data in memory of which something is known to be wrong."""
+    in_memory = {"data": _in_memory(data), "validation_data": _in_memory(validation_data)}
+    for name, arrays in in_memory.items():
+        check_dtypes(name, arrays)
+    _check_batch_size(data, batch_size)
+    plain_loss = with_key(without_jit(loss), False, "loss")
+    for name, arrays in in_memory.items():
+        own_key = key if name == "data" else None
+        check_values(name, arrays, plain_loss, params, rows=batch_size, key=own_key)
+
+
+def _first_state(
+    params: Tree,
+    optimizer: optax.GradientTransformation,
+    key: Array,
+    mesh: Mesh | None,
+    layout: Layout,
+) -> TrainState:
+    """Return the state before the first step, where it is to lie.
+
+    The parameters are placed first: one device may have no memory for the optimizer's state.
+    """
+    if mesh is None:
+        return init_state(params, optimizer, key=key)
+    return on_mesh(init_state(place(params, mesh, layout), optimizer, key=key), mesh)
 
 
 def _figure_names(metrics: Metrics, validation_data: Tree) -> list[str]:

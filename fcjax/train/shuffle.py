@@ -40,7 +40,7 @@ def random_order(key: Array, examples: int) -> Array:
     if not 0 < examples < 2**31:
         raise ValueError(f"examples must be between 1 and 2³¹ − 1, got {describe(examples)}")
     place_bits = (examples - 1).bit_length()
-    rounds = math.ceil(3 * place_bits / (32 - place_bits))
+    rounds = math.ceil(3 * place_bits / (32 - place_bits)) or 1
     places = jnp.arange(examples, dtype=jnp.uint32)
 
     def sorted_again(order: Array, key: Array) -> tuple[Array, None]:
@@ -48,5 +48,7 @@ def random_order(key: Array, examples: int) -> Array:
         words = jnp.sort((bits << place_bits) | places)
         return order[words & (2**place_bits - 1)], None
 
-    # a loop, since XLA would hold the bits of all rounds at once
-    return lax.scan(sorted_again, places, jax.random.split(key, rounds))[0]
+    # A loop, since XLA would hold the bits of all rounds at once. Within `shard_map`, only the
+    # result of a first round has the type of the later ones.
+    keys = jax.random.split(key, rounds)
+    return lax.scan(sorted_again, sorted_again(places, keys[0])[0], keys[1:])[0]
