@@ -87,6 +87,12 @@ def launch_in_background(program):
     )
 
 
+def wait_until_up(launcher):
+    """Wait until both processes have printed a line."""
+    for _ in range(2):
+        assert "up" in launcher.stdout.readline()
+
+
 def last_line(text):
     return text.strip().splitlines()[-1]
 
@@ -408,8 +414,7 @@ def test_a_second_signal_to_the_launcher_does_not_wait(script):
         "",
     )
     with launch_in_background(program) as launcher:
-        for _ in range(2):
-            assert "up" in launcher.stdout.readline()
+        wait_until_up(launcher)
         launcher.send_signal(signal.SIGTERM)
         told = launcher.stderr.readline()
         begin = time.monotonic()
@@ -478,8 +483,7 @@ def test_no_process_outlives_a_launcher_that_is_killed(script, tmp_path):
         "",
     )
     with launch_in_background(program) as launcher:
-        for _ in range(2):
-            assert "up" in launcher.stdout.readline()
+        wait_until_up(launcher)
         launcher.kill()
     started = [int(path.read_text()) for path in tmp_path.glob("*.pid")]
     assert len(started) == 2

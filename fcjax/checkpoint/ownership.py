@@ -1,6 +1,8 @@
 """Whose folder of checkpoints it is: of all processes of one job, and of no other job."""
 
+import contextlib
 import os
+from collections.abc import Generator
 from pathlib import Path
 
 from ..distributed import is_first_process, largest_of_all_processes, of_all_processes
@@ -14,41 +16,36 @@ _LOCK = ".lock"
 _SEEN = ".seen"
 
 
-class Owned:
-    """A folder that only this job writes, until it ends or `release` is called.
+@contextlib.contextmanager
+def owned(directory: Path) -> Generator[None]:
+    """Let no other job write a folder; raise in all processes if one does.
 
-    The lock is that of the system, which releases it when a process dies. Where the file system has
-    no locks, there is none.
+    The first process holds the lock, which the system releases when it dies. Where the file system
+    has no locks, there is none.
     """
-
-    def __init__(self, directory: Path):
-        """Lock the folder in the first process; raise in all if that, or sharing it, fails."""
-        self._lock: int | None = None
-        is_taken = is_first_process() and not self._take(directory)
+    with contextlib.ExitStack() as stack:
+        is_taken = is_first_process() and not _lock(directory, stack)
         if largest_of_all_processes(is_taken, "the opening of a folder of checkpoints"):
             raise BlockingIOError(
                 f"directory {str(directory)!r} is written by another run, which must end first"
             )
         _check_shared(directory)
+        yield
 
-    def _take(self, directory: Path) -> bool:
-        if fcntl is None:
-            return True
-        self._lock = os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError):  # POSIX allows either
-            self.release()
-            return False
-        except OSError:  # no locks here
-            pass
+
+def _lock(directory: Path, stack: contextlib.ExitStack) -> bool:
+    """Lock the folder until the stack is closed; return whether no other job has."""
+    if fcntl is None:
         return True
-
-    def release(self) -> None:
-        """Let other jobs write."""
-        if self._lock is not None:
-            os.close(self._lock)
-        self._lock = None
+    file = os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+    stack.callback(os.close, file)
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):  # POSIX allows either
+        return False
+    except OSError:  # no locks here
+        pass
+    return True
 
 
 def _check_shared(directory: Path) -> None:

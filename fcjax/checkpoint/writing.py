@@ -17,7 +17,7 @@ from .._types import Tree
 from ..distributed import is_first_process, largest_of_all_processes, wait_for_all
 from .folder import check_writable, checked_directory, steps
 from .orbax import errors_of_writing, noting, orbax, quietly
-from .ownership import Owned
+from .ownership import owned
 from .reading import metadata as metadata_of
 from .record import DamagedCheckpointError, arrays_of, record_of
 
@@ -101,18 +101,19 @@ class Writer:
         """
         self._directory = checked_directory(directory)
         check_writable(self._directory)
-        self._owned = Owned(self._directory)
-        if after is not None:
-            _set_aside(self._directory, after, "damaged")
         self._preservation = _Preservation({}, max_to_keep, keep)
-        if keep is not None:
-            for step in steps(directory):
-                with contextlib.suppress(DamagedCheckpointError):
-                    self._preservation.note(step, metadata_of(directory, step=step))
         self._failures: list[Exception] = []
-        self._quiet = contextlib.ExitStack()
-        self._quiet.enter_context(quietly())  # a save may fail at any time
-        self._manager = _manager(self._directory, self._preservation, self._failures)
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(owned(self._directory))
+            stack.enter_context(quietly())  # a save may fail at any time
+            if after is not None:
+                _set_aside(self._directory, after, "damaged")
+            if keep is not None:
+                for step in steps(directory):
+                    with contextlib.suppress(DamagedCheckpointError):
+                        self._preservation.note(step, metadata_of(directory, step=step))
+            self._manager = _manager(self._directory, self._preservation, self._failures)
+            self._until_closed = stack.pop_all()
 
     def save(self, tree: Tree, *, step: int, metadata: Mapping[str, object] | None = None) -> None:
         """Copy `tree`, and write it as the checkpoint of `step` in the background.
@@ -196,8 +197,7 @@ class Writer:
 
     def close(self) -> None:
         """Wait until all is on disk, and end the background threads."""
-        with self._quiet:
-            self._quiet.callback(self._owned.release)
+        with self._until_closed:
             try:
                 self.wait()
             except OneProcessFailedError:  # Orbax would wait for the others, which wait for this
@@ -210,8 +210,7 @@ class Writer:
 
     def abandon(self) -> None:
         """Write no more, and wait for nothing."""
-        self._quiet.close()
-        self._owned.release()
+        self._until_closed.close()
 
     def __enter__(self) -> "Writer":
         return self
@@ -231,9 +230,8 @@ def _set_aside(directory: Path, after: int, why: str) -> None:
             names = (f"{step}.{why}{'' if i == 1 else f'-{i}'}" for i in itertools.count(1))
             free = (directory / name for name in names)
             (directory / str(step)).rename(next(p for p in free if not p.exists()))
-    wait_for_all(
-        "the renaming of checkpoints"
-    )  # also if there are none: another process may look too late
+    # also if there are none: another process may look too late
+    wait_for_all("the renaming of checkpoints")
 
 
 class _Preservation(NamedTuple):

@@ -10,6 +10,7 @@ from .agreement import (
     largest_of_all_processes as largest_of_all_processes,
     of_all_processes as of_all_processes,
     of_first_process as of_first_process,
+    other_than_first as other_than_first,
     texts_of_all_processes as texts_of_all_processes,
     wait_for_all as wait_for_all,
 )

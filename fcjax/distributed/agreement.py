@@ -4,6 +4,7 @@ Processes that make different calls would wait for ever, or take one number for 
 call sends the same array: a number, and where in the program the process is.
 """
 
+from collections.abc import Sequence
 from functools import cache
 
 import jax
@@ -53,13 +54,18 @@ def of_all_processes(number: int, at: str) -> list[int]:
     place = np.frombuffer(at.encode().ljust(4 * _WORDS)[: 4 * _WORDS], np.uint32)
     rows = _rows_of_all_processes(np.append(place, np.uint32(number)))
     places = [row[:-1].tobytes().decode(errors="replace").strip() for row in rows]
-    for process, other in enumerate(places):
-        if other != places[0]:
-            raise OutOfStepError(
-                f"all processes must make the same calls, got {places[0]} in process 0 and "
-                f"{other} in process {process}"
-            )
+    process = other_than_first(places)
+    if process is not None:
+        raise OutOfStepError(
+            f"all processes must make the same calls, got {places[0]} in process 0 and "
+            f"{places[process]} in process {process}"
+        )
     return rows[:, -1].tolist()
+
+
+def other_than_first(found: Sequence[object]) -> int | None:
+    """Return the first process that has something else than process 0, None if there is none."""
+    return next((process for process, one in enumerate(found) if one != found[0]), None)
 
 
 def texts_of_all_processes(text: str, at: str) -> list[str]:

@@ -10,7 +10,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from .._arguments import brief, check_arrays, named_leaves
 from .._types import AnyArray, Tree
-from .agreement import of_all_processes
+from .agreement import of_all_processes, other_than_first
 from .meshes import MODEL, check_mesh, example_axes, number_of_shards
 from .putting import checksum_of, put_on_mesh
 
@@ -67,12 +67,12 @@ def _join_rows(batch: Tree, sharding: NamedSharding, examples: int, name: str) -
         )
     # JAX would infer another whole in each process, and compile another program for it
     found = of_all_processes(examples, f"the placing of {name}")
-    for process, other in enumerate(found):
-        if other != found[0]:
-            raise ValueError(
-                f"the number of examples of {name} must be the same in all processes, got "
-                f"{found[0]} in process 0 and {other} in process {process}"
-            )
+    process = other_than_first(found)
+    if process is not None:
+        raise ValueError(
+            f"the number of examples of {name} must be the same in all processes, got {found[0]} "
+            f"in process 0 and {found[process]} in process {process}"
+        )
     if MODEL in sharding.mesh.axis_names:
         _check_equal_where_shared(batch, parts, name)
 

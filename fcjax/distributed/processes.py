@@ -55,9 +55,9 @@ def initialize(
     at its exit for the others, which it says after 10 seconds: `abort` ends them, and so does
     `sys.exit` under `fcjax launch` with another status than 0.
 
-    From then on, JAX takes SIGTERM for the announcement of a preemption, which ends nothing; the
-    option `jax_enable_preemption_service` says so. It ends `fit`, and after `fit` it ends the
-    process again. Under `fcjax launch` it always does.
+    From then on, JAX takes SIGTERM for the announcement of a preemption, and the process goes on;
+    the option `jax_enable_preemption_service` controls this. During `fit`, SIGTERM ends `fit`, and
+    after a first `fit`, it ends the process. Under `fcjax launch`, it always ends the process.
 
     Args:
         coordinator_address: as in `jax.distributed.initialize`: host and port of process 0.

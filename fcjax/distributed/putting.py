@@ -10,7 +10,7 @@ from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from .._types import AnyArray, Tree
-from .agreement import of_all_processes
+from .agreement import of_all_processes, other_than_first
 
 
 def put_on_mesh(name: str, tree: Tree, shardings: Tree) -> Tree:
@@ -43,11 +43,12 @@ def _as_stored(V: AnyArray) -> np.ndarray:
 
 def _check_equal_in_all_processes(name: str, arrays: Tree) -> None:
     found = of_all_processes(checksum_of(jax.tree.leaves(arrays)), f"the placing of {name}")
-    if len(set(found)) > 1:
+    process = other_than_first(found)
+    if process is not None:
         hint = "; place_batch(..., local=True) takes the examples of each process"
         raise ValueError(
-            f"{name} must be equal in all processes, got different arrays in process "
-            f"{next(i for i, one in enumerate(found) if one != found[0])} and in process 0"
+            f"{name} must be equal in all processes, got different arrays in process {process} "
+            "and in process 0"
             f"{'' if name == 'params' else hint}"
         )
 

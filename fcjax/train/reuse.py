@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from .._types import Tree
-from ..distributed import of_all_processes
+from ..distributed import of_all_processes, other_than_first
 
 _MOST = 64
 # A program with one of these calls Python, and does not say which function.
@@ -60,12 +60,12 @@ def _equal_program(program: Any, args: Tree) -> Any:
 
 def _check_same_in_all_processes(digest: bytes) -> None:
     found = of_all_processes(zlib.crc32(digest), "the compiling of loss, optimizer and metrics")
-    for process, other in enumerate(found):
-        if other != found[0]:
-            raise ValueError(
-                "loss, optimizer and metrics must compute the same in all processes, got another "
-                f"program in process {process} than in process 0"
-            )
+    process = other_than_first(found)
+    if process is not None:
+        raise ValueError(
+            "loss, optimizer and metrics must compute the same in all processes, got another "
+            f"program in process {process} than in process 0"
+        )
 
 
 def _devices(args: Tree) -> Hashable:

@@ -33,7 +33,7 @@ EXEMPT = {
     "distributed.check_mesh, distributed.check_shared, distributed.number_of_shards": "for `fit`",
     "checkpoint.newest_whole, distributed.on_mesh, distributed.place_parts": "for `fit`",
     "distributed.largest_of_all_processes, distributed.is_first_process, "
-    "distributed.of_first_process, distributed.of_all_processes, "
+    "distributed.of_first_process, distributed.of_all_processes, distributed.other_than_first, "
     "distributed.wait_for_all, distributed.texts_of_all_processes": "for `fit`",
     "distributed.shardings": "the first half of `place`",
     "distributed.initialize, distributed.abort": "they begin and end processes, in "
