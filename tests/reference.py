@@ -71,6 +71,29 @@ def textbook_backward(layers, x, functions, derivatives, dA):
     return gradients, deltas, dA
 
 
+def momentum_descent(layers, batches, functions, derivatives, loss, lr, momentum=0.0):
+    """Steps of `v = momentum v + g; p = p − lr v`: the layers after them, and the losses before.
+
+    `loss(A, y)` gives the loss and its gradient by the output of the network.
+    """
+    velocities = [(np.zeros_like(w), np.zeros_like(b)) for w, b in layers]
+    losses = []
+    for x, y in batches:
+        value, dA = loss(network(layers, x, functions), y)
+        losses.append(value)
+        gradients, _, _ = textbook_backward(layers, x, functions, derivatives, dA)
+        velocities = _combined(momentum, velocities, gradients)
+        layers = _combined(1, layers, velocities, -lr)
+    return layers, losses
+
+
+def _combined(factor, layers, others, other_factor=1):
+    return [
+        tuple(factor * a + other_factor * b for a, b in zip(one, other, strict=True))
+        for one, other in zip(layers, others, strict=True)
+    ]
+
+
 # --- activations ----------------------------------------------------------------------------
 
 

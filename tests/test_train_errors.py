@@ -138,6 +138,8 @@ def test_the_optimizer_state_of_other_params_is_refused(make):
     wider = adam.init(fcjax.init(jax.random.key(0), (3, 5)))
     text = refused(make(loss, adam), state._replace(opt_state=wider), batch)
     assert text.endswith("got the state for params of other shapes")
+    text = refused(make(loss, adam), state._replace(params=list(state.params)), batch)
+    assert text.endswith("in another tree, such as a list for a tuple")
 
 
 @COMPILED

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from .._arguments import describe
+from .._arguments import as_integer, describe
 from .._types import Tree
 from ..distributed import is_first_process, largest_of_all_processes, wait_for_all
 from .folder import check_writable, checked_directory, steps
@@ -131,7 +131,7 @@ class Writer:
             TypeError: as in `fcjax.checkpoint.save`.
             ValueError: `step` is negative, or not larger than the latest one.
         """
-        _check_step(step)
+        step = _checked_step(step)
         newest = self._manager.latest_step()
         lowest = 0 if newest is None else newest + 1
         if not lowest <= step < 2**63:
@@ -219,9 +219,12 @@ class Writer:
         self.close()
 
 
-def _check_step(step: object) -> None:
-    if not isinstance(step, int) or isinstance(step, bool):
+def _checked_step(step: object) -> int:
+    """Return the step as an integer of Python."""
+    number = as_integer(step)
+    if number is None:
         raise TypeError(f"step must be an integer, got {describe(step)}")
+    return number
 
 
 def _set_aside(directory: Path, after: int, why: str) -> None:

@@ -16,7 +16,7 @@ from .._types import AnyArray, Function
 from ..activations import ACTIVATIONS
 from ..losses import half_squared_error, softmax_cross_entropy
 from ..network import Params, init, mlp
-from ..train import FitResult, check_count, fit, optimizer_named
+from ..train import FitResult, checked_count, fit, optimizer_named
 from ..verify import without_rules
 
 # Examples, targets and, if examples were added to fill a mesh, weights.
@@ -48,9 +48,9 @@ def train(
     _console.quiet = jax.process_index() > 0
     check_one_of("activation", activation, ACTIVATIONS)
     update = optimizer_named(optimizer, lr)
-    check_count("batch_size", batch_size)
+    checked_count("batch_size", batch_size)
     if epochs is not None:
-        check_count("epochs", epochs)
+        checked_count("epochs", epochs)
     if not 0 <= seed < 2**32:
         raise ValueError(f"seed: got {seed}; accepted: an integer from 0 to 2³² - 1")
     try:  # fail before training if the folder cannot be written

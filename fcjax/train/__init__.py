@@ -1,6 +1,6 @@
 """Training: state, one compiled step, one compiled epoch, and `fit`."""
 
-from .arguments import check_count as check_count
+from .arguments import checked_count as checked_count
 from .batch_epochs import BatchError as BatchError
 from .epoch import make_train_epoch as make_train_epoch
 from .fit import fit as fit

@@ -1,7 +1,6 @@
 """Checks of the arguments of `fit`, made before anything is computed."""
 
 import json
-import operator
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, SupportsIndex, TypeGuard
 
@@ -9,7 +8,7 @@ import jax
 import numpy as np
 from jax.typing import ArrayLike
 
-from .._arguments import brief, check_bool as check_bool, describe, is_number
+from .._arguments import as_integer, brief, check_bool as check_bool, describe, is_number
 from .._types import Tree
 from ..distributed import texts_of_all_processes
 
@@ -44,22 +43,28 @@ def _where_they_differ(here: Any, there: Any) -> tuple[Any, Any]:
     return [a for a, _ in pairs], [b for _, b in pairs]
 
 
-def check_count(name: str, count: object) -> None:
-    """Raise unless `count` is a positive integer."""
-    if not isinstance(count, int) or isinstance(count, bool):
+def checked_count(name: str, count: object) -> int:
+    """Return a positive integer, of Python or NumPy, as Python's; raise for anything else."""
+    number = as_integer(count)
+    if number is None:
         raise TypeError(f"{name} must be an integer, got {describe(count)}")
-    if count < 1:
-        raise ValueError(f"{name} must be positive, got {brief(count)}")
-    if count >= 2**31:
-        raise ValueError(f"{name} must be less than 2**31, got {brief(count)}")
+    if number < 1:
+        raise ValueError(f"{name} must be positive, got {brief(number)}")
+    if number >= 2**31:
+        raise ValueError(f"{name} must be less than 2**31, got {brief(number)}")
+    return number
+
+
+def checked_optional_count(name: str, count: object) -> int | None:
+    """Return a positive integer or None; raise for anything else."""
+    return None if count is None else checked_count(name, count)
 
 
 def check_seed(seed: SupportsIndex) -> None:
     """Raise unless `seed` is a Python or NumPy integer that `jax.random.key` tells from others."""
-    try:
-        number = operator.index(seed)
-    except TypeError:
-        raise TypeError(f"seed must be an integer, got {describe(seed)}") from None
+    number = as_integer(seed)
+    if number is None:
+        raise TypeError(f"seed must be an integer, got {describe(seed)}")
     bits = 8 * jax.dtypes.canonicalize_dtype(np.int64).itemsize  # JAX drops the others in silence
     if not -(2 ** (bits - 1)) <= number < 2**bits:
         raise ValueError(f"seed must fit into {bits} bits, got {brief(number)}")

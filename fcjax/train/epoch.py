@@ -12,7 +12,7 @@ from jax.sharding import NamedSharding
 
 from .._arguments import check_one_of
 from .._types import Tree
-from .arguments import check_bool, check_count
+from .arguments import check_bool, checked_count
 from .batches import epoch_batches, sharding_of_examples
 from .compiled import Compiled
 from .nonfinite import Raising, guarded
@@ -68,7 +68,7 @@ def make_train_epoch(
     >>> int(state.step), info.loss.shape
     (3, (3,))
     """
-    check_count("batch_size", batch_size)
+    batch_size = checked_count("batch_size", batch_size)
     check_bool("shuffle", shuffle)
     check_one_of("nonfinite", nonfinite, ("ignore", "raise"))
     step = step_function(loss_fn, optimizer, has_aux=has_aux, grad_norm=grad_norm)

@@ -26,12 +26,13 @@ from ..distributed import (
 )
 from .arguments import (
     Metrics,
-    check_count,
     check_numbers,
     check_same_in_all_processes,
     check_seed,
     checked_callbacks,
+    checked_count,
     checked_metrics,
+    checked_optional_count,
 )
 from .array_epochs import ArrayEpochs
 from .batch_epochs import BatchEpochs
@@ -113,8 +114,8 @@ def fit(
         optimizer: any Optax optimizer.
         epochs: total number of passes over the data, including those before a resumption.
         batch_size: examples per step, for arrays; the last batch of an epoch may be smaller.
-        validation_data: arrays, or an iterable of batches that can be iterated repeatedly, on which
-            loss and metrics are evaluated after each epoch.
+        validation_data: arrays, which are one batch, or an iterable of batches that can be iterated
+            repeatedly. Loss and metrics are evaluated on it after each epoch.
         metrics: dict of functions `(params, batch) -> number`. Each returns a mean over the batch,
             as the loss does. They are evaluated on the validation data, or on the training data if
             there is none. The names "loss" and "val_loss" are reserved.
@@ -181,10 +182,12 @@ def fit(
     >>> result.params[0].w.round(2), result.params[0].b.round(2)
     (Array([[3.]], dtype=float32), Array([1.], dtype=float32))
     """
-    counts = {"epochs": epochs, "accumulate": accumulate, "max_skipped": max_skipped}
-    optional = {"patience": patience, "max_to_keep": max_to_keep}
-    for name, count in (counts | {n: c for n, c in optional.items() if c is not None}).items():
-        check_count(name, count)
+    epochs = checked_count("epochs", epochs)
+    accumulate = checked_count("accumulate", accumulate)
+    max_skipped = checked_count("max_skipped", max_skipped)
+    batch_size = checked_optional_count("batch_size", batch_size)
+    patience = checked_optional_count("patience", patience)
+    max_to_keep = checked_optional_count("max_to_keep", max_to_keep)
     check_seed(seed)
     check_bool("shuffle", shuffle)
     check_one_of("checkpoint_errors", checkpoint_errors, ("raise", "warn"))
@@ -327,7 +330,6 @@ def _check_batch_size(data: Tree, batch_size: int | None) -> None:
                 "batch_size must be given for arrays, got None; to pass batches, use a list or a "
                 "loader"
             )
-        check_count("batch_size", batch_size)
         count_examples(data)
         return
     if not isinstance(data, Iterable):

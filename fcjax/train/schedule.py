@@ -3,7 +3,7 @@
 import re
 import time
 
-from .._arguments import describe
+from .._arguments import as_integer, describe
 from ..distributed import of_first_process
 
 _UNITS = {"epoch": 0.0, "step": 0.0, "second": 1.0, "minute": 60.0, "hour": 3600.0}
@@ -39,8 +39,9 @@ class Schedule:
 
 
 def _number_and_unit(every: object) -> tuple[float, str]:
-    if isinstance(every, int) and not isinstance(every, bool):
-        every = f"{every} epochs"
+    epochs = as_integer(every)
+    if epochs is not None:
+        every = f"{epochs} epochs"
     if not isinstance(every, str):
         raise TypeError(f"checkpoint_every must be {_EVERY}, got {describe(every)}")
     found = re.fullmatch(r"\s*(-?\d+(?:\.\d+)?)\s*([a-z]+?)s?\s*", every)

@@ -102,10 +102,15 @@ def check_opt_state(state: TrainState, optimizer: optax.GradientTransformation) 
             f"{_parts(own)}, got {_parts(state.opt_state)}"
         )
     if _shapes(own) != _shapes(state.opt_state):
-        raise ValueError(
-            "state.opt_state must belong to these params, as from init_state(params, optimizer), "
-            "got the state for params of other shapes"
-        )
+        got = "of other shapes"
+    elif jax.tree.structure(own) != jax.tree.structure(state.opt_state):
+        got = "in another tree, such as a list for a tuple"
+    else:
+        return
+    raise ValueError(
+        "state.opt_state must belong to these params, as from init_state(params, optimizer), "
+        f"got the state for params {got}"
+    )
 
 
 def shapes_of(function: Callable[..., Tree], *args: Tree) -> Tree:

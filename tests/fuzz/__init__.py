@@ -4,6 +4,7 @@ from . import (
     checker as checker,
     derivatives as derivatives,
     devices as devices,
+    fitting as fitting,
     networks as networks,
     outside as outside,
     rules as rules,

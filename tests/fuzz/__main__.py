@@ -32,6 +32,11 @@ def main() -> int:
         for name in options.names:
             print(run(name, options.cases, options.seed).to_json(), flush=True)
         return 0
+    for name in options.names:
+        if not any(name in p for p in properties()):
+            parser.error(
+                f"no function has {name!r} in its name; there are {', '.join(properties())}"
+            )
     chosen = [p for p in properties() if not options.names or any(n in p for n in options.names)]
     begin, tallies = time.perf_counter(), []
 

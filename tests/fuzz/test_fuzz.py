@@ -29,7 +29,7 @@ EXEMPT = {
     "verify.CheckResult, verify.RuleReport, verify.RuleCall": "records that only the library makes",
     "NonFiniteLossError, BatchError, TrainingInterrupted, distributed.OutOfStepError": "exceptions",
     "checkpoint.DamagedCheckpointError, checkpoint.MismatchError": "exceptions",
-    "train.check_count, train.optimizers": "for the command; the second has no arguments",
+    "train.checked_count, train.optimizers": "for the command; the second has no arguments",
     "distributed.check_mesh, distributed.check_shared, distributed.number_of_shards": "for `fit`",
     "checkpoint.newest_whole, distributed.on_mesh, distributed.place_parts": "for `fit`",
     "distributed.largest_of_all_processes, distributed.is_first_process, "

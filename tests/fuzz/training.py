@@ -6,7 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import reference
 from hypothesis import strategies as st
+from support import assert_close
 
 import fcjax
 from fcjax import TrainState
@@ -18,12 +20,16 @@ from .networks import network
 from .registry import calls_of
 from .rules import keys, wrong_key, wrong_option
 from .spec import a_key, integer, is_one_of, leaves_of, number, require
-from .values import filled, junk, rarely, wrong_ones
+from .values import filled, junk, wrong_ones
 
 SIZES = (3, 4, 2)
 X = np.asarray(filled((6, 3)), np.float32)
 Y = np.array([0, 1, 0, 1, 1, 0], np.int32)
-ADAM, SGD = optax.adam(1e-3), optax.sgd(0.1)
+LR, MOMENTUM, EPOCH_BATCH = 0.1, 0.9, 4
+ADAM, SGD = optax.adam(1e-3), optax.sgd(LR)
+WITH_MOMENTUM = optax.sgd(LR, MOMENTUM)
+RELU = reference.ACTIVATIONS["relu"], np.positive
+RELU_PRIME = lambda z: z > 0, np.ones_like
 
 
 def loss(params, batch):
@@ -149,22 +155,22 @@ def make_train_epoch_calls(draw):
 
 
 @functools.cache
-def step(has_aux):
-    return fcjax.make_train_step(with_aux if has_aux else loss, ADAM, has_aux=has_aux)
+def step():
+    return fcjax.make_train_step(loss, WITH_MOMENTUM)
 
 
 @functools.cache
 def epoch():
-    return fcjax.make_train_epoch(loss, ADAM, batch_size=4)
+    return fcjax.make_train_epoch(loss, WITH_MOMENTUM, batch_size=EPOCH_BATCH, shuffle=False)
 
 
-def a_state(params=None, optimizer=ADAM):
+def a_state(params=None, optimizer=WITH_MOMENTUM):
     return fcjax.init_state(network(SIZES) if params is None else params, optimizer)
 
 
 def overwritten():
     state = a_state()
-    step(False)(state, (X, Y))
+    step()(state, (X, Y))
     return state
 
 
@@ -189,7 +195,7 @@ def wrong_state(draw):
         {"params": list(state.params)},
         {"params": jax.tree.map(lambda V: V.astype(jnp.int32), state.params)},
         {"params": {}},
-        {"opt_state": a_state(optimizer=SGD).opt_state},
+        {"opt_state": a_state(optimizer=ADAM).opt_state},
         {"params": object()},
         {"key": jnp.ones(2)},
         {"opt_state": object()},
@@ -198,7 +204,7 @@ def wrong_state(draw):
     )
     changed = st.sampled_from(replaced).map(lambda new: state._replace(**new))
     others = st.sampled_from(
-        (tuple(state), state._asdict(), state.params, overwritten, None, other)
+        (tuple(state), state._asdict(), state.params, overwritten, None)
     )
     value = draw(st.one_of(changed, others, junk()))
     return value() if value is overwritten else value
@@ -227,39 +233,90 @@ def shapes_of(tree):
     return jax.tree.map(np.shape, tree)
 
 
-def one_step(state, batch):
-    own = a_state()
-    require(isinstance(state, TrainState), "state")
-    state = state._replace(key=own.key)  # the loss takes no key, so a step passes any on
+# What an error may name: the loss passes parts of the arguments to rules, which name theirs.
+NAMES = {
+    "state": ("state", "params", "opt_state", "step", "w"),
+    "batch": ("batch", "data", "x", "labels", "logits"),
+}
+
+
+def a_state_of(optimizer, state):
+    """Raise Invalid unless a state has the parts that `init_state` makes of `network(SIZES)`."""
+    require(isinstance(state, TrainState), *NAMES["state"])
+    # the loss takes no key, so a step passes any on
+    own, state = (one._replace(key=None) for one in (a_state(optimizer=optimizer), state))
     leaves = leaves_of("state", state)
-    arrays = [leaf for leaf in leaves if is_array(leaf)]
     require(not any(isinstance(V, jax.Array) and V.is_deleted() for V in leaves), "state")
-    same = jax.tree.structure(state) == jax.tree.structure(own)
-    require(
-        same and len(arrays) == len(jax.tree.leaves(own)) - 1, "state", "params", "opt_state", "key"
-    )
-    require(shapes_of(state.opt_state[0].mu) == shapes_of(state.params), "state")
-    require(is_params(state.params), "state", "params")
-    require(np.shape(state.step) == (), "state", "step")
-    require(jnp.issubdtype(state.step.dtype, jnp.integer), "state", "step")
-    require(isinstance(batch, tuple) and len(batch) == 2, "batch")
-    require(is_array(batch[0]) and is_array(batch[1]), "batch", "labels", "x")
-    right = batch[0].shape == X.shape and batch[0].dtype == X.dtype
-    require(
-        right and batch[1].shape == Y.shape and batch[1].dtype == Y.dtype,
-        "batch",
-        "x",
-        "labels",
-        "logits",
-    )
-    return lambda got: (
-        None if int(got[0].step) >= 1 and np.isfinite(got[1].loss).all() else f"{got}"
+    same = jax.tree.structure(state) == jax.tree.structure(own) and all(map(is_array, leaves))
+    require(same and shapes_of(state) == shapes_of(own), *NAMES["state"])
+    require(is_params(state.params), *NAMES["state"])
+    require(jnp.issubdtype(state.step.dtype, jnp.integer), *NAMES["state"])
+
+
+def examples(batch):
+    """Raise Invalid unless a batch is numbers and labels, as X and Y are."""
+    require(isinstance(batch, tuple) and len(batch) == 2, *NAMES["batch"])
+    require(all(map(is_array, batch)), *NAMES["batch"])
+    for array, right in zip(batch, (X, Y), strict=True):
+        require(array.shape == right.shape and array.dtype == right.dtype, *NAMES["batch"])
+
+
+def descent(params, data, batch_size, momentum=MOMENTUM):
+    """Return NumPy's layers, and its losses, after one epoch in order."""
+    batches = [tuple(V[i : i + batch_size] for V in data) for i in range(0, len(X), batch_size)]
+    return reference.momentum_descent(
+        exact(params), batches, RELU, RELU_PRIME, softmax_loss, LR, momentum
     )
 
 
-def judged(name, call_step):
+def exact(params):
+    return [(np.asarray(w, np.float64), np.asarray(b, np.float64)) for w, b in params]
+
+
+def softmax_loss(logits, labels):
+    losses, _ = reference.softmax_cross_entropy(logits, labels)
+    dA = reference.softmax(logits) - np.eye(logits.shape[1])[labels]
+    return losses.mean(), dA / len(labels)
+
+
+def close_layers(got, layers):
+    assert [type(layer) for layer in got] == [fcjax.Layer] * len(layers)
+    for i, (layer, want) in enumerate(zip(got, layers, strict=True)):
+        for name, V in zip("wb", want, strict=True):
+            assert_close(getattr(layer, name), V, 1e-5, f"params[{i}].{name}")
+
+
+def problem_of(check):
+    """Return a function that says which assertion on a result fails, None if all hold."""
+
+    def problem(got):
+        try:
+            check(got)
+        except AssertionError as error:
+            return str(error) or repr(got)
+        return None
+
+    return problem
+
+
+def steps_of(batch_size, state, batch):
+    a_state_of(WITH_MOMENTUM, state)
+    examples(batch)
+    before = int(state.step)
+    layers, losses = descent(state.params, batch, batch_size)
+
+    def check(got):
+        state, info = got
+        close_layers(state.params, layers)
+        assert int(state.step) == before + len(losses), f"step {state.step}"
+        assert_close(np.ravel(info.loss), losses, 1e-5, "the loss")
+
+    return problem_of(check)
+
+
+def judged(name, made):
     def call(state, batch):
-        return call_step()(state, batch)
+        return made()(state, batch)
 
     call.__name__ = name
     return call
@@ -268,84 +325,13 @@ def judged(name, call_step):
 @calls_of("train_step", "train_epoch", cases=250)
 def step_calls(draw, name):
     wrong = wrong_ones(draw, ["state", "batch"])
-    state = a_state(network(SIZES, draw(st.integers(0, 15))))
+    state = a_state(network(SIZES, draw(st.integers(0, 255))))
     state = draw(wrong_state()) if "state" in wrong else state
     batch = draw(st.sampled_from(WRONG_BATCHES)) if "batch" in wrong else (X, Y)
-    makers = {"train_step": lambda: step(False), "train_epoch": epoch}
-    # the loss is the user's: an error of its own names what it calls
-    blamed = (*wrong, "data", "labels", "x", "params")
-    return Call(
-        judged(name, makers[name]),
-        {"state": state, "batch": batch},
-        one_step,
-        wrong=blamed,
-        uncertain=True,
-    )
-
-
-# --- fit: arguments only ----------------------------------------------------------
-
-FIT_OPTIONS = {
-    "epochs": (1,),
-    "batch_size": (3, 4),
-    "validation_data": (None, (X, Y)),
-    "metrics": (None, {"m": loss}),
-    "seed": (0, 7),
-    "shuffle": (True, False),
-    "patience": (None, 2),
-    "accumulate": (1,),
-    "callbacks": ((), [lambda end: None]),
-    "checkpoint_every": (1, 2),
-    "progress": (None, False),
-    "layout": ("replicated",),
-}
-
-
-def fit(params, data, loss, optimizer, **options):
-    return lambda got: None if len(got.history["loss"]) == 1 else f"{got.history}"
-
-
-@calls_of("fit", cases=150)
-def fit_calls(draw):
-    """Draw calls of which one argument is wrong, and few that train."""
-    names = ["params", "data", "loss", "optimizer", *FIT_OPTIONS, "mesh"]
-    wrong = () if rarely(draw, 12) else (draw(st.sampled_from(names)),)
-    given = {
-        "params": network(SIZES),
-        "data": (X, Y),
-        "loss": loss_of,
-        "optimizer": SGD,
-        "epochs": 1,
-    }
-    given |= {"progress": False, "batch_size": 3}
-    if not wrong:
-        given |= {name: draw(st.sampled_from(values)) for name, values in FIT_OPTIONS.items()}
-        return Call(fcjax.fit, given, fit)
-    odd = {
-        "params": st.sampled_from(WRONG_PARAMS),
-        "data": st.sampled_from((*WRONG_BATCHES[:4], (), None, [], X[:0], (X, "text"), 3)),
-        "loss": st.sampled_from(WRONG_LOSSES),
-        "optimizer": wrong_optimizer(),
-        "mesh": st.sampled_from(("mesh", {"data": 2}, 3)),
-        "metrics": st.sampled_from((loss, {"loss": loss}, {"m": 3}, {3: loss}, [loss], "m")),
-        "callbacks": st.sampled_from((3, [3], "text", {"a": 1})),
-        "layout": st.sampled_from(("tensor", "x", 3, None)),
-        "batch_size": st.sampled_from((0, -1, 1.5, True, "3")),
-        "validation_data": st.sampled_from(((X[:, :2], Y), (X, Y[:-1]))),
-    }
-    (name,) = wrong
-    numbers = st.sampled_from((0, -1, 1.5, "1", [1], 2**70, float("nan"), object()))
-    given[name] = draw(odd.get(name, numbers))
-    blamed = (*wrong, "x", "labels", "logits", "state", "batch_size" if name == "data" else name)
-    return Call(fcjax.fit, given, refused_or_trained, wrong=blamed, uncertain=bool(wrong))
-
-
-def loss_of(params, batch):
-    return loss(params, batch)
-
-
-def refused_or_trained(**_):
-    return lambda got: None
+    make, size = {"train_step": (step, len(X)), "train_epoch": (epoch, EPOCH_BATCH)}[name]
+    spec = functools.partial(steps_of, size)
+    names = tuple(name for one in wrong for name in NAMES[one])
+    return Call(judged(name, make), {"state": state, "batch": batch}, spec, wrong=names)
 
 
 def optimizer(name, lr=None):
