@@ -138,6 +138,42 @@ def _is_array_of_numbers(leaf: Any) -> bool:
         return False
 
 
+def count_examples(data: Tree, name: str = "data") -> int:
+    """Return the common first dimension of all arrays, or raise an error that names one."""
+    check_tree(name, data)
+    lengths = {
+        name + jax.tree_util.keystr(path): _first_dimension(name, path, leaf)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(data)
+    }
+    if len(set(lengths.values())) != 1 or 0 in lengths.values():
+        raise ValueError(
+            f"{name} must be arrays with equal first dimensions (the number of examples), at least "
+            f"1; got first dimensions {_first_difference(lengths)}"
+        )
+    return next(iter(lengths.values()))
+
+
+def _first_difference(lengths: dict[str, int]) -> dict[str, int]:
+    """Return the first entry, and the first entry that differs from it."""
+    first = next(iter(lengths.items()), ("", 0))
+    others = [item for item in lengths.items() if item[1] != first[1]]
+    return dict([*lengths.items()][:1] + others[:1])
+
+
+def _first_dimension(name: str, path: tuple[object, ...], leaf: object) -> int:
+    shape = getattr(leaf, "shape", ())
+    if shape:
+        return shape[0]
+    place, around = (name + jax.tree_util.keystr(p) for p in (path, path[:1]))
+    hint = (
+        "" if place == around else f"; a list is not an array, convert it with np.asarray({around})"
+    )
+    raise ValueError(
+        f"{place} must be an array whose first dimension counts the examples, "
+        f"got {describe(leaf)}{hint}"
+    )
+
+
 def floating_dtype(name: str, value: object, kind: str = "a floating-point dtype") -> np.dtype:
     """Return `value` as a dtype; raise TypeError unless it is floating-point."""
     dtype = _dtype_or_none(value)

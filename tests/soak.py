@@ -39,6 +39,7 @@ OPTIMIZER = optax.adam(1e-3)
 # The first cycles compile, and fill the caches of JAX, Orbax and the allocator.
 WARM = 5
 MINUTE = 60
+_FEWEST = 5
 
 
 def loss(params, batch):
@@ -74,7 +75,10 @@ def resume(folder, epochs):
 
 
 class Seen(NamedTuple):
-    """What a process holds at a moment; `megabytes` is its resident memory."""
+    """What a process holds at a moment; `megabytes` is its resident memory.
+
+    `compilations` are those of the first cycles, and from then on those after them.
+    """
 
     seconds: float
     cycles: int
@@ -111,8 +115,8 @@ def soak(seconds):
                 cycle()
                 resume(folder, epochs)
             saved = time.monotonic()
+            yield look(began, cycles, len(compilations))
             del compilations[:]
-            yield look(began, cycles, 0)
             while time.monotonic() - began < seconds:
                 cycle()
                 cycles += 1
@@ -127,9 +131,13 @@ def soak(seconds):
 
 
 def complaints(seen):
-    """Return what grew, from the first tenth of the time to the end."""
-    first, last = seen[min(1, len(seen) - 1)], seen[-1]
+    """Return what grew, from the first tenth of the time to the end, or why it is not known."""
+    if len(seen) < _FEWEST:
+        return [f"too short to tell: {len(seen)} looks, and {_FEWEST} are needed"]
+    warm, first, *_, last = seen
     found = []
+    if not warm.compilations:
+        found.append(f"compilations are not counted: none was seen in the first {WARM} cycles")
     if last.megabytes > 1.01 * first.megabytes:
         found.append(f"memory grew from {first.megabytes} to {last.megabytes} MB")
     if last.compilations:

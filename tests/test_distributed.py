@@ -302,7 +302,7 @@ MISUSES = [
     ],
     (lambda: distributed.place_batch(X, None), "mesh must be a mesh"),
     (lambda: distributed.place_batch((X, X[:8]), mesh(8, 1)), "batch must be arrays with equal"),
-    (lambda: distributed.place_batch(1.0, mesh(8, 1)), "batch must be arrays with equal"),
+    (lambda: distributed.place_batch(1.0, mesh(8, 1)), "batch must be an array whose first dim"),
     (lambda: distributed.padded((X[:5], X[:6]), mesh(8, 1)), "batch must be arrays with equal"),
     (lambda: distributed.padded(X[:0], mesh(8, 1)), "at least 1; got"),
     (lambda: distributed.padded((), mesh(8, 1)), "batch must be arrays"),

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -199,6 +200,11 @@ def test_arrays_that_cannot_be_placed(script):
         print(refusal(np.arange(3), mesh, local=True))
         x = distributed.place_batch(np.arange(8.0), mesh)  # float64 in NumPy, float32 in JAX
         assert x.dtype == np.float32 and distributed.place_batch(x, mesh) is x
+        devices = np.array(jax.devices()).reshape(2, 2).T.ravel()  # both processes in each row
+        between = distributed.mesh({"data": 2, "model": 2}, devices=devices)
+        print(refusal(np.arange(4.0) + me, between, local=True))
+        same = distributed.place_batch(np.arange(4.0), between, local=True)
+        assert same.shape == (4,) and same.addressable_shards[0].data.shape == (2,)
         mine = [shard.data.tolist() for shard in x.addressable_shards]
         assert mine == [[0, 1], [2, 3], [4, 5], [6, 7]][2 * me : 2 * me + 2]
         """
@@ -209,6 +215,7 @@ def test_arrays_that_cannot_be_placed(script):
         "data must be equal in all processes, got different arrays in process 1 and in process 0",
         "batch must be equal in all processes",
         "examples of batch in this process must be a multiple of 2, the parts into which its",
+        "batch must have the same examples in processes 0 and 1, between which 'model' splits",
     ):
         assert run.stdout.count(message) == 2
 
@@ -347,6 +354,7 @@ def test_launch_runs_a_module_as_python_does(script):
     [
         ("sys.exit(3)", 3, "ended with status 3"),
         ("sys.exit('no data')", 1, "ended with status 1"),
+        ("sys.exit(-1)", 255, "ended with status 255"),
         ("raise ValueError('no data')", 1, "ended with status 1"),
         ("os.kill(os.getpid(), 9)", 137, "was killed by SIGKILL"),
     ],
@@ -392,15 +400,35 @@ def test_launch_names_process_0_among_processes_that_wait_for_it(how, status, li
     assert "Traceback" not in run.stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_launch_passes_signals_on(number, script):
-    program = script("import time\nprint('up', flush=True)\ntime.sleep(99)", "")
+    """Those of a terminal: the last one comes when it is closed, and tells the processes to end."""
+    program = script(
+        """
+        import signal, sys, time
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit("told to end"))
+        print("up", flush=True)
+        time.sleep(99)
+        """,
+        "",
+    )
     launcher = launch_in_background(program)
     assert {launcher.stdout.readline() for _ in range(2)} == {"up\n", "[1] up\n"}
     launcher.send_signal(number)
     _, errors = launcher.communicate(timeout=BOUND)
     assert launcher.returncode == 128 + number
     assert last_line(errors) == f"fcjax launch: stopped by {number.name}"
+    assert ("told to end" in errors) == (number != signal.SIGINT)
+
+
+def test_launch_without_a_stdout(script):
+    program = script("import sys\nsys.stderr.write('still told\\n')", "")
+    run = subprocess.run(
+        ["sh", "-c", f"exec {shlex.join(command('launch', '-n', 2, program))} >&-"],
+        stderr=subprocess.PIPE, text=True, env=environment(), timeout=200,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    assert sorted(run.stderr.splitlines()) == ["[1] still told", "still told"]
 
 
 def test_a_second_signal_to_the_launcher_does_not_wait(script):
@@ -687,6 +715,34 @@ def test_a_disk_that_one_process_finds_full_is_full_for_all(victim, script, tmp_
     assert run.stderr.count("could not be written; its earlier checkpoints are as they were: No "
                             "space left on device; training goes on") == 2  # fmt: skip
     assert checkpoint.steps(tmp_path) == [4, 8, 24, 28, 32]
+    assert set(checkpoint.verify(tmp_path).values()) == {None}
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_process_that_cannot_write_a_checkpoint_of_ones_own_ends_the_others(
+    victim, script, tmp_path
+):
+    pytest.importorskip("orbax.checkpoint")
+    program = script(
+        """
+        import resource
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        join()
+        tree = distributed.place_batch(np.ones((64, 4096), np.float32), distributed.mesh())
+        checkpoint.save(sys.argv[1], tree, step=1)
+        tree = tree * jax.random.normal(jax.random.key(0), tree.shape)  # which does not compress
+        if jax.process_index() == int(sys.argv[2]):
+            print("fails at", time.time(), flush=True)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (20000, resource.RLIM_INFINITY))
+        checkpoint.save(sys.argv[1], tree, step=2)
+        """
+    )
+    run = launch("-n", 2, program, tmp_path, victim)
+    assert time.time() - float(re.search(r"fails at (\S+)", run.stdout)[1]) < BOUND
+    assert run.returncode == 1
+    assert "File too large; the others cannot go on without it" in run.stderr
+    assert last_line(run.stderr).startswith(f"fcjax launch: process {victim} of 2 ended with")
+    assert checkpoint.steps(tmp_path) == [1]
     assert set(checkpoint.verify(tmp_path).values()) == {None}
 
 

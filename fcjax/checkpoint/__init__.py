@@ -8,8 +8,14 @@ The folder holds the arrays and a record: the path, shape, dtype and checksum of
 caller's metadata, and a checksum of all this. Needs the extra `fcjax[checkpoint]`.
 """
 
-from .folder import latest as latest, steps as steps
+from .folder import (
+    check_writable as check_writable,
+    checked_directory as checked_directory,
+    latest as latest,
+    steps as steps,
+)
 from .reading import (
+    in_all_processes as in_all_processes,
     metadata as metadata,
     newest_whole as newest_whole,
     restore as restore,
@@ -19,4 +25,4 @@ from .record import (
     DamagedCheckpointError as DamagedCheckpointError,
     MismatchError as MismatchError,
 )
-from .writing import Writer as Writer, save as save
+from .writing import OneProcessFailedError as OneProcessFailedError, Writer as Writer, save as save

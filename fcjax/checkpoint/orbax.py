@@ -19,6 +19,7 @@ _MAX_LENGTH = 120
 _OS_ERROR = re.compile(r"\[os_error_code='(\d+)'\]")
 _ANNOTATION = re.compile(r" \[\w+(?: \w+)*='.*'\]")
 _ORBAX = "/orbax/checkpoint/"
+_WAITING = "Waiting for previous save"
 _SETTLING = 0.2  # seconds in which the threads of Orbax notice an error of another one
 
 
@@ -93,8 +94,12 @@ def _is_closed_loop(unraisable: Any) -> bool:
 
 
 class _IsNotFromOrbax(logging.Filter):
+    """Drops errors of Orbax, which are raised too, and what it says of waits that are meant."""
+
     def filter(self, record: logging.LogRecord) -> bool:
-        return _ORBAX not in record.pathname or record.levelno < logging.ERROR
+        if _ORBAX not in record.pathname:
+            return True
+        return record.levelno < logging.ERROR and not record.getMessage().startswith(_WAITING)
 
 
 def orbax() -> ModuleType:

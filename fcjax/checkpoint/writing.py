@@ -25,7 +25,7 @@ _PAUSE = 0.02  # seconds between looks at a save
 
 
 class OneProcessFailedError(OSError):
-    """This process could not write its part of a checkpoint. The others know nothing of it."""
+    """This process could not write its part of a checkpoint, and the others do not know."""
 
 
 def save(
@@ -171,9 +171,7 @@ class Writer:
         """
         with self._errors():
             while jax.process_count() > 1 and self._manager.is_saving_in_progress():
-                if (
-                    self._failures
-                ):  # Orbax would let this process wait for the others for 20 minutes
+                if self._failures:  # Orbax would wait for the others for 20 minutes
                     raise self._failures[0]
                 time.sleep(_PAUSE)
             self._manager.wait_until_finished()

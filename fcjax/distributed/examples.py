@@ -8,7 +8,7 @@ import numpy as np
 from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from .._arguments import brief, check_arrays, named_leaves
+from .._arguments import check_arrays, count_examples
 from .._types import AnyArray, Tree
 from .agreement import of_all_processes, other_than_first
 from .meshes import MODEL, check_mesh, example_axes, number_of_shards
@@ -43,7 +43,7 @@ def place_batch(batch: Tree, mesh: Mesh, *, local: bool = False, name: str = "ba
     ('data',)
     """
     check_mesh(mesh, required=True)
-    examples = _number_of_examples(batch, name)
+    examples = _count_arrays(batch, name)
     sharding = NamedSharding(mesh, PartitionSpec(example_axes(mesh)))
     if local and mesh.is_multi_process:
         return _join_rows(batch, sharding, examples, name)
@@ -118,7 +118,7 @@ def padded(batch: Tree, mesh: Mesh) -> tuple[Tree, Array]:
     (Array([0, 1, 2], dtype=int32), Array([1., 1., 1.], dtype=float32))
     """
     check_mesh(mesh, required=True)
-    examples = _number_of_examples(batch, "batch")
+    examples = _count_arrays(batch, "batch")
     extra = -examples % number_of_shards(mesh)
 
     def pad(V: Array) -> Array:
@@ -142,19 +142,11 @@ def place_parts(batch: Tree, mesh: Mesh, *, name: str = "batch") -> list[Tree]:
     return placed
 
 
-def _number_of_examples(batch: Tree, name: str) -> int:
-    """Return the first dimension that all arrays of a batch have, or raise ValueError."""
-    shapes: dict[str, tuple[int, ...]] = {
-        place: getattr(leaf, "shape", ()) for place, leaf in named_leaves(name, batch)
-    }
-    lengths = {shape[:1] for shape in shapes.values()}
-    if len(lengths) != 1 or lengths & {(), (0,)}:
-        raise ValueError(
-            f"{name} must be arrays with equal first dimensions (the number of examples), at least "
-            f"1; got the shapes {brief(shapes)}"
-        )
+def _count_arrays(batch: Tree, name: str) -> int:
+    """Return the number of examples of a batch, which must be arrays of numbers."""
+    examples = count_examples(batch, name)
     check_arrays(name, batch)
-    return next(shape[0] for shape in shapes.values())
+    return examples
 
 
 def check_shared(name: str, number: int, mesh: Mesh) -> None:

@@ -4,22 +4,25 @@ import math
 from collections.abc import Mapping, Sequence
 
 import jax
+import numpy as np
 from jax.sharding import AxisType, Mesh
 
-from .._arguments import brief, describe
+from .._arguments import as_integer, brief, describe
 from .._types import Tree
 
 # The axis that splits the inputs or outputs of layers. Every other axis splits the examples.
 MODEL = "model"
 
 
-def mesh(shape: Mapping[str, int] | None = None, *, devices: Sequence[Tree] | None = None) -> Mesh:
+def mesh(
+    shape: Mapping[str, int] | None = None, *, devices: Sequence[Tree] | np.ndarray | None = None
+) -> Mesh:
     """Return a mesh with explicit axes.
 
     Args:
         shape: maps the names of the axes to their sizes. "model" splits the layers; every other
             axis splits the examples. None: all devices along "data".
-        devices: the devices; by default all, of all processes.
+        devices: the devices, in a sequence or an array; by default all, of all processes.
 
     Raises:
         TypeError: `shape` does not map names to integers, or `devices` are not devices.
@@ -29,6 +32,8 @@ def mesh(shape: Mapping[str, int] | None = None, *, devices: Sequence[Tree] | No
     {'data': 1}
     """
     devices = jax.devices() if devices is None else devices
+    if isinstance(devices, np.ndarray):
+        devices = [*devices.flat]
     if not _are_devices(devices):
         raise TypeError(f"devices must be devices, as from jax.devices(), got {describe(devices)}")
     if not devices or len(set(devices)) != len(devices):
@@ -36,6 +41,7 @@ def mesh(shape: Mapping[str, int] | None = None, *, devices: Sequence[Tree] | No
     shape = {"data": len(devices)} if shape is None else shape
     if not _maps_names_to_counts(shape):
         raise TypeError(f"shape must map names of axes to positive integers, got {describe(shape)}")
+    shape = {name: int(size) for name, size in shape.items()}
     if math.prod(shape.values()) != len(devices):
         raise ValueError(
             f"shape must have sizes whose product is the number of devices, {len(devices)}, "
@@ -51,7 +57,7 @@ def _are_devices(devices: object) -> bool:
 
 def _maps_names_to_counts(shape: object) -> bool:
     return isinstance(shape, Mapping) and all(
-        isinstance(name, str) and type(size) is int and size > 0 for name, size in shape.items()
+        isinstance(name, str) and (as_integer(size) or 0) > 0 for name, size in shape.items()
     )
 
 

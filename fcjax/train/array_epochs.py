@@ -10,8 +10,9 @@ import numpy as np
 from jax import Array, lax
 from jax.sharding import NamedSharding
 
+from .._arguments import count_examples
 from .._types import Tree
-from .batches import count_examples, epoch_batches, sharding_of_examples
+from .batches import epoch_batches, sharding_of_examples
 from .compiled import StateFunction
 from .nonfinite import NonFiniteLossError, StepLoss, is_healthy
 from .pace import Pace

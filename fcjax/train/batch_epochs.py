@@ -8,11 +8,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from .._arguments import describe
+from .._arguments import count_examples, describe
 from .._errors import Portable
 from .._types import Tree
 from ..distributed import OutOfStepError, of_all_processes
-from .batches import count_examples
 from .data_check import check_dtypes
 from .nonfinite import NonFiniteLossError, StepLoss, is_healthy
 from .pace import Pace

@@ -12,7 +12,7 @@ from .._jax import Tracer
 from .._types import Tree
 from .state import TrainState, check_key, check_params, check_step
 
-# `(state, data) -> (state, what a step tells)`, such as a `StepInfo`.
+# `(state, data) -> (state, info)`; the info of a step or an epoch is a `StepInfo`.
 StateFunction = Callable[..., tuple[TrainState, Any]]
 # A state without its key.
 Carried = tuple[Array, Tree, Tree]
@@ -20,8 +20,6 @@ Carried = tuple[Array, Tree, Tree]
 
 class Compiled:
     """`function(state, data) -> (state, info)`, compiled at the first call.
-
-    The info of a step or an epoch is a `StepInfo`.
 
     With `static_of`, the function has a third argument, the static value `static_of(data)`.
 

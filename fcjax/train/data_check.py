@@ -19,10 +19,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from .._arguments import check_tree, describe
+from .._arguments import check_tree, count_examples, describe
 from .._ranges import Range, collected_ranges
 from .._types import Tree
-from .batches import count_examples
 
 Loss = Callable[[Tree, Tree, Array | None], tuple[Array, Tree]]
 _Array = np.ndarray | Array

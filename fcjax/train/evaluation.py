@@ -7,9 +7,9 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from .._arguments import count_examples
 from .._types import Tree
 from .arguments import Metrics, check_one_number
-from .batches import count_examples
 from .reuse import Reused
 
 

@@ -13,7 +13,7 @@ import optax
 from jax import Array
 from jax.sharding import Mesh
 
-from .._arguments import check_bool, check_one_of, describe
+from .._arguments import check_bool, check_one_of, count_examples, describe
 from .._types import Tree
 from ..distributed import (
     Layout,
@@ -36,7 +36,6 @@ from .arguments import (
 )
 from .array_epochs import ArrayEpochs
 from .batch_epochs import BatchEpochs
-from .batches import count_examples
 from .compiled import Compiled
 from .data_check import check_dtypes, check_values
 from .evaluation import evaluate
@@ -45,12 +44,13 @@ from .interrupts import Interrupts
 from .nonfinite import observed, skipping
 from .pace import Pace
 from .position import Position
-from .progress import Progress, Saving, Store
+from .progress import Progress
 from .reuse import Reused
 from .schedule import Schedule
 from .settings import Settings, constants_of, hyperparameters_of
 from .state import TrainState, check_optimizer, check_params, init_state, shapes_of
 from .step import LossFn, step_function, takes_key, with_key, without_jit
+from .store import Saving, Store
 from .training import Callback, FitResult, Limits, Training, result_of
 
 

@@ -18,8 +18,9 @@ from .figures import History
 from .interrupts import Interrupts, SignalError, TrainingInterrupted, name_of
 from .nonfinite import NonFiniteLossError
 from .pace import Pace
-from .progress import Progress, Store
+from .progress import Progress
 from .state import TrainState
+from .store import Store
 
 
 class EpochEnd(NamedTuple):

@@ -11,7 +11,7 @@ from fcjax import distributed
 from .judge import Call
 from .networks import network
 from .registry import calls_of
-from .spec import canonical, leaves_of, require
+from .spec import canonical, integer, leaves_of, require
 from .values import junk, rarely, wrong_ones
 
 LAYOUTS = ("replicated", "tensor", "fsdp", "fsdp+tensor")
@@ -19,13 +19,16 @@ LAYOUTS = ("replicated", "tensor", "fsdp", "fsdp+tensor")
 
 def mesh(shape=None, devices=None):
     devices = jax.devices() if devices is None else devices
+    if isinstance(devices, np.ndarray):
+        devices = [*devices.flat]
     is_sequence = isinstance(devices, tuple | list)
     require(is_sequence and all(isinstance(d, jax.Device) for d in devices), "devices")
     require(devices and len(set(devices)) == len(devices), "devices")
     shape = {"data": len(devices)} if shape is None else shape
     require(isinstance(shape, dict), "shape")
     for name, size in shape.items():
-        require(isinstance(name, str) and type(size) is int and size > 0, "shape")
+        require(isinstance(name, str), "shape")
+        integer("shape", size, 1)
     require(np.prod([*shape.values()], dtype=float) == len(devices), "shape", "devices")
     return lambda made: None if dict(made.shape) == shape else f"{made}, want {shape}"
 
@@ -38,7 +41,8 @@ def mesh_calls(draw):
     shapes = st.sampled_from(
         ({"data": number}, {"data": 1, "model": number}, {"a": number, "b": 1}, None)
     )
-    given = {"shape": draw(shapes), "devices": draw(st.sampled_from((devices, tuple(devices))))}
+    forms = st.sampled_from((devices, tuple(devices), np.array(devices)[:, None]))
+    given = {"shape": draw(shapes), "devices": draw(forms)}
     if "shape" in wrong:
         odd = st.sampled_from(
             (

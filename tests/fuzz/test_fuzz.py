@@ -31,6 +31,9 @@ EXEMPT = {
     "checkpoint.DamagedCheckpointError, checkpoint.MismatchError": "exceptions",
     "train.checked_count, train.optimizers": "for the command; the second has no arguments",
     "distributed.check_mesh, distributed.check_shared, distributed.number_of_shards": "for `fit`",
+    "checkpoint.check_writable, checkpoint.checked_directory, checkpoint.in_all_processes": "for "
+    "`fit`",
+    "checkpoint.OneProcessFailedError": "an exception",
     "checkpoint.newest_whole, distributed.on_mesh, distributed.place_parts": "for `fit`",
     "distributed.largest_of_all_processes, distributed.is_first_process, "
     "distributed.of_first_process, distributed.of_all_processes, distributed.other_than_first, "

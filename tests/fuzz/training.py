@@ -203,9 +203,7 @@ def wrong_state(draw):
         {"step": jnp.ones((), jnp.float32)},
     )
     changed = st.sampled_from(replaced).map(lambda new: state._replace(**new))
-    others = st.sampled_from(
-        (tuple(state), state._asdict(), state.params, overwritten, None)
-    )
+    others = st.sampled_from((tuple(state), state._asdict(), state.params, overwritten, None))
     value = draw(st.one_of(changed, others, junk()))
     return value() if value is overwritten else value
 
