@@ -1,5 +1,8 @@
 """What a second call of `fit` compiles: nothing, unless something has changed."""
 
+import gc
+import weakref
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -95,6 +98,18 @@ def test_large_arrays_that_a_loss_refers_to_are_looked_up_again():
     plain = fit(loss=loss)
     shift[-1, -1], shift[3, 1] = 5.0, 1.0
     assert fit(loss=loss).history != plain.history
+
+
+def test_programs_do_not_keep_many_large_arrays():
+    def kept(seed):
+        large = np.random.default_rng(seed).normal(size=5_000_000).astype(np.float32)
+        fit(loss=lambda params, batch: loss_fn(params, batch) + jnp.mean(large), epochs=1)
+        return weakref.ref(large)
+
+    found = [kept(seed) for seed in range(4)]
+    jax.clear_caches()
+    gc.collect()
+    assert sum(array() is not None for array in found) < len(found)
 
 
 def test_equal_programs_of_other_trees_keep_their_trees():

@@ -3,6 +3,9 @@
 Each call traces the functions that it is given, because what they refer to may have changed. If
 this gives the program of an earlier call, that one is used, and nothing is compiled. Programs that
 call Python functions, as with `jax.pure_callback`, are not shared.
+
+A program that is kept keeps what its functions refer to. Their arrays are constants in its text,
+so the length of all texts says how much memory that is.
 """
 
 import hashlib
@@ -10,7 +13,7 @@ import threading
 import zlib
 from collections import OrderedDict
 from collections.abc import Hashable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -18,11 +21,18 @@ import numpy as np
 from .._types import Tree
 from ..distributed import of_all_processes, other_than_first
 
+# How many programs are kept, and how long their texts may be together: 8 characters a float32.
 _MOST = 64
+_LONGEST = 2**27
 # A program with one of these calls Python, and does not say which function.
 _OF_CALLBACKS = ("callback", "host_transfer")
 _lock = threading.Lock()
-_programs: OrderedDict[tuple[object, ...], Any] = OrderedDict()
+_programs: OrderedDict[tuple[object, ...], "_Kept"] = OrderedDict()
+
+
+class _Kept(NamedTuple):
+    program: Any
+    length: int
 
 
 class Reused:
@@ -51,11 +61,18 @@ def _equal_program(program: Any, args: Tree) -> Any:
     _check_same_in_all_processes(digest)
     key = (digest, lowered.in_tree, lowered.out_tree, _devices(args))
     with _lock:
-        found = _programs.setdefault(key, program)
+        found = _programs.setdefault(key, _Kept(program, len(text)))
         _programs.move_to_end(key)
-        if len(_programs) > _MOST:
-            _programs.popitem(last=False)
-    return found
+        _drop_the_oldest()
+    return found.program
+
+
+def _drop_the_oldest() -> None:
+    """Keep the newest programs within the limits, and the last one in any case."""
+    length = sum(kept.length for kept in _programs.values())
+    while len(_programs) > 1 and (len(_programs) > _MOST or length > _LONGEST):
+        _, dropped = _programs.popitem(last=False)
+        length -= dropped.length
 
 
 def _check_same_in_all_processes(digest: bytes) -> None:
