@@ -46,6 +46,7 @@ def _is_array(value: object) -> TypeGuard[_Shaped]:
 
 
 _MAX_LENGTH = 160
+_MAX_NAME = 80
 
 
 class _Brief(reprlib.Repr):
@@ -148,7 +149,7 @@ def count_examples(data: Tree, name: str = "data") -> int:
     if len(set(lengths.values())) != 1 or 0 in lengths.values():
         raise ValueError(
             f"{name} must be arrays with equal first dimensions (the number of examples), at least "
-            f"1; got first dimensions {_first_difference(lengths)}"
+            f"1; got first dimensions {brief(_first_difference(lengths))}"
         )
     return next(iter(lengths.values()))
 
@@ -164,7 +165,7 @@ def _first_dimension(name: str, path: tuple[object, ...], leaf: object) -> int:
     shape = getattr(leaf, "shape", ())
     if shape:
         return shape[0]
-    place, around = (name + jax.tree_util.keystr(p) for p in (path, path[:1]))
+    place, around = (_shortened(name + jax.tree_util.keystr(p)) for p in (path, path[:1]))
     hint = (
         "" if place == around else f"; a list is not an array, convert it with np.asarray({around})"
     )
@@ -172,6 +173,10 @@ def _first_dimension(name: str, path: tuple[object, ...], leaf: object) -> int:
         f"{place} must be an array whose first dimension counts the examples, "
         f"got {describe(leaf)}{hint}"
     )
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= _MAX_NAME else name[:_MAX_NAME] + " ..."
 
 
 def floating_dtype(name: str, value: object, kind: str = "a floating-point dtype") -> np.dtype:
