@@ -72,6 +72,12 @@ def _count_compiled(event, _, **__):
 jax.monitoring.register_event_duration_secs_listener(_count_compiled)
 
 
+def pytest_collection_finish():
+    """Spare the collector what lives to the end: it looks at all objects hundreds of times."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def _forget():
     """Let go of compiled programs, which JAX would keep to the end."""

@@ -47,7 +47,6 @@ def test_the_main_job(tmp_path):
         ("breast-cancer", r"accuracy ([\d.]+)%", 92),
         ("diabetes", r"R² ([\d.]+)", 0.2),
         ("iris", r"accuracy ([\d.]+)%", 90),
-        ("wine", r"accuracy ([\d.]+)%", 90),
     ],
 )
 def test_other_data_sets(name, pattern, least, tmp_path):
