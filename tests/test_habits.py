@@ -51,3 +51,12 @@ def test_files_that_the_guide_names_are_there():
     named += re.findall(r"\]\(([^)#]+)\)", text)
     assert len(named) > 10
     assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def test_the_tests_that_show_the_promises_are_there():
+    text = (ROOT / "docs" / "scale-and-safety.md").read_text()
+    named = re.findall(r"`(test_\w+)(?:\.py)?`", text)
+    tests = {path.stem: path.read_text() for path in (ROOT / "tests").glob("test_*.py")}
+    there = {*tests, *re.findall(r"^def (test_\w+)", "\n".join(tests.values()), re.MULTILINE)}
+    assert len(named) > 40
+    assert [name for name in named if name not in there] == []
