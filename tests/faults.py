@@ -66,7 +66,6 @@ LAYOUT = ("test_layouts.py::test_a_step_with_explicit_axes",)
 STEPS = ("test_train.py::test_steps_follow_a_numpy_program",)
 PATIENCE = ("test_fit.py::test_patience_stops_and_returns_the_best_parameters",)
 CHECKPOINTS = ("test_fit.py::test_checkpoints_are_written_every_so_many_epochs_and_after_the_last",)
-RESUMED = ("test_fit.py::test_a_stopped_run_resumes_to_the_same_bits",)
 DISAGREE = ("test_processes.py::test_processes_that_do_not_agree_are_told",)
 JVP = ("test_forward_mode.py::test_jvp",)
 JACFWD = (
@@ -212,7 +211,7 @@ LAYERS = [
          "if word and word != DONE:\n                self._end(",
          ("test_processes.py::test_when_a_process_fails_the_others_name_it",)),
         ("a connection of a stranger is waited for",
-         "        if token != self._token:\n", "        if False:\n",
+         'self._said[connection] = b""', 'self._said[connection] = b""; self._open.add(connection)',
          ("test_processes.py::test_a_process_that_is_done_waits_for_the_others_alone",)),
     ),
     *_in("norms.py",
@@ -791,7 +790,8 @@ TRAINING = [
     ),
     *_in("checkpoint/reading.py",
         ("the oldest checkpoint is taken for the newest",
-         "for one in reversed(found):", "for one in found:", RESUMED),
+         "for one in reversed(found):", "for one in found:",
+         ("test_checkpoint_damage.py::test_the_one_before_is_used_with_a_warning_and_the_damaged_one_is_kept_aside",)),
         ("checksums of arrays are not compared",
          'if checksum(array) != stored["checksum"]:', "if False:",
          ("test_checkpoint_damage.py::test_damage_is_never_read_as_numbers",)),

@@ -30,9 +30,10 @@ RNG = np.random.default_rng(3)
 
 
 def tree(step):
+    """Arrays of which the first is too large to lie where TensorStore has checksums of its own."""
     rng = np.random.default_rng(step)
     return {
-        "w": jnp.asarray(rng.normal(size=(37, 5)), jnp.float32),
+        "w": jnp.asarray(rng.normal(size=(37, 53)), jnp.float32),
         "b": jnp.asarray(rng.normal(size=5), jnp.bfloat16),
         "count": jnp.asarray(step, jnp.int32),
         "key": jax.random.key(step),
