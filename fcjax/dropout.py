@@ -34,28 +34,40 @@ def dropout(x: Float[ArrayLike, "..."], rate: float, key: Array) -> Float[Array,
     [0.0, 1.3333333730697632]
     """
     x = floating("x", x)
+    rate = checked_rate("rate", rate)
+    check_key(key)
+    return _dropout(rate, x, key)
+
+
+def checked_rate(name: str, rate: object) -> float:
+    """Return a rate as a number of Python, or raise ValueError unless it is one."""
     if not is_number(rate) or not 0 <= rate < 1:
-        raise ValueError(f"rate must be a number with 0 <= rate < 1, got {describe(rate)}")
+        raise ValueError(f"{name} must be a number with 0 <= {name} < 1, got {describe(rate)}")
+    return float(rate)
+
+
+def check_key(key: object) -> None:
+    """Raise TypeError unless `key` is a single PRNG key."""
     if not is_key(key):
         raise TypeError(f"key must be one PRNG key, e.g. jax.random.key(0), got {describe(key)}")
-    return _dropout(float(rate), x, key)
 
 
-def _masked(rate: float, V: Array, key: Array) -> Array:
+def masked(rate: float, V: Array, key: Array) -> Array:
+    """Return `m ⊙ V`. The map is linear, and its own transpose."""
     kept = jax.random.bernoulli(key, 1 - rate, V.shape)
     return jnp.where(kept, V / (1 - rate), 0)
 
 
-_dropout = jax.custom_vjp(_masked, nondiff_argnums=(0,))
+_dropout = jax.custom_vjp(masked, nondiff_argnums=(0,))
 
 
 def _dropout_fwd(rate: float, x: Array, key: Array) -> tuple[Array, Array]:
-    return _masked(rate, x, key), key
+    return masked(rate, x, key), key
 
 
 def _dropout_bwd(rate: float, key: Array, dy: Array) -> tuple[Array, None]:
     # ẏ = m ⊙ ẋ, so ⟨dy, ẏ⟩ = ⟨m ⊙ dy, ẋ⟩: the same linear map, with the mask of the same key.
-    dx = _masked(rate, dy, key)
+    dx = masked(rate, dy, key)
     return dx, None
 
 

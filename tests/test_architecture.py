@@ -30,7 +30,7 @@ ALLOWED = {
     "losses": SHARED | {"_products", "_ranges"},
     "_arguments": {"_jax"},
     "_cotangent": {"_jax", "_placement"},
-    "network": SHARED | {"_jax", "_products", "dense", "activations"},
+    "network": SHARED | {"_jax", "_products", "dense", "activations", "dropout"},
     "checkpoint": {"_arguments", "_errors", "distributed"},
     "distributed": {"_arguments", "_jax"},
     "plot": {"_arguments"},

@@ -759,6 +759,17 @@ DROPOUT = [
         r"^key .*one PRNG key",
         lambda: fcjax.dropout(X, 0.5, jax.random.split(KEY)),
     ),
+    *(
+        reject(
+            f"dropout of a network, {rate!r}",
+            ValueError,
+            r"^dropout must be a number with 0 <= dropout < 1, got",
+            lambda rate=rate: mlp(dropout=rate, key=KEY),
+        )
+        for rate in (-0.1, 1, float("nan"), "0.5", None)
+    ),
+    reject("key of a network", TypeError, r"^key .*one PRNG key", mlp, dropout=0.5, key=3),
+    reject("key without a rate", TypeError, r"^key .*one PRNG key", mlp, key="3"),
     reject("dropout of integers", TypeError, r"^x .*floating", fcjax.dropout, INTEGERS, 0.5, KEY),
 ]
 

@@ -236,6 +236,86 @@ def test_textbook_passes_with_two_batch_dimensions(x64):
     assert_same_bits(textbook_gradients(names, *point), want)
 
 
+# --- dropout --------------------------------------------------------------------------------
+
+RATE, KEY = 0.3, jax.random.key(5)
+WIDE = (3, 6, 6, 6, 6, 2)
+
+
+def plain_with_dropout(layers, x, g, rate=RATE, key=KEY):
+    a = x
+    for number, (w, b) in enumerate(layers[:-1]):
+        a = g(plain.dense(a, w, b))
+        kept = jax.random.bernoulli(jax.random.fold_in(key, number), 1 - rate, a.shape)
+        a = jnp.where(kept, a / (1 - rate), 0)
+    return plain.dense(a, *layers[-1])
+
+
+def with_dropout(params, x, name, **options):
+    return fcjax.mlp(params, x, activations=name, dropout=RATE, key=KEY, **options)
+
+
+@pytest.mark.parametrize("name", ["tanh", "gelu"])
+@pytest.mark.parametrize("form", ["layers", "stacked", "remat"])
+def test_dropout_is_that_of_plain_jax(form, name, x64):
+    layers = fcjax.init(jax.random.key(0), WIDE, dtype=x64)
+    x, dA = jnp.asarray(normal(1, 7, 3), x64), jnp.asarray(normal(2, 7, 2), x64)
+    g = plain_activation(name)
+    want, pull = jax.vjp(lambda layers, x: plain_with_dropout(layers, x, g), layers, x)
+    options = {"remat_every": 2} if form == "remat" else {}
+
+    def apply(layers, x):
+        params = layers if form == "layers" else fcjax.stack(layers)
+        return with_dropout(params, x, name, **options)
+
+    got, rule_pull = jax.vjp(apply, layers, x)
+    assert_trees_close(got, want, tolerance(x64))
+    assert_trees_close(rule_pull(dA), pull(dA), tolerance(x64))
+    assert np.any(np.asarray(got) != np.asarray(fcjax.mlp(layers, x, activations=name)))
+
+
+def test_second_derivatives_go_through_dropout(x64):
+    layers = fcjax.init(jax.random.key(0), WIDE, dtype=x64)
+    x = jnp.asarray(normal(1, 3), x64)
+    stacked = fcjax.stack(layers)
+    got = jax.hessian(lambda x: with_dropout(stacked, x, "tanh").sum())(x)
+    want = jax.hessian(lambda x: plain_with_dropout(layers, x, jnp.tanh).sum())(x)
+    assert_close(got, want, tolerance(x64))
+
+
+def test_each_key_of_a_vmap_has_masks_of_its_own():
+    params = fcjax.stack(fcjax.init(jax.random.key(0), WIDE))
+    x, keys = jnp.asarray(normal(1, 7, 3), jnp.float32), jax.random.split(KEY, 3)
+
+    def apply(key):
+        return fcjax.mlp(params, x, dropout=RATE, key=key)
+
+    together = jax.vmap(apply)(keys)
+    assert_close(together, jnp.stack([apply(key) for key in keys]), tolerance(jnp.float32))
+    assert len({A.tobytes() for A in np.asarray(together)}) == 3
+
+
+@pytest.mark.parametrize("options", [{"dropout": RATE}, {"key": KEY}, {"dropout": 0, "key": None}])
+def test_without_a_key_or_a_rate_nothing_is_dropped(options):
+    params, x = fcjax.init(jax.random.key(0), WIDE), jnp.asarray(normal(1, 7, 3), jnp.float32)
+    program = jax.make_jaxpr(partial(fcjax.mlp, **options))
+    assert str(program(params, x)) == str(jax.make_jaxpr(fcjax.mlp)(params, x))
+
+
+def test_masks_are_drawn_again_and_not_stored():
+    params, x = fcjax.stack(fcjax.init(jax.random.key(0), WIDE)), jnp.ones((7, 3))
+
+    def kept(**options):
+        _, pull = jax.vjp(
+            lambda params: fcjax.mlp(params, x, activations="tanh", **options), params
+        )
+        arrays = [V for V in jax.tree.leaves(pull) if jnp.issubdtype(V.dtype, jnp.floating)]
+        return sum(V.size for V in arrays)
+
+    outputs_dropped = 2 * x.shape[0] * WIDE[-2]  # of the first layer and the last stacked one
+    assert kept(dropout=RATE, key=KEY) <= kept() + outputs_dropped
+
+
 # --- what may be passed ---------------------------------------------------------------------
 
 

@@ -426,6 +426,11 @@ MESH_CASES = {
     "textbook passes": (passes, W, B),
 }
 each_mesh_case = pytest.mark.parametrize("name", MESH_CASES)
+KEY = jax.random.key(5)
+ANYWHERE = {
+    "dropout": (partial(run_alone, g="gelu", dropout=0.3, key=KEY), W, B),
+    "dropout, remat": (partial(run_alone, dropout=0.3, key=KEY, remat_every=2), W, B),
+}
 CHECK_VMA = pytest.mark.parametrize("check_vma", [True, False], ids=["vma", "no vma"])
 
 
@@ -436,7 +441,7 @@ def allowed(name):
 
 def on_a_mesh(name, axis_type):
     """Loss, what lies on every device, and what is split; on one device, and placed."""
-    function, *shared = MESH_CASES[name]
+    function, *shared = (MESH_CASES | ANYWHERE)[name]
     y = jax.eval_shape(function, *shared, X_SPLIT)
     batch = X_SPLIT, np.float32(normal(99, *y.shape))
 
@@ -456,7 +461,7 @@ def on_a_mesh(name, axis_type):
 
 
 @ON_A_MESH
-@each_mesh_case
+@pytest.mark.parametrize("name", MESH_CASES | ANYWHERE)
 @pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit], ids=["auto", "explicit"])
 def test_a_run_on_a_mesh(name, axis_type):
     total, mesh, placed, want = on_a_mesh(name, axis_type)
@@ -504,6 +509,39 @@ def test_gradient_of_a_run_inside_a_shard_map(name, check_vma):
         return jax.lax.psum(value, "data"), (dshared, dbatch)
 
     assert_trees_close(compiled(run)(*placed), want, allowed(name))
+
+
+@ON_A_MESH
+@CHECK_VMA
+def test_dropout_of_a_run_inside_a_shard_map(check_vma):
+    """Each device draws masks for its own rows, so the oracle runs in the same `shard_map`."""
+    mesh = jax.make_mesh((2,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices()[:2])
+
+    def plainly(w, b, x):
+        for number in range(len(w)):
+            x = jax.nn.gelu(x @ w[number] + b[number])
+            kept = jax.random.bernoulli(jax.random.fold_in(KEY, number), 0.7, x.shape)
+            x = jnp.where(kept, x / (1 - 0.3), 0)
+        return x
+
+    def gradients_of(function):
+        @partial(
+            jax.shard_map,
+            mesh=mesh,
+            in_specs=(P(), P(), P("data")),
+            out_specs=(P("data"), P("data"), P("data")),
+            check_vma=check_vma,
+        )
+        def run(w, b, x):
+            if check_vma:
+                w, b = (jax.lax.pcast(V, "data", to="varying") for V in (w, b))
+            dw, db, dx = jax.grad(lambda *V: jnp.sum(jnp.sin(function(*V))), (0, 1, 2))(w, b, x)
+            return dw[None], db[None], dx
+
+        return compiled(run)(W, B, X_SPLIT)
+
+    rule = partial(run_alone, g="gelu", dropout=0.3, key=KEY)
+    assert_trees_close(gradients_of(rule), gradients_of(plainly), tolerance(jnp.float32))
 
 
 @ON_A_MESH

@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 
+import jax
 from jax import Array
 from jaxtyping import ArrayLike, Float
 
 from .._products import ComputeDtype, compute_dtype_of, narrowed
 from ..dense import dense
+from ..dropout import check_key, checked_rate, dropout as drop
 from .arguments import Activation, checked_remat, prepare
-from .layers import Params, is_stacked
+from .layers import Params, depth, is_stacked
 from .stacked import apply_stacked
 
 
@@ -20,6 +22,8 @@ def mlp(
     output_activation: Activation = "identity",
     compute_dtype: ComputeDtype = None,
     remat_every: int | None = None,
+    dropout: float = 0.0,
+    key: Array | None = None,
 ) -> Float[Array, "*batch n_out"]:
     """Apply the network: `A_0 = x`, `Z_l = A_{l−1} W_l + b_l`, `A_l = g_l(Z_l)`; return `A_L`.
 
@@ -39,15 +43,19 @@ def mlp(
         remat_every: k saves the input of every k-th stacked layer only, and recomputes the k − 1
             inputs between in the backward pass. This stores L/k + k arrays instead of L, fewest for
             k = √L, and costs a second forward pass. None saves the input of every layer.
+        dropout: probability of zeroing each value of a hidden layer, as in `fcjax.dropout`, if
+            there is a key.
+        key: PRNG key of dropout. None leaves dropout out, as in validation and prediction. Stacked
+            layers draw the same masks as others.
 
     Raises:
         TypeError: `x` or a parameter is not floating-point, an activation is neither a name nor a
-            function, the activation of stacked layers narrows the dtype, or `remat_every` is not
-            an integer.
+            function, the activation of stacked layers narrows the dtype, `remat_every` is not an
+            integer, or `key` is not a single PRNG key.
         ValueError: shapes do not match, the batch is empty, the name of an activation is unknown,
             the number of activations is not that of the hidden layers, stacked layers have
             different activations, `remat_every` is not positive, or it is given without stacked
-            layers.
+            layers, or `dropout` is not a number with 0 ≤ dropout < 1.
 
     Source: Goodfellow, Bengio & Courville, Deep Learning (2016), algorithm 6.3.
 
@@ -60,11 +68,27 @@ def mlp(
     A, functions = prepare(params, x, activations, output_activation)
     remat_every = checked_remat(remat_every, params)
     compute_dtype = compute_dtype_of(compute_dtype)
+    rate, key = _checked_dropout(dropout, key)
     *hidden, (last, output) = zip(params, functions, strict=True)
+    number = 0
     for layer, g in hidden:
         if is_stacked(layer):
-            A = apply_stacked(layer, A, g, compute_dtype=compute_dtype, remat_every=remat_every)
+            A = apply_stacked(
+                layer, A, g, compute_dtype=compute_dtype, remat_every=remat_every,
+                rate=rate, key=key, number=number,
+            )  # fmt: skip
         else:
             Z = dense(A, layer.w, layer.b, compute_dtype=compute_dtype)
             A = g(narrowed(compute_dtype, Z))
+            if key is not None:
+                A = drop(A, rate, jax.random.fold_in(key, number))
+        number += depth(layer)
     return output(dense(A, last.w, last.b, compute_dtype=compute_dtype))
+
+
+def _checked_dropout(rate: object, key: Array | None) -> tuple[float, Array | None]:
+    """Return the rate, and the key if there is something to drop."""
+    rate = checked_rate("dropout", rate)
+    if key is not None:
+        check_key(key)
+    return rate, key if rate else None

@@ -20,6 +20,9 @@ else `Z_l`. Layer l reads g' from `S_l`, and its input `A_{l−1}` from `S_{l−
 evaluated once more, but no matrix product is computed twice. With `remat_every=k`, the layers form
 blocks of k. Only the input of a block is saved, and its S are recomputed, so the S of at most k
 layers exist at a time.
+
+Dropout. Layer l + 1 takes `m_l ⊙ A_l`, so dA_l is m_l times the gradient with respect to that. The
+masks follow from the key and the number of the layer. They are drawn again, and S is as without.
 """
 
 from collections.abc import Callable
@@ -37,6 +40,7 @@ from .._products import ComputeDtype, compute_dtype_of, narrowed
 from .._types import Tree
 from ..activations import is_fixed, rule_of
 from ..dense import dense_bwd, dense_fwd
+from ..dropout import masked
 from .layers import Layer
 
 R = TypeVar("R")
@@ -49,15 +53,22 @@ def apply_stacked(
     *,
     compute_dtype: ComputeDtype = None,
     remat_every: int | None = None,
+    rate: float = 0.0,
+    key: Array | None = None,
+    number: int = 0,
 ) -> Array:
-    """Apply stacked layers with `w (L, n, n)` and `b (L, n)` to `x (..., n)`."""
+    """Apply stacked layers with `w (L, n, n)` and `b (L, n)` to `x (..., n)`.
+
+    `rate` and `key` are those of dropout, and `number` is that of the first of these layers.
+    """
     layers = Layer(floating("w", layers.w), None if layers.b is None else floating("b", layers.b))
     compute_dtype = compute_dtype_of(compute_dtype)
     if not is_fixed(g):
         g = _anew(g)
     x = as_layer_output(layers, x, g, compute_dtype)
     g, theta = _hoist_closure(g, x)
-    return _stacked(_Static(g, compute_dtype, remat_every or layers.w.shape[0]), layers, theta, x)
+    static = _Static(g, compute_dtype, remat_every or layers.w.shape[0], rate, number)
+    return _stacked(static, layers, _Shared(theta, key), x)
 
 
 def _anew(g: Callable[[Array], Array]) -> Callable[[Array], Array]:
@@ -66,11 +77,23 @@ def _anew(g: Callable[[Array], Array]) -> Callable[[Array], Array]:
 
 
 class _Static(NamedTuple):
-    """Static arguments: g, the dtype of the products, and the number of layers in a block."""
+    """Static arguments: g, the dtype of the products, and the number of layers in a block.
+
+    `rate` is that of dropout, and `number` is that of the first layer, for the masks.
+    """
 
     g: Callable[..., Array]
     compute_dtype: ComputeDtype
     block: int
+    rate: float
+    number: int
+
+
+class _Shared(NamedTuple):
+    """What all layers share: the values that g closes over, and the key of dropout or None."""
+
+    theta: tuple[Array, ...]
+    key: Array | None
 
 
 class _Residuals(NamedTuple):
@@ -81,15 +104,15 @@ class _Residuals(NamedTuple):
     """
 
     layers: Layer
-    theta: tuple[Array, ...]
+    shared: _Shared
     starts: Array | None
     x: Array
     S: Array
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _stacked(static: _Static, layers: Layer, theta: tuple[Array, ...], x: Array) -> Array:
-    return _value(static, layers, theta, x)
+def _stacked(static: _Static, layers: Layer, shared: _Shared, x: Array) -> Array:
+    return _value(static, layers, shared, x)
 
 
 def _compiled_if_fixed(f: Callable[..., R]) -> Callable[..., R]:
@@ -103,44 +126,42 @@ def _compiled_if_fixed(f: Callable[..., R]) -> Callable[..., R]:
 
 
 @_compiled_if_fixed
-def _value(static: _Static, layers: Layer, theta: tuple[Array, ...], x: Array) -> Array:
-    return _scan_forward(static, layers, theta, x, jnp.arange(layers.w.shape[0]))[0]
+def _value(static: _Static, layers: Layer, shared: _Shared, x: Array) -> Array:
+    return _scan_forward(static, layers, shared, x, jnp.arange(layers.w.shape[0]))[0]
 
 
 @_compiled_if_fixed
 def _stacked_fwd(
-    static: _Static, layers: Layer, theta: tuple[Array, ...], x: Array
+    static: _Static, layers: Layer, shared: _Shared, x: Array
 ) -> tuple[Array, _Residuals]:
     starts, first, last = None, *_blocks(static, layers)
     if len(first):
 
         def block(A: Array, l: Array) -> tuple[Array, Array]:
-            return _scan_forward(static, layers, theta, A, l + jnp.arange(static.block))[0], A
+            return _scan_forward(static, layers, shared, A, l + jnp.arange(static.block))[0], A
 
         x, starts = lax.scan(block, x, first)
-    A, S = _scan_forward(static, layers, theta, x, last)
-    return A, _Residuals(layers, theta, starts, x, S)
+    A, S = _scan_forward(static, layers, shared, x, last)
+    return A, _Residuals(layers, shared, starts, x, S)
 
 
 @_compiled_if_fixed
-def _stacked_bwd(
-    static: _Static, kept: _Residuals, dA: Array
-) -> tuple[Layer, tuple[Array, ...], Array]:
-    layers, theta, starts, x, S = kept
+def _stacked_bwd(static: _Static, kept: _Residuals, dA: Array) -> tuple[Layer, _Shared, Array]:
+    layers, shared, starts, x, S = kept
     first, last = _blocks(static, layers)
-    carry = dA, *jax.tree.map(jnp.zeros_like, (layers, theta))
-    carry = _scan_backward(static, layers, theta, x, S, carry, last)
+    carry = dA, *jax.tree.map(jnp.zeros_like, (layers, shared.theta))
+    carry = _scan_backward(static, layers, shared, x, S, carry, last)
     if starts is not None:
 
         def block(carry: _Gradients, at: tuple[Array, Array]) -> tuple[_Gradients, None]:
             l, x = at
             numbers = l + jnp.arange(static.block)
-            _, S = _scan_forward(static, layers, theta, x, numbers)
-            return _scan_backward(static, layers, theta, x, S, carry, numbers), None
+            _, S = _scan_forward(static, layers, shared, x, numbers)
+            return _scan_backward(static, layers, shared, x, S, carry, numbers), None
 
         carry, _ = lax.scan(block, carry, (first, starts), reverse=True)
     dX, dlayers, dtheta = carry
-    return dlayers, dtheta, dX
+    return dlayers, _Shared(dtheta, None), dX
 
 
 _stacked.defvjp(_stacked_fwd, _stacked_bwd)
@@ -154,15 +175,16 @@ def _blocks(static: _Static, layers: Layer) -> tuple[Array, Array]:
 
 
 def _scan_forward(
-    static: _Static, layers: Layer, theta: tuple[Array, ...], x: Array, numbers: Array
+    static: _Static, layers: Layer, shared: _Shared, x: Array, numbers: Array
 ) -> tuple[Array, Array]:
     """Apply the layers with the given numbers; return the last A, and S of each layer."""
+    theta = shared.theta
 
     def step(A: Array, l: Array) -> tuple[Array, Array]:
         Z, _ = dense_fwd(static.compute_dtype, A, *_at(layers, l))
         Z = narrowed(static.compute_dtype, Z)
         A, _ = _activation(static, theta, Z)
-        return A, A if _keeps_output(static, theta) else Z
+        return _dropped(static, shared, l, A), A if _keeps_output(static, theta) else Z
 
     return lax.scan(step, x, numbers)
 
@@ -173,21 +195,22 @@ _Gradients = tuple[Array, Layer, tuple[Array, ...]]
 def _scan_backward(
     static: _Static,
     layers: Layer,
-    theta: tuple[Array, ...],
+    shared: _Shared,
     x: Array,
     S: Array,
     gradients: _Gradients,
     numbers: Array,
 ) -> _Gradients:
     """Go back through the same layers, from the last dA to dx, and fill in dW_l and db_l."""
+    theta = shared.theta
 
     def step(carry: _Gradients, at: tuple[Array, Array, Array]) -> tuple[_Gradients, None]:
         (dA, dlayers, dtheta), (i, l, S_l) = carry, at
-        dZ, dtheta_l = _pull(static, theta, S_l, dA)
+        dZ, dtheta_l = _pull(static, theta, S_l, _dropped(static, shared, l, dA))
         # The input of layer l is A of the previous layer. Layer 1 has no predecessor: evaluate g at
         # S_1 and discard the result. g is evaluated there anyway, so no new NaN appears.
         before = _output(static, theta, _at(S, jnp.maximum(i - 1, 0)))
-        X = jnp.where(i == 0, x, before)
+        X = jnp.where(i == 0, x, _dropped(static, shared, l - 1, before))
         # Only the residuals are used; XLA removes the product.
         _, of_layer = dense_fwd(static.compute_dtype, X, *_at(layers, l))
         dA, dW, db = dense_bwd(static.compute_dtype, of_layer, dZ)
@@ -196,6 +219,13 @@ def _scan_backward(
 
     at = jnp.arange(len(numbers)), numbers, S
     return lax.scan(step, gradients, at, reverse=True)[0]
+
+
+def _dropped(static: _Static, shared: _Shared, l: Array, V: Array) -> Array:
+    """Apply the dropout of layer `l`, which is linear and its own transpose."""
+    if shared.key is None:
+        return V
+    return masked(static.rate, V, jax.random.fold_in(shared.key, static.number + l))
 
 
 def _at(V: Tree, l: Array) -> Tree:

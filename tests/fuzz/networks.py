@@ -16,7 +16,7 @@ from fcjax import Layer
 from .judge import Call
 from .registry import calls_of
 from .rules import COMPUTE, keys, wrong_key, wrong_option
-from .spec import Invalid, Want, a_key, floating_dtype, integer, promoted, reals, require
+from .spec import Invalid, Want, a_key, floating_dtype, integer, number, promoted, reals, require
 from .values import Pair, filled, floats, junk, rarely, wrong_array, wrong_ones
 
 SIZES = ((2, 3), (3, 3, 2), (2, 3, 3, 3, 2))
@@ -239,7 +239,10 @@ def passed(params, x, activations="relu", output_activation="identity", compute_
     return values, layers, [x.dtype, *([compute_dtype] if compute_dtype else [])]
 
 
-def mlp(params, x, *, remat_every=None, **options):
+def mlp(params, x, *, remat_every=None, dropout=0.0, key=None, **options):
+    number("dropout", dropout, 0, 1, closed=True)
+    if key is not None:  # calls have one or the other, so nothing is dropped
+        a_key("key", key)
     values, layers, dtypes = passed(params, x, **options)
     if remat_every is not None:
         integer("remat_every", remat_every, 1)
@@ -293,8 +296,12 @@ NETWORK = ("params", "x", "activations", "output_activation", "compute_dtype")
 
 @calls_of("mlp", cases=800, wide=True)
 def mlp_calls(draw):
-    wrong = wrong_ones(draw, [*NETWORK, "remat_every"])
+    wrong = wrong_ones(draw, [*NETWORK, "remat_every", "dropout", "key"])
     given = network_arguments(draw, wrong)
+    if draw(st.booleans()):
+        given["key"] = draw(wrong_key() if "key" in wrong else keys())
+    else:
+        given["dropout"] = draw(wrong_option() if "dropout" in wrong else st.sampled_from((0, 0.5)))
     if "remat_every" in wrong:
         given["remat_every"] = draw(wrong_option())
     elif any(
