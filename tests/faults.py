@@ -66,6 +66,7 @@ LAYOUT = ("test_layouts.py::test_a_step_with_explicit_axes",)
 STEPS = ("test_train.py::test_steps_follow_a_numpy_program",)
 PATIENCE = ("test_fit.py::test_patience_stops_and_returns_the_best_parameters",)
 CHECKPOINTS = ("test_fit.py::test_checkpoints_are_written_every_so_many_epochs_and_after_the_last",)
+DROPPED = ("test_network.py::test_dropout_is_that_of_plain_jax",)
 DISAGREE = ("test_processes.py::test_processes_that_do_not_agree_are_told",)
 JVP = ("test_forward_mode.py::test_jvp",)
 JACFWD = (
@@ -249,11 +250,11 @@ LAYERS = [
     ),
     *_in("dropout.py",
         ("the scale is forgotten in the backward half",
-         "dx = _masked(rate, dy, key)", "dx = (1 - rate) * _masked(rate, dy, key)", DROPOUT),
+         "dx = masked(rate, dy, key)", "dx = (1 - rate) * masked(rate, dy, key)", DROPOUT),
         ("the mask is drawn from another key in the backward half",
-         "dx = _masked(rate, dy, key)", "dx = _masked(rate, dy, jax.random.fold_in(key, 1))",
+         "dx = masked(rate, dy, key)", "dx = masked(rate, dy, jax.random.fold_in(key, 1))",
          DROPOUT),
-        ("the cotangent passes the mask", "dx = _masked(rate, dy, key)", "dx = dy", DROPOUT),
+        ("the cotangent passes the mask", "dx = masked(rate, dy, key)", "dx = dy", DROPOUT),
         ("rate is the probability to keep",
          "bernoulli(key, 1 - rate,", "bernoulli(key, rate,", DROPOUT),
         ("all examples share one mask",
@@ -519,7 +520,7 @@ NETWORKS = [
          "return output(dense(A, last.w, last.b))", ROUNDED),
         ("hidden values are not rounded", "A = g(narrowed(compute_dtype, Z))", "A = g(Z)", ROUNDED),
         ("remat_every is dropped",
-         "remat_every=remat_every)", "remat_every=None)",
+         "remat_every=remat_every,", "remat_every=None,",
          ("test_stack.py::test_remat_saves_one_array_for_each_block",)),
     ),
     *_in("network/arguments.py",
@@ -553,6 +554,11 @@ NETWORKS = [
          "zip(stacked.w, biases)", "zip(stacked.w[::-1], biases)", STACK),
     ),
     *_in("network/stacked.py",
+        ("a layer reads its input through its own mask",
+         "_dropped(static, shared, l - 1, before)", "_dropped(static, shared, l, before)", DROPPED),
+        ("the gradient passes what was dropped",
+         "_pull(static, theta, S_l, _dropped(static, shared, l, dA))",
+         "_pull(static, theta, S_l, dA)", DROPPED),
         ("the last block starts one layer late",
          "last = (depth - 1) // static.block", "last = depth // static.block", REMAT),
         ("blocks are gone back through from first to last",
@@ -561,7 +567,7 @@ NETWORKS = [
          "partial(_set_layer, l)", "partial(_set_layer, i)", REMAT),
         ("a layer's output is taken for its input", "jnp.maximum(i - 1, 0)", "i", RUN),
         ("the first layer's input is its own output",
-         "X = jnp.where(i == 0, x, before)", "X = before", RUN),
+         "X = jnp.where(i == 0, x, _dropped", "X = (_dropped", RUN),
         ("the gradient of values around the activation is that of one layer",
          "jax.tree.map(jnp.add, dtheta, dtheta_l)", "dtheta_l",
          ("test_stack.py::test_an_activation_around_learned_values",)),
