@@ -136,15 +136,17 @@ def test_a_step_that_is_too_large_is_undone(as_batches):
 def test_patience_stops_and_returns_the_best_parameters():
     seen = []
     result = fit(
-        epochs=200,
-        optimizer=optax.sgd(0.9),
+        epochs=60,
+        optimizer=optax.sgd(0.1),
         patience=3,
-        validation_data=(X[:4], -Y[:4]),
+        validation_data=(X[:4], Y[:4] / 2),
         callbacks=[lambda end: seen.append(end)],
     )
     losses = result.history["val_loss"]
     best = int(np.argmin(losses))
-    assert len(losses) == best + 1 + 3 < 200
+    assert best > 3
+    assert len(losses) == best + 1 + 3 < 60
+    assert np.argmin(result.history["loss"]) > best, "the training loss goes on falling"
     assert_same_bits(result.params, seen[best].state.params)
 
 
