@@ -21,8 +21,10 @@ evaluated once more, but no matrix product is computed twice. With `remat_every=
 blocks of k. Only the input of a block is saved, and its S are recomputed, so the S of at most k
 layers exist at a time.
 
-Dropout. Layer l + 1 takes `m_l ⊙ A_l`, so dA_l is m_l times the gradient with respect to that. The
-masks follow from the key and the number of the layer. They are drawn again, and S is as without.
+Dropout. Layer l + 1 takes `X_l = m_l ⊙ A_l` for its input, so X_{l−1} stands for A_{l−1} in Ż_l
+and dW_l. The differential is `Ẋ_l = m_l ⊙ Ȧ_l`, hence ⟨dX_l, Ẋ_l⟩ = ⟨m_l ⊙ dX_l, Ȧ_l⟩, and the
+factor of Ȧ_l is `dA_l = m_l ⊙ dX_l`. The masks follow from the key and the number of the layer.
+They are drawn again, so S is as without dropout.
 """
 
 from collections.abc import Callable
