@@ -308,3 +308,9 @@ def is_key(value: object) -> TypeGuard[Array]:
         return value.ndim == 0
     # raw keys of threefry, and of rbg
     return value.dtype == jnp.uint32 and value.shape in ((2,), (4,))
+
+
+def check_key(name: str, key: object) -> None:
+    """Raise TypeError unless `key` is one PRNG key."""
+    if not is_key(key):
+        raise TypeError(f"{name} must be one PRNG key, e.g. jax.random.key(0), got {describe(key)}")

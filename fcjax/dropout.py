@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import ArrayLike, Float
 
-from ._arguments import describe, floating, is_key, is_number
+from ._arguments import check_key, describe, floating, is_number
 
 
 def dropout(x: Float[ArrayLike, "..."], rate: float, key: Array) -> Float[Array, "..."]:
@@ -35,7 +35,7 @@ def dropout(x: Float[ArrayLike, "..."], rate: float, key: Array) -> Float[Array,
     """
     x = floating("x", x)
     rate = checked_rate("rate", rate)
-    check_key(key)
+    check_key("key", key)
     return _dropout(rate, x, key)
 
 
@@ -44,12 +44,6 @@ def checked_rate(name: str, rate: object) -> float:
     if not is_number(rate) or not 0 <= rate < 1:
         raise ValueError(f"{name} must be a number with 0 <= {name} < 1, got {describe(rate)}")
     return float(rate)
-
-
-def check_key(key: object) -> None:
-    """Raise TypeError unless `key` is a single PRNG key."""
-    if not is_key(key):
-        raise TypeError(f"key must be one PRNG key, e.g. jax.random.key(0), got {describe(key)}")
 
 
 def masked(rate: float, V: Array, key: Array) -> Array:

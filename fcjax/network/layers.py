@@ -10,7 +10,7 @@ import numpy as np
 from jax import Array
 from jax.typing import DTypeLike
 
-from .._arguments import as_integer, brief, check_bool, describe, floating_dtype, is_key
+from .._arguments import as_integer, brief, check_bool, check_key, describe, floating_dtype
 
 _HE_NORMAL = jax.nn.initializers.he_normal()
 
@@ -78,8 +78,7 @@ def init(
     >>> [layer.w.shape for layer in params]
     [(4, 8), (8, 3)]
     """
-    if not is_key(key):
-        raise TypeError(f"key must be one PRNG key, e.g. jax.random.key(0), got {describe(key)}")
+    check_key("key", key)
     sizes = _checked_sizes(sizes)
     dtype = jax.dtypes.canonicalize_dtype(floating_dtype("dtype", dtype))
     check_bool("bias", bias)

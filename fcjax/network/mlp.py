@@ -6,9 +6,10 @@ import jax
 from jax import Array
 from jaxtyping import ArrayLike, Float
 
+from .._arguments import check_key
 from .._products import ComputeDtype, compute_dtype_of, narrowed
 from ..dense import dense
-from ..dropout import check_key, checked_rate, dropout as drop
+from ..dropout import checked_rate, dropout as drop
 from .arguments import Activation, checked_remat, prepare
 from .layers import Params, depth, is_stacked
 from .stacked import apply_stacked
@@ -90,5 +91,5 @@ def _checked_dropout(rate: object, key: Array | None) -> tuple[float, Array | No
     """Return the rate, and the key if there is something to drop."""
     rate = checked_rate("dropout", rate)
     if key is not None:
-        check_key(key)
+        check_key("key", key)
     return rate, key if rate else None

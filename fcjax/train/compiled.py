@@ -7,10 +7,10 @@ import jax
 import numpy as np
 from jax import Array
 
-from .._arguments import check_tree, describe
+from .._arguments import check_key, check_tree, describe
 from .._jax import Tracer
 from .._types import Tree
-from .state import TrainState, check_key, check_params, check_step
+from .state import TrainState, check_params, check_step
 
 # `(state, data) -> (state, info)`; the info of a step or an epoch is a `StepInfo`.
 StateFunction = Callable[..., tuple[TrainState, Any]]

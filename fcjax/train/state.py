@@ -10,7 +10,7 @@ import optax
 from jax import Array
 from jax.typing import ArrayLike
 
-from .._arguments import as_array, check_tree, describe, is_key
+from .._arguments import as_array, check_key, check_tree, describe
 from .._types import Tree
 
 
@@ -76,12 +76,6 @@ def check_optimizer(optimizer: object) -> None:
             "optimizer must be an Optax GradientTransformation such as optax.adam(1e-3), "
             f"got {describe(optimizer)}{hint}"
         )
-
-
-def check_key(name: str, key: object) -> None:
-    """Raise TypeError unless `key` is one PRNG key."""
-    if not is_key(key):
-        raise TypeError(f"{name} must be one PRNG key, e.g. jax.random.key(0), got {describe(key)}")
 
 
 def check_step(step: Any) -> None:
