@@ -23,6 +23,9 @@ from ._placement import at, sum_over_examples
 # The dtype to which the operands of products are rounded; None does not round them.
 ComputeDtype = DTypeLike | None
 
+# Axes of the left operand, and of the right.
+Axes = tuple[Sequence[int], Sequence[int]]
+
 # Size of the first-level cache. A smaller amount of data can be read along a column of X without
 # evicting the next column.
 _CACHE_BYTES = 32 * 1024
@@ -50,16 +53,30 @@ def narrowed(compute_dtype: ComputeDtype, V: Array) -> Array:
 def product(
     left: Array,
     right: Array,
-    axes: tuple[Sequence[int], Sequence[int]],
+    axes: Axes,
     compute_dtype: ComputeDtype,
     out_sharding: NamedSharding | None = None,
 ) -> Array:
     """Contract `left` with `right` over `axes`, and accumulate in float32 or wider."""
+    return grouped_product(left, right, (axes, ((), ())), compute_dtype, out_sharding)
+
+
+def grouped_product(
+    left: Array,
+    right: Array,
+    axes: tuple[Axes, Axes],
+    compute_dtype: ComputeDtype,
+    out_sharding: NamedSharding | None = None,
+) -> Array:
+    """Return a product for each index of some axes, which come first in the result.
+
+    `axes` are those to contract, and those of the groups, as in `lax.dot_general`.
+    """
     operand = _operand_dtype(compute_dtype, left, right)
     return lax.dot_general(
         left.astype(operand),
         right.astype(operand),
-        (axes, ((), ())),
+        axes,
         preferred_element_type=jnp.promote_types(operand, jnp.float32),
         out_sharding=out_sharding,
     )

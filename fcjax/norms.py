@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import ArrayLike, Float
 
-from ._arguments import describe, floating, is_number
+from ._arguments import check_features, describe, floating, is_number
 from ._cotangent import cotangent_of
 from ._placement import beside
 
@@ -47,7 +47,7 @@ def layer_norm(
     Array([[-1.2247..., 0. , 1.2247...]], dtype=float32)
     """
     x, scale, bias = floating("x", x), floating("scale", scale), floating("bias", bias)
-    _check_features(x, scale=scale, bias=bias)
+    check_features(x, scale=scale, bias=bias)
     return _layer_norm(_checked_eps(eps), x, beside(scale, x), beside(bias, x))
 
 
@@ -80,20 +80,8 @@ def rms_norm(
     Array([[0.848..., 1.131...]], dtype=float32)
     """
     x, scale = floating("x", x), floating("scale", scale)
-    _check_features(x, scale=scale)
+    check_features(x, scale=scale)
     return _rms_norm(_checked_eps(eps), x, beside(scale, x))
-
-
-def _check_features(x: Array, **parameters: Array) -> None:
-    for name, parameter in parameters.items():
-        if x.ndim < 1 or parameter.shape != x.shape[-1:]:
-            raise ValueError(
-                f"{name} must have shape {list(x.shape[-1:])} to match the features of "
-                f"x {describe(x)}, "
-                f"got {describe(parameter)}"
-            )
-    if x.shape[-1] == 0:
-        raise ValueError(f"x must have at least one feature, got {describe(x)}")
 
 
 def _checked_eps(eps: object) -> float:

@@ -97,3 +97,43 @@ def layer_norm(x, scale, bias, eps=1e-5):
 
 def rms_norm(x, scale, eps=1e-5):
     return x / jnp.sqrt(jnp.mean(x**2, axis=-1, keepdims=True) + eps) * scale
+
+
+# --- rules of networks for tables -----------------------------------------------------------------
+
+
+def survivors(rate, key, shape):
+    """Which elements dropout leaves: the lower, then the upper 16 bits of a row's words decide."""
+    words = jax.random.bits(key, (*shape[:-1], (shape[-1] + 1) // 2), jnp.uint32)
+    bits = jnp.concatenate([words % 2**16, words // 2**16], axis=-1)[..., : shape[-1]]
+    return bits < round((1 - rate) * 2**16)
+
+
+def scale(x, s):
+    return x * s
+
+
+def ensemble_dense(x, w, r, s, b=None):
+    """Each member by itself, with the weights that it sees."""
+    weights = jnp.einsum("ki,ij,kj->kij", r, w, s)
+    y = jnp.einsum("...ki,kij->...kj", jnp.broadcast_to(x, (*x.shape[:-2], *r.shape)), weights)
+    return y if b is None else y + b
+
+
+def grouped_dense(x, w, b=None):
+    z = jnp.einsum("...gi,gio->...go", x, w)
+    return z if b is None else z + b
+
+
+def parametric(z, alpha, g):
+    return (1 - alpha) * z + alpha * g(z)
+
+
+def piecewise_linear_encoding(x, edges):
+    """Clipped bin by bin; for its derivative, away from the edges."""
+    exists = jnp.isfinite(edges[:, 1:])
+    last = exists & ~jnp.pad(exists[:, 1:], ((0, 0), (0, 1)))
+    low = jnp.where(jnp.arange(exists.shape[1]) == 0, -jnp.inf, 0)
+    lower, width = (jnp.where(exists, V, 1) for V in (edges[:, :-1], jnp.diff(edges)))
+    z = (x[..., None] - lower) / width
+    return jnp.where(exists, jnp.clip(z, low, jnp.where(last, jnp.inf, 1)), 0)

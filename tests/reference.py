@@ -271,3 +271,39 @@ def layer_norm(x, scale, bias, eps=1e-5):
 
 def rms_norm(x, scale, eps=1e-5):
     return x / np.sqrt(np.mean(x**2, -1, keepdims=True) + eps) * scale
+
+
+# --- rules of networks for tables -----------------------------------------------------------------
+
+
+def scale(x, s):
+    return x @ np.diag(s)
+
+
+def ensemble_dense(x, w, r, s, b=None):
+    x = np.broadcast_to(x, (*x.shape[:-2], *r.shape))
+    members = [x[..., i, :] @ (np.diag(r[i]) @ w @ np.diag(s[i])) for i in range(len(r))]
+    y = np.stack(members, -2)
+    return y if b is None else y + b
+
+
+def grouped_dense(x, w, b=None):
+    z = np.stack([x[..., i, :] @ w[i] for i in range(len(w))], -2)
+    return z if b is None else z + b
+
+
+def parametric(z, alpha, g):
+    return (1 - alpha) * z + alpha * g(z)
+
+
+def piecewise_linear_encoding(x, edges):
+    """By the definition: the part of each bin that lies below x, in units of its width."""
+    q = np.zeros((*x.shape, edges.shape[1] - 1))
+    for place in np.ndindex(x.shape):
+        ends = [e for e in edges[place[-1]] if np.isfinite(e)]
+        bins = len(ends) - 1
+        for t in range(bins):
+            low = -np.inf if t == 0 else ends[t]
+            high = np.inf if t == bins - 1 else ends[t + 1]
+            q[(*place, t)] = (np.clip(x[place], low, high) - ends[t]) / (ends[t + 1] - ends[t])
+    return q

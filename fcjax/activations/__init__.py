@@ -21,6 +21,7 @@ from ._gated import (
 )
 from ._names import ACTIVATIONS as ACTIVATIONS
 from ._normalized import log_softmax as log_softmax, softmax as softmax
+from ._parametric import parametric as parametric
 from ._piecewise import (
     hard_sigmoid as hard_sigmoid,
     hard_tanh as hard_tanh,
