@@ -215,6 +215,19 @@ def check_input(x: Array, w: Array, name: str = "w") -> None:
     check_not_empty("x", x)
 
 
+def check_features(x: Array, **parameters: Array) -> None:
+    """Raise ValueError unless x has features, and each parameter one number for each of them."""
+    for name, parameter in parameters.items():
+        if x.ndim < 1 or parameter.shape != x.shape[-1:]:
+            raise ValueError(
+                f"{name} must have shape {list(x.shape[-1:])} to match the features of "
+                f"x {describe(x)}, "
+                f"got {describe(parameter)}"
+            )
+    if x.shape[-1] == 0:
+        raise ValueError(f"x must have at least one feature, got {describe(x)}")
+
+
 def check_not_empty(name: str, array: Array) -> None:
     """Raise ValueError if the array has no elements."""
     if array.size == 0:
@@ -230,6 +243,12 @@ def check_same_shape(name: str, array: Array, other_name: str, other: Array) -> 
             f"{name} must have the shape of {other_name}, {list(other.shape)}, "
             f"got {describe(array)}; losses do not broadcast"
         )
+
+
+def check_same_size(name: str, size: int, other_name: str, other: int) -> None:
+    """Raise ValueError unless two sequences have as many entries."""
+    if size != other:
+        raise ValueError(f"{name} must have as many entries as {other_name}, {other}, got {size}")
 
 
 def check_one_of(name: str, value: object, accepted: Iterable[str]) -> None:

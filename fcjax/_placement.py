@@ -48,6 +48,21 @@ def product_operands(X: Array, W: Array) -> tuple[Array, Array, NamedSharding | 
     return X, W, NamedSharding(mesh, PartitionSpec(*examples, outputs))
 
 
+def grouped_operands(X: Array, W: Array) -> tuple[Array, Array, NamedSharding | None]:
+    """Return X and W of groups where their products are computed, and the sharding of the result.
+
+    The examples stay where they are. Each device computes all groups, so W comes to them whole. The
+    product has the dimension of the groups first.
+    """
+    mesh = _mesh_of(X, W)
+    if mesh is None:
+        return X, W, None
+    examples = _axes(X)[:-2]
+    X = _moved(X, mesh, *examples, None, None)
+    W = _moved(W, mesh, *[None] * W.ndim)
+    return X, W, NamedSharding(mesh, PartitionSpec(None, *examples, None))
+
+
 def beside(V: Array, X: Array) -> Array:
     """Return a parameter `V`, which broadcasts to each example, where it meets those of X."""
     mesh = _mesh_of(X, V)

@@ -8,6 +8,7 @@ import re
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Generator
 from pathlib import Path
 from types import ModuleType
@@ -63,11 +64,13 @@ def quietly() -> Generator[None]:
     """Report an error once.
 
     Orbax also logs it, with hundreds of lines of traceback from each of its threads. And when one
-    array fails, it closes the event loop to which the others are about to report.
+    array fails, it closes the event loop to which the others are about to report. What nobody
+    asks them for then, asyncio logs once the collector finds it.
     """
-    hook, logger = sys.unraisablehook, logging.getLogger("absl")
-    keep = _IsNotFromOrbax()
-    logger.addFilter(keep)
+    hook, keep = sys.unraisablehook, _IsNotFromOrbax()
+    loggers = [logging.getLogger(name) for name in ("absl", "asyncio")]
+    for logger in loggers:
+        logger.addFilter(keep)
 
     def ignore_coroutines(unraisable: Any) -> None:
         code = getattr(unraisable.object, "cr_code", None)
@@ -81,10 +84,13 @@ def quietly() -> Generator[None]:
         # The others end now, and not when the process does, which would report each.
         time.sleep(_SETTLING)
         traceback.clear_frames(error.__traceback__)
-        gc.collect()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
+            gc.collect()
         raise
     finally:
-        logger.removeFilter(keep)
+        for logger in loggers:
+            logger.removeFilter(keep)
         if sys.unraisablehook is ignore_coroutines:  # and not one that was set since
             sys.unraisablehook = hook
 
@@ -97,9 +103,16 @@ class _IsNotFromOrbax(logging.Filter):
     """Drops errors of Orbax, which are raised too, and what it says of waits that are meant."""
 
     def filter(self, record: logging.LogRecord) -> bool:
+        if record.name == "asyncio":
+            return not _raised_in_orbax(record)
         if _ORBAX not in record.pathname:
             return True
         return record.levelno < logging.ERROR and not record.getMessage().startswith(_WAITING)
+
+
+def _raised_in_orbax(record: logging.LogRecord) -> bool:
+    frames = traceback.walk_tb(record.exc_info[2] if record.exc_info else None)
+    return any(_ORBAX in frame.f_code.co_filename for frame, _ in frames)
 
 
 def orbax() -> ModuleType:

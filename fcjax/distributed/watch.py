@@ -17,7 +17,7 @@ from typing import Any
 DONE = "done"
 # Where process 0 says how to reach it: a key in the store of JAX's coordination service.
 KEY = "fcjax/watch"
-# Seconds to connect to process 0, which listens before it publishes its port.
+# Seconds to learn the port of process 0, which listens before it publishes it, and to connect.
 TO_CONNECT = 10
 # Seconds in which the other processes hear why process 0 fails, before its service ends them.
 TO_HEAR = 5
@@ -35,6 +35,8 @@ class Hub(threading.Thread):
         self._still_here = processes - 1
         self._processes = processes
         self._leaves = False
+        # when every other process has connected, or never will
+        self._all_here = time.monotonic() + 2 * TO_CONNECT
         # what each connection has said: the token and the number of its process, and its word
         self._said: dict[socket.socket, bytes] = {}
         # the connections of processes, not those of strangers, and of those that are still here
@@ -68,8 +70,8 @@ class Hub(threading.Thread):
         if token != self._token:
             return bool(news) and not end and len(said) < _MOST
         if connection not in self._known:
+            self._open.add(connection)  # first: who is known is waited for
             self._known.add(connection)
-            self._open.add(connection)
         if not news:
             self._still_here -= 1
             if word != DONE and not self._leaves:
@@ -93,15 +95,21 @@ class Hub(threading.Thread):
     def leave(self, word: str, patience: float) -> None:
         """Say that this process is done, after the others are, or why it fails."""
         self._leaves = word != DONE
+        end = time.monotonic() + (TO_HEAR if self._leaves else patience)
+        self._meet(min(end, self._all_here))
         if word == DONE:
-            self._wait(patience)
+            self._wait(end)
         self._tell(word)
         if word != DONE:
-            self._wait(TO_HEAR)
+            self._wait(end)
 
-    def _wait(self, seconds: float) -> None:
+    def _meet(self, end: float) -> None:
+        """Wait for processes that are about to connect, and would take this one for dead."""
+        while len(self._known) < self._processes - 1 and time.monotonic() < end:
+            time.sleep(0.01)
+
+    def _wait(self, end: float) -> None:
         """Wait until every process that is connected has left."""
-        end = time.monotonic() + seconds
         while self._open and time.monotonic() < end:
             time.sleep(0.01)
 

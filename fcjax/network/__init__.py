@@ -1,6 +1,7 @@
 """Fully connected networks: parameters, the network as one function, and the textbook passes."""
 
-from .layers import Layer as Layer, Params as Params, init as init
+from .arguments import check_network as check_network
+from .layers import Layer as Layer, Params as Params, init as init, sizes_of as sizes_of
 from .mlp import mlp as mlp
 from .passes import (
     Cache as Cache,

@@ -81,11 +81,19 @@ def prepare(
 ) -> tuple[Array, tuple[Function, ...]]:
     """Check the arguments of a network; return x, and one activation per entry of params."""
     x = floating("x", x)
+    functions = check_network(params, activations, output_activation)
+    check_input(x, params[0].w, "params[0].w")
+    return x, functions
+
+
+def check_network(
+    params: Params, activations: object, output_activation: object
+) -> tuple[Function, ...]:
+    """Check the description of a network; return one activation per entry of params."""
     check_layers(params)
     check_sizes(params)
-    check_input(x, params[0].w, "params[0].w")
     hidden = _hidden(activations, sum(depth(layer) for layer in params[:-1]))
-    return x, (*_by_entry(params[:-1], hidden), _output(output_activation))
+    return (*_by_entry(params[:-1], hidden), _output(output_activation))
 
 
 def check_sizes(params: Params) -> None:

@@ -44,6 +44,12 @@ def depth(layer: Layer) -> int:
     return layer.w.shape[0] if is_stacked(layer) else 1
 
 
+def sizes_of(params: Params) -> tuple[int, ...]:
+    """Return the numbers of units `(n_0, n_1, …, n_L)`, starting with the inputs."""
+    outputs = ((layer.w.shape[-1],) * depth(layer) for layer in params)
+    return (params[0].w.shape[-2], *itertools.chain.from_iterable(outputs))
+
+
 def init(
     key: Array,
     sizes: Sequence[int],

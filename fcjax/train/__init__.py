@@ -1,6 +1,9 @@
 """Training: state, one compiled step, one compiled epoch, and `fit`."""
 
-from .arguments import checked_count as checked_count
+from .arguments import (
+    checked_count as checked_count,
+    checked_optional_count as checked_optional_count,
+)
 from .batch_epochs import BatchError as BatchError
 from .epoch import make_train_epoch as make_train_epoch
 from .fit import fit as fit

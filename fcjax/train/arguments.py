@@ -111,9 +111,16 @@ def check_numbers(metrics: Metrics, params: Tree, batch: Tree) -> None:
 
 def checked_callbacks(callbacks: object) -> tuple[Callback, ...]:
     """Return one callback or several as a tuple, or raise TypeError."""
-    if callable(callbacks):
-        return (callbacks,)
-    functions = tuple(callbacks) if isinstance(callbacks, Iterable) else (callbacks,)
+    if callable(callbacks) or not isinstance(callbacks, Iterable):
+        functions: tuple[Any, ...] = (callbacks,)
+    else:
+        functions = tuple(callbacks)
+    if classes := [f for f in functions if isinstance(f, type)]:
+        name = classes[0].__name__
+        raise TypeError(
+            f"callbacks must be functions of an EpochEnd, got the class {name}; pass an object of "
+            f"it, {name}(...)"
+        )
     called = tuple(f for f in functions if callable(f))
     if len(called) < len(functions):
         raise TypeError(

@@ -46,6 +46,14 @@ class BatchEpochs:
         self._step, self._batches, self._check, self._length = step, batches, check, 0
         self._history = _RecentSteps(step)
 
+    @property
+    def steps(self) -> int | None:
+        """Number of steps of an epoch; None until it is known."""
+        return len(self._batches) if isinstance(self._batches, list) else self._length or None
+
+    def figures(self, state: TrainState, at: Position) -> None:
+        """Return None: the figures at the end of an epoch are another program's."""
+
     def parts(
         self, state: TrainState, at: Position, pace: Pace, loader: Any = None
     ) -> Iterator[Part]:

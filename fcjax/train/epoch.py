@@ -26,15 +26,16 @@ def make_train_epoch(
     *,
     batch_size: int,
     shuffle: bool = True,
+    drop_last: bool = False,
     has_aux: bool = False,
     grad_norm: bool = False,
     nonfinite: Literal["ignore", "raise"] = "ignore",
 ) -> Compiled:
     """Return `train_epoch(state, data) -> (state, StepInfo)`: every batch in one compiled call.
 
-    No example is dropped: if `batch_size` does not divide the number of examples, the last batch is
-    smaller. The steps do not return to Python, so small networks train several times faster than in
-    a loop over `train_step`.
+    If `batch_size` does not divide the number of examples, the last batch is smaller. The steps do
+    not return to Python, so small networks train several times faster than in a loop over
+    `train_step`.
 
     Args:
         loss_fn: as in `make_train_step`.
@@ -42,6 +43,7 @@ def make_train_epoch(
         batch_size: examples per step.
         shuffle: whether to visit the examples in a new random order, drawn from `state.key` and
             `state.step`. This needs a second copy of the data during the epoch.
+        drop_last: whether to leave out the last batch if it would be smaller.
         has_aux: as in `make_train_step`.
         grad_norm: as in `make_train_step`.
         nonfinite: as in `make_train_step`; the exception holds the state before the step that
@@ -70,16 +72,19 @@ def make_train_epoch(
     """
     batch_size = checked_count("batch_size", batch_size)
     check_bool("shuffle", shuffle)
+    check_bool("drop_last", drop_last)
     check_one_of("nonfinite", nonfinite, ("ignore", "raise"))
     step = step_function(loss_fn, optimizer, has_aux=has_aux, grad_norm=grad_norm)
     uses_key = shuffle or takes_key(loss_fn)
     if nonfinite == "ignore":
-        plain = partial(_epoch, step, batch_size, shuffle)
+        plain = partial(_epoch, step, batch_size, shuffle, drop_last)
         return Compiled(plain, uses_key=uses_key, static_of=sharding_of_examples)
 
     def epoch(state: TrainState, data: Tree, sharding: NamedSharding | None) -> tuple[Tree, Tree]:
         start = state, jnp.ones((), bool)
-        (state, _), infos = _epoch(guarded(step), batch_size, shuffle, start, data, sharding)
+        (state, _), infos = _epoch(
+            guarded(step), batch_size, shuffle, drop_last, start, data, sharding
+        )
         return state, infos
 
     return Raising(epoch, uses_key=uses_key, static_of=sharding_of_examples)
@@ -89,6 +94,7 @@ def _epoch(
     step: Callable[[Tree, Tree], tuple[Tree, Tree]],
     batch_size: int,
     shuffle: bool,
+    drop_last: bool,
     state: Tree,
     data: Tree,
     sharding: NamedSharding | None,
@@ -97,7 +103,7 @@ def _epoch(
     key = key_for(_train_state(state), "shuffle") if shuffle else None
     full, rest = epoch_batches(data, batch_size, key, sharding)
     state, infos = lax.scan(step, state, full)
-    if rest is not None:
+    if rest is not None and not drop_last:
         state, info = step(state, rest)
         infos = jax.tree.map(lambda many, one: jnp.concatenate([many, one[None]]), infos, info)
     return state, infos

@@ -1,9 +1,7 @@
 """`fit`, a training loop around the compiled epoch that suits most users."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +11,7 @@ import optax
 from jax import Array
 from jax.sharding import Mesh
 
-from .._arguments import check_bool, check_one_of, count_examples, describe
+from .._arguments import check_bool, check_one_of, count_examples
 from .._types import Tree
 from ..distributed import (
     Layout,
@@ -22,7 +20,6 @@ from ..distributed import (
     on_mesh,
     place,
     place_batch,
-    place_parts,
 )
 from .arguments import (
     Metrics,
@@ -35,11 +32,12 @@ from .arguments import (
     checked_optional_count,
 )
 from .array_epochs import ArrayEpochs
+from .array_programs import ArrayData, steps_of_epoch
 from .batch_epochs import BatchEpochs
-from .compiled import Compiled
-from .data_check import check_dtypes, check_values
-from .evaluation import evaluate
-from .figures import Figures, best_of
+from .compiled import Compiled, StateFunction
+from .evaluation import Evaluation
+from .figures import Figures, best_of, monitor_of
+from .inputs import as_batches, check_data, is_arrays, placed
 from .interrupts import Interrupts
 from .nonfinite import observed, skipping
 from .pace import Pace
@@ -47,9 +45,9 @@ from .position import Position
 from .progress import Progress
 from .reuse import Reused
 from .schedule import Schedule
-from .settings import Settings, constants_of, hyperparameters_of
+from .settings import Settings, constants_of, hyperparameters_of, record_of
 from .state import TrainState, check_optimizer, check_params, init_state, shapes_of
-from .step import LossFn, step_function, takes_key, with_key, without_jit
+from .step import LossFn, step_function, takes_key, with_key
 from .store import Saving, Store
 from .training import Callback, FitResult, Limits, Training, result_of
 
@@ -66,7 +64,11 @@ def fit(
     metrics: Metrics | None = None,
     seed: int = 0,
     shuffle: bool = True,
+    drop_last: bool = False,
     patience: int | None = None,
+    monitor: str | None = None,
+    mode: Literal["min", "max"] = "min",
+    ties: Literal["first", "last"] = "first",
     accumulate: int = 1,
     callbacks: Callback | Sequence[Callback] = (),
     checkpoint_dir: str | Path | None = None,
@@ -121,12 +123,20 @@ def fit(
             there is none. The names "loss" and "val_loss" are reserved.
         seed: seed of the shuffling and of the loss's key.
         shuffle: whether to visit the examples of arrays in a new random order in each epoch.
-        patience: stop when the validation loss (the training loss without validation data) has not
-            improved for this many epochs, and return the best parameters.
+        drop_last: whether to leave out the last batch of an epoch of arrays if it would be smaller.
+            If examples are shuffled, each epoch leaves out others.
+        patience: stop when the monitored figure has not improved for this many epochs, and return
+            the best parameters.
+        monitor: the name of a figure of an epoch, such as "val_accuracy": return the parameters of
+            the epoch in which it was best, with `patience` or without. None monitors the validation
+            loss (the training loss without validation data) for `patience`.
+        mode: whether the monitored figure is best where it is lowest ("min") or highest ("max").
+        ties: whether the "first" or the "last" of equally good epochs is the best.
         accumulate: average the gradients of this many batches before each update. For arrays, the
             last update of an epoch averages the remaining gradients, so that none is dropped.
         callbacks: one function or several, called with an `EpochEnd` after each epoch, in every
-            process. Training stops if one of them returns True.
+            process. Training stops if one of them returns True. `fcjax.trackers` has some that keep
+            a record.
         checkpoint_dir: folder of checkpoints, which are written while training goes on. If it holds
             any, the run resumes from the newest that is whole, with a warning if a newer one is
             damaged. If `batch_size`, `seed`, `shuffle`, `nonfinite`, the number of examples or a
@@ -152,7 +162,9 @@ def fit(
             finite. "skip" skips steps whose loss or gradient is not finite, and accepts a
             validation loss that is not.
         max_skipped: number of steps in a row that "skip" skips before it raises.
-        progress: whether to show a progress bar; None shows one on a terminal only.
+        progress: whether to show a line of progress: epochs, time left, figures, the best epoch,
+            and the learning rate if the optimizer's state holds it, as that of
+            `optax.inject_hyperparams` does. None shows it on a terminal only, after two seconds.
         mesh: train on the devices of a mesh, as from `fcjax.distributed.mesh`, which splits every
             batch. It must divide `batch_size` and the number of examples. Several processes need
             one.
@@ -190,6 +202,7 @@ def fit(
     max_to_keep = checked_optional_count("max_to_keep", max_to_keep)
     check_seed(seed)
     check_bool("shuffle", shuffle)
+    check_bool("drop_last", drop_last)
     check_one_of("checkpoint_errors", checkpoint_errors, ("raise", "warn"))
     check_one_of("nonfinite", nonfinite, ("raise", "skip"))
     if progress is not None:
@@ -199,11 +212,12 @@ def fit(
     check_mesh(mesh, layout)
     figures = _figure_names(metrics, validation_data)
     schedule, best = Schedule(checkpoint_every), best_of(keep_best, figures)
+    monitored = monitor_of(monitor, mode, ties, figures)
     check_optimizer(optimizer)
     check_params(params)
     key = jax.random.key(seed)
-    _check_data(data, validation_data, loss, params, batch_size, key)
-    accumulating = _with_accumulation(optimizer, accumulate, data, batch_size)
+    check_data(data, validation_data, loss, params, batch_size, drop_last, key)
+    accumulating = _with_accumulation(optimizer, accumulate, data, batch_size, drop_last)
     if nonfinite == "skip":
         accumulating = skipping(accumulating, max_skipped)
     saving = None
@@ -214,9 +228,11 @@ def fit(
         "batch_size": batch_size,
         "accumulate": accumulate,
         "shuffle": shuffle,
+        "drop_last": drop_last,
+        "monitor": list(monitored),
         "nonfinite": nonfinite,
         "seed": int(seed),
-        "examples": count_examples(data) if _is_arrays(data) else None,
+        "examples": count_examples(data) if is_arrays(data) else None,
         "optimizer": constants_of(optimizer, params) if saving or several else None,
         "hyperparameters": {},
         "figures": figures,
@@ -240,35 +256,18 @@ def fit(
         settings["hyperparameters"] = hyperparameters_of(state.opt_state)
         check_same_in_all_processes({"optimizer": settings["hyperparameters"]})
         check = interrupts.check_if_alone
-        train = _epochs(loss, accumulating, data, batch_size, shuffle, mesh, check)
-        score = _make_score(loss, metrics, state.params, data, validation_data, mesh, check)
+        order = shuffle, drop_last
+        evaluation = _evaluation(loss, metrics, state.params, data, validation_data, mesh, check)
+        train = _epochs(loss, accumulating, data, batch_size, order, mesh, evaluation, check)
         with Store(saving, settings) as store:
-            run = store.restore(Progress(state, state.params, Figures({}), Position(0)))
+            run = store.restore(Progress(state, state.params, Figures({}, monitored), Position(0)))
             del state  # which would stay in memory
             pace, raises = Pace(schedule.steps), nonfinite == "raise"
-            training = Training(run, train, score, store, interrupts, pace, raises)
+            record = record_of(settings, params, epochs=epochs, patience=patience)
+            training = Training(run, train, evaluation, store, interrupts, pace, raises, record)
             del run
-            limits = Limits(epochs, patience)
+            limits = Limits(epochs, patience, returns_best=bool(patience or monitor))
             return result_of(training.run(limits, callbacks, progress), limits)
-
-
-def _check_data(
-    data: Tree,
-    validation_data: Tree,
-    loss: LossFn,
-    params: Tree,
-    batch_size: int | None,
-    key: Array,
-) -> None:
-    """Raise for data in memory of which something is known to be wrong."""
-    in_memory = {"data": _in_memory(data), "validation_data": _in_memory(validation_data)}
-    for name, arrays in in_memory.items():
-        check_dtypes(name, arrays)
-    _check_batch_size(data, batch_size)
-    plain_loss = with_key(without_jit(loss), False, "loss")
-    for name, arrays in in_memory.items():
-        own_key = key if name == "data" else None
-        check_values(name, arrays, plain_loss, params, rows=batch_size, key=own_key)
 
 
 def _first_state(
@@ -294,65 +293,48 @@ def _figure_names(metrics: Metrics, validation_data: Tree) -> list[str]:
     return ["loss", *(f"val_{name}" for name in ("loss", *metrics))]
 
 
-def _is_arrays(data: Tree) -> bool:
-    """Whether `data` is arrays, rather than an iterable of batches such as a list or a loader."""
-    return isinstance(data, tuple | dict) or hasattr(data, "shape")
-
-
 def _epochs(
     loss: LossFn,
     optimizer: optax.GradientTransformation,
     data: Tree,
     batch_size: int | None,
-    shuffle: bool,
+    order: tuple[bool, bool],
     mesh: Mesh | None,
+    evaluation: Evaluation,
     check: Callable[[], None],
 ) -> ArrayEpochs | BatchEpochs:
     plain = step_function(loss, optimizer, has_aux=False, grad_norm=False, name="loss")
-    compiled = partial(Compiled, uses_key=takes_key(loss), overwrites=False)
+
+    def compiled(function: StateFunction, also_uses_key: bool = False) -> Compiled:
+        return Compiled(function, uses_key=takes_key(loss) or also_uses_key, overwrites=False)
+
     if batch_size is None:
         if mesh is not None:
-            data = _Placed(data, lambda batch: [place_batch(batch, mesh)])
+            data = placed(data, mesh)
         return BatchEpochs(Reused(compiled(observed(plain))), data, check)
     if mesh is None:
         arrays = jax.tree.map(jnp.asarray, data)
     else:
         check_shared("batch_size", min(batch_size, count_examples(data)), mesh)
         arrays = place_batch(data, mesh, name="data")
-    return ArrayEpochs(observed(plain), compiled, arrays, batch_size, shuffle)
-
-
-def _check_batch_size(data: Tree, batch_size: int | None) -> None:
-    """Raise unless `data` is arrays with a batch size, or an iterable of batches without one."""
-    if _is_arrays(data):
-        if batch_size is None:
-            raise ValueError(
-                "batch_size must be given for arrays, got None; to pass batches, use a list or a "
-                "loader"
-            )
-        count_examples(data)
-        return
-    if not isinstance(data, Iterable):
-        raise TypeError(
-            "data must be a tuple or dict of arrays, or an iterable of batches, "
-            f"got {describe(data)}"
-        )
-    if batch_size is not None:
-        raise ValueError(
-            f"batch_size must be None if data is an iterable of batches, got {batch_size}; "
-            "pass data as a tuple of arrays to set it"
-        )
+    given = ArrayData(arrays, min(batch_size, count_examples(data)), *order)
+    return ArrayEpochs(observed(plain), compiled, given, evaluation, one_call=mesh is None)
 
 
 def _with_accumulation(
-    optimizer: optax.GradientTransformation, every: int, data: Tree, batch_size: int | None
+    optimizer: optax.GradientTransformation,
+    every: int,
+    data: Tree,
+    batch_size: int | None,
+    drop_last: bool,
 ) -> optax.GradientTransformation:
     """Let `optimizer` update once per `every` batches; for arrays, also at the end of an epoch."""
     if every == 1:
         return optimizer
-    if not _is_arrays(data) or batch_size is None:
+    if not is_arrays(data) or batch_size is None:
         return optax.MultiSteps(optimizer, every).gradient_transformation()
-    batches = -(-count_examples(data) // batch_size)
+    examples = count_examples(data)
+    batches = steps_of_epoch(examples, min(batch_size, examples), drop_last)
     updates = -(-batches // every)
     rest = batches - (updates - 1) * every
 
@@ -362,7 +344,7 @@ def _with_accumulation(
     return optax.MultiSteps(optimizer, batches_in).gradient_transformation()
 
 
-def _make_score(
+def _evaluation(
     loss: LossFn,
     metrics: Metrics,
     params: Tree,
@@ -370,72 +352,16 @@ def _make_score(
     validation_data: Tree,
     mesh: Mesh | None,
     check: Callable[[], None],
-) -> Callable[[Tree], dict[str, float]]:
-    """Return a function from the parameters to the figures at the end of an epoch."""
-    # of the training data, the loss is known
-    own = None if validation_data is None else with_key(loss, False, "loss")
-    score = evaluate(own, metrics, check)
+) -> Evaluation:
+    """Return the function that computes the figures at the end of an epoch."""
     if validation_data is None and not metrics:
-        return lambda params: {}
+        return Evaluation(None, metrics, [], "", check)
     name, given = (
         ("data", data) if validation_data is None else ("validation_data", validation_data)
     )
-    batches = _as_batches(name, given, mesh)
+    batches = as_batches(name, given, mesh)
     if isinstance(batches, list) and batches:  # iterating anything else may be slow, or consume it
         check_numbers(metrics, params, batches[0])
-    if validation_data is None:
-        return lambda params: score(params, batches)
-    return lambda params: {f"val_{n}": v for n, v in score(params, batches).items()}
-
-
-def _in_memory(data: Tree) -> Tree:
-    """Return arrays and lists of batches; None for iterables that may be slow or single-use."""
-    return data if _is_arrays(data) or isinstance(data, list) else None
-
-
-def _as_batches(name: str, data: Tree, mesh: Mesh | None) -> Iterable[Tree]:
-    if not (_is_arrays(data) or isinstance(data, Iterable)):
-        raise TypeError(f"{name} must be arrays or an iterable of batches, got {describe(data)}")
-    if not _is_arrays(data):
-        return data if mesh is None else _Placed(data, partial(place_parts, mesh=mesh, name=name))
-    count_examples(data, name)
-    return [jax.tree.map(jnp.asarray, data)] if mesh is None else place_parts(data, mesh, name=name)
-
-
-@dataclass(frozen=True)
-class _Placed:
-    """An iterable of batches, each of which is put on a mesh when it is reached."""
-
-    batches: Iterable[Tree]
-    put: Callable[[Tree], list[Tree]]
-
-    def __iter__(self) -> Iterator[Tree]:
-        iterator = iter(self.batches)
-        kind = _PlacedOfLoader if hasattr(iterator, "get_state") else _PlacedBatches
-        return kind(iterator, self.put)
-
-
-class _PlacedBatches:
-    """The parts of the batches, on a mesh."""
-
-    def __init__(self, batches: Any, put: Callable[[Tree], list[Tree]]):
-        self._batches, self._put = batches, put
-        self._parts: list[Tree] = []
-
-    def __iter__(self) -> "_PlacedBatches":
-        return self
-
-    def __next__(self) -> Tree:
-        while not self._parts:
-            self._parts = self._put(next(self._batches))[::-1]
-        return self._parts.pop()
-
-
-class _PlacedOfLoader(_PlacedBatches):
-    """The same for a loader whose state can be saved and restored."""
-
-    def get_state(self) -> Any:
-        return self._batches.get_state()
-
-    def set_state(self, state: Any) -> None:
-        self._batches.set_state(state)
+    if validation_data is None:  # of the training data, the loss is known
+        return Evaluation(None, metrics, batches, "", check)
+    return Evaluation(with_key(loss, False, "loss"), metrics, batches, "val_", check)

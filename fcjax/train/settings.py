@@ -17,7 +17,7 @@ _CONSTANT = re.compile(r"(?<![\w.])-?\d[\d.]*(?:e[-+]?\d+)?(?=:b?f\d)")
 _MAX_SHOWN = 3
 # The settings on which the batches of an epoch depend, and those on which their order does too.
 _BATCHES = ("batch_size", "examples")
-_ORDER = (*_BATCHES, "shuffle")
+_ORDER = (*_BATCHES, "shuffle", "drop_last")
 
 
 class Settings(TypedDict):
@@ -26,6 +26,8 @@ class Settings(TypedDict):
     batch_size: int | None
     accumulate: int
     shuffle: bool
+    drop_last: bool
+    monitor: list[str | bool]
     nonfinite: str
     seed: int
     examples: int | None
@@ -71,10 +73,32 @@ def hyperparameters_of(opt_state: Tree) -> dict[str, float]:
     }
 
 
+def record_of(settings: Settings, params: Tree, **limits: int | None) -> dict[str, Any]:
+    """Return what callbacks learn of a run: its arguments, as numbers and texts.
+
+    >>> import jax.numpy as jnp
+    >>> settings = {name: 0 for name in Settings.__annotations__}
+    >>> settings |= {"monitor": ["loss", False, False], "hyperparameters": {"decay": 0.5}}
+    >>> record = record_of(settings, {"w": jnp.ones(3)}, epochs=2)
+    >>> record["monitor"], record["epochs"], record["parameters"], record["initial_decay"]
+    ('lowest loss', 2, 3, 0.5)
+    """
+    figure, highest, _ = settings["monitor"]
+    hidden = ("monitor", "optimizer", "figures", "hyperparameters")
+    return {
+        **limits,
+        **{name: value for name, value in settings.items() if name not in hidden},
+        "monitor": f"{'highest' if highest else 'lowest'} {figure}",
+        "parameters": sum(leaf.size for leaf in jax.tree.leaves(params)),
+        **{f"initial_{name}": value for name, value in settings["hyperparameters"].items()},
+    }
+
+
 def check_settings(saved: Mapping[str, Any], current: Settings, where: str, *, inside: bool) -> str:
     """Return what to say of changed settings; raise ValueError if the result would be wrong.
 
-    Four kinds of change make it wrong. A figure that some epochs lack would be assigned to the
+    Five kinds of change make it wrong. The best parameters so far are those of the figure that was
+    monitored. A figure that some epochs lack would be assigned to the
     wrong epochs of the history. Accumulation counts batches, continuing from the checkpoint's
     count. The rest of an epoch is the rest of the order in which it began. And hyperparameters in
     the optimizer's state come from the checkpoint, so new ones would have no effect.
@@ -95,6 +119,7 @@ def check_settings(saved: Mapping[str, Any], current: Settings, where: str, *, i
     reasons = {
         "accumulate": "gradients are accumulated",
         "hyperparameters": "the optimizer's state holds it",
+        "monitor": "the best parameters so far are those of that figure",
         **dict.fromkeys(_ORDER if inside else (), "it was made in the middle of an epoch"),
         **dict.fromkeys(_BATCHES if accumulates else (), "gradients are accumulated"),
     }

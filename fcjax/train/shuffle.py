@@ -48,7 +48,8 @@ def random_order(key: Array, examples: int) -> Array:
         words = jnp.sort((bits << place_bits) | places)
         return order[words & (2**place_bits - 1)], None
 
-    # A loop, since XLA would hold the bits of all rounds at once. Within `shard_map`, only the
-    # result of a first round has the type of the later ones.
+    # A loop, since XLA would hold the bits of all rounds at once. Within `shard_map`, the order
+    # that it begins with must vary with the key, as those of its rounds do.
     keys = jax.random.split(key, rounds)
-    return lax.scan(sorted_again, sorted_again(places, keys[0])[0], keys[1:])[0]
+    begin = places + 0 * jax.random.bits(key, (), jnp.uint32)
+    return lax.scan(sorted_again, begin, keys)[0]

@@ -11,6 +11,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from .._arguments import as_array, check_key, check_tree, describe
+from .._jax import Tracer
 from .._types import Tree
 
 
@@ -129,15 +130,25 @@ def _shapes(tree: Tree) -> dict[str, tuple[int, ...]]:
 def copy_arrays(tree: Tree) -> Tree:
     """Copy every array, so that no two leaves share memory and none is shared with the caller.
 
-    The copies have strong dtypes. The weak dtype of a Python number would become strong in the
+    Most are made without a program, of which each shape would need another. The copies have strong
+    dtypes. The weak dtype of a Python number would become strong in the
     first step, and the second step would be recompiled.
     """
 
     def copy(leaf: ArrayLike) -> Array:
+        if isinstance(leaf, jax.Array) and _is_plain(leaf):
+            return jax.device_put(leaf, may_alias=False)
         leaf = jnp.asarray(leaf)
         return jnp.array(leaf, dtype=leaf.dtype, copy=True)
 
     return jax.tree.map(copy, tree)
+
+
+def _is_plain(array: Array) -> bool:
+    """Whether an array has a value, and a strong dtype, where there is one process alone."""
+    if isinstance(array, Tracer) or jax.process_count() > 1:
+        return False
+    return not getattr(array, "weak_type", False)  # keys have no such attribute
 
 
 def check_params(params: Tree, of: str = "params") -> None:

@@ -16,7 +16,7 @@ from .. import checkpoint
 from .._arguments import describe
 from ..distributed import texts_of_all_processes
 from .arguments import check_same_in_all_processes
-from .figures import Best, Figures
+from .figures import Figures, Monitor
 from .nonfinite import with_policy
 from .position import Position
 from .progress import Progress
@@ -33,7 +33,7 @@ class Saving(NamedTuple):
     directory: str | Path
     schedule: Schedule
     max_to_keep: int | None
-    best: Best | None
+    best: Monitor | None
     errors: str
 
 
@@ -99,7 +99,7 @@ class Store:
             warnings.warn(f"{where} was made with other arguments: {changes}", stacklevel=2)
         loader = _loader_of(metadata["loaders"], where)
         state = with_policy(tree["state"], *policies)
-        figures = Figures.of(metadata["history"])
+        figures = Figures.of(metadata["history"], start.figures.monitor)
         return Progress(state, tree["best"], figures, position, loader)
 
     @property
@@ -119,7 +119,7 @@ class Store:
         ):
             self.save(progress)
 
-    def _is_best(self, best: Best, value: float) -> bool:
+    def _is_best(self, best: Monitor, value: float) -> bool:
         """Whether the figure of an epoch is better than all before."""
         value = best.signed(value)
         if not (math.isfinite(value) and value < self._lowest):

@@ -1,6 +1,7 @@
 """The loop of `fit` over the epochs: figures, callbacks, saves, signals, and how it ends."""
 
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -9,13 +10,15 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from .._progress import tqdm
 from .._types import Tree
 from ..distributed import is_first_process, largest_of_all_processes
 from .array_epochs import ArrayEpochs
 from .batch_epochs import BatchEpochs, BatchError
+from .evaluation import Evaluation
 from .figures import History
 from .interrupts import Interrupts, SignalError, TrainingInterrupted, name_of
+from .learning_rate import learning_rate_of
+from .line import Line
 from .nonfinite import NonFiniteLossError
 from .pace import Pace
 from .progress import Progress
@@ -24,11 +27,34 @@ from .store import Store
 
 
 class EpochEnd(NamedTuple):
-    """The argument of callbacks: the number of the epoch, from 1, the state and the figures."""
+    """The argument of callbacks: the number of the epoch, from 1, the state and the figures.
+
+    `seconds` is how long the epoch took, with its validation, but without callbacks and saves; of a
+    run that was resumed within the epoch, the rest of it. `settings` holds the arguments of `fit`
+    that are numbers or texts, and the number of parameters, for those who keep a record.
+    """
 
     epoch: int
     state: TrainState
     figures: Mapping[str, float]
+    seconds: float = float("nan")
+    settings: Mapping[str, Any] = {}
+
+    @property
+    def learning_rate(self) -> float | None:
+        """The learning rate of the last update; None unless the optimizer's state holds it.
+
+        That of `optax.inject_hyperparams` does, whether the rate is a number or a schedule.
+        """
+        return learning_rate_of(self.state.opt_state)
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """What a tracker records of an epoch: seconds, learning rate if it is known, figures."""
+        rate = self.learning_rate
+        known = {} if rate is None else {"learning_rate": rate}
+        figures = {name: float(value) for name, value in self.figures.items()}
+        return {"seconds": self.seconds, **known, **figures}
 
 
 Callback = Callable[[EpochEnd], object]
@@ -37,7 +63,8 @@ Callback = Callable[[EpochEnd], object]
 class FitResult(NamedTuple):
     """The trained parameters, the final state, and the figures of each epoch.
 
-    `params` are the parameters after the last epoch, or, with `patience`, after the best one.
+    `params` are the parameters after the last epoch, or, with `patience` or `monitor`, after the
+    best one.
     `history` maps "loss", "val_loss" and the names of the metrics to lists with one number per
     epoch. "loss" is the mean over the epoch, during which the parameters change.
     """
@@ -52,6 +79,7 @@ class Limits(NamedTuple):
 
     epochs: int
     patience: int | None
+    returns_best: bool
 
     def reached(self, run: Progress) -> bool:
         """Whether training is at its end."""
@@ -60,7 +88,7 @@ class Limits(NamedTuple):
 
 def result_of(run: Progress, limits: Limits) -> FitResult:
     return FitResult(
-        run.best if limits.patience else run.state.params, run.state, run.figures.history()
+        run.best if limits.returns_best else run.state.params, run.state, run.figures.history()
     )
 
 
@@ -70,60 +98,66 @@ class Training:
 
     reached: Progress
     train: ArrayEpochs | BatchEpochs
-    score: Callable[[Tree], dict[str, float]]
+    evaluation: Evaluation
     store: Store
     interrupts: Interrupts
     pace: Pace
     raises: bool  # whether a validation loss that is not finite is an error
+    settings: Mapping[str, Any]  # for callbacks
     before: Progress | None = None  # a part earlier, if the state reached may be too large
 
     def run(self, limits: Limits, callbacks: Sequence[Callback], progress: bool | None) -> Progress:
         """Train until the limits, a callback or a signal end it."""
-        options = {"unit": "epoch", "disable": _tqdm_disable(progress)}
-        with tqdm(total=limits.epochs, initial=self.reached.epochs, **options) as bar:
-            try:
-                while not limits.reached(self.reached):
-                    if self._epoch(limits, callbacks, bar):
-                        break
-                self.store.save(self.reached)
-                self.store.wait()
-                self.interrupts.check()
-            except SignalError as stop:  # in which all processes agree
-                self.store.save(self.reached)
-                self.store.wait()
-                raise self._explained(stop, limits) from None
-            except BatchError as stop:
-                self._save_if_alone(self.reached)
-                raise self._explained(stop, limits) from stop.__cause__
-            except NonFiniteLossError as error:
-                self._go_back_to(self._good(error))  # the loss is the same in all processes
-                raise
-            except BaseException:  # such as what a handler of a signal raises
-                self._save_if_alone(self.reached)
-                raise
+        line = Line(limits.epochs, self.reached, progress, limits.returns_best)
+        try:
+            while not limits.reached(self.reached):
+                if self._epoch(callbacks, line):
+                    break
+            self.store.save(self.reached)
+            self.store.wait()
+            self.interrupts.check()
+        except SignalError as stop:  # in which all processes agree
+            line.close(self.reached)  # before a message is printed
+            self.store.save(self.reached)
+            self.store.wait()
+            raise self._explained(stop, limits) from None
+        except BatchError as stop:
+            self._save_if_alone(self.reached)
+            raise self._explained(stop, limits) from stop.__cause__
+        except NonFiniteLossError as error:
+            self._go_back_to(self._good(error))  # the loss is the same in all processes
+            raise
+        except BaseException:  # such as what a handler of a signal raises
+            self._save_if_alone(self.reached)
+            raise
+        finally:
+            line.close(self.reached)
         return self.reached
 
-    def _epoch(self, limits: Limits, callbacks: Sequence[Callback], bar: Any) -> bool:
+    def _epoch(self, callbacks: Sequence[Callback], line: Line) -> bool:
         """Train for the rest of an epoch; return whether a callback ends training."""
-        run = self.reached
+        run, start = self.reached, time.perf_counter()
         for part in self.train.parts(run.state, run.position, self.pace, run.loader):
             self.before = run if self.store.is_open else None  # only a checkpoint needs its memory
             self.reached = run = run.after_part(part)
             if not part.complete:
+                line.show(run, self.train.steps)
                 self.store.save_if_due(run, complete=False)
             self.interrupts.check()
-        figures = {"loss": run.position.mean_loss} | self._scored(run.state)
+        figures = {"loss": run.position.mean_loss} | self._scored(run)
         self.reached = run = run.after_epoch(figures)
-        bar.set_postfix(figures)
-        bar.update()
-        end = EpochEnd(run.epochs, run.state, figures)
+        line.show(run, self.train.steps)
+        seconds = time.perf_counter() - start
+        end = EpochEnd(run.epochs, run.state, figures, seconds, self.settings)
         answers = [_is_true(call(end)) for call in callbacks]
         self.store.save_if_due(run, complete=True)
         self.interrupts.check()
         return bool(largest_of_all_processes(any(answers), "the answers of callbacks"))
 
-    def _scored(self, state: TrainState) -> dict[str, float]:
-        figures = self.score(state.params)
+    def _scored(self, run: Progress) -> dict[str, float]:
+        state = run.state
+        figures = self.train.figures(state, run.position)
+        figures = self.evaluation(state.params) if figures is None else figures
         loss = figures.get("val_loss", 0.0)
         if self.raises and not np.isfinite(loss):
             what = f"the validation loss of epoch {self.reached.epochs + 1} is {loss}"
@@ -164,13 +198,7 @@ class Training:
         return TrainingInterrupted(stop.number, message, result)
 
 
-def _is_true(value: object) -> bool:
-    """Whether a callback returned True; 1, which `write` returns, is not."""
-    return isinstance(value, bool | np.bool_) and bool(value)
-
-
-def _tqdm_disable(progress: bool | None) -> bool | None:
-    """Return tqdm's `disable`, where None means: disable unless on a terminal."""
-    if not is_first_process():
-        return True
-    return None if progress is None else not progress
+def _is_true(value: Any) -> bool:
+    """Whether a callback returned True, of any library; 1, which `write` returns, is not."""
+    is_boolean = isinstance(value, bool) or getattr(value, "dtype", None) == np.bool_
+    return is_boolean and np.ndim(value) == 0 and bool(value)
