@@ -1,5 +1,8 @@
 """The pictures say what they show."""
 
+import shutil
+from itertools import pairwise
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +10,10 @@ import pytest
 
 pytest.importorskip("matplotlib")
 
+from matplotlib import font_manager
+
 from fcjax import plot
+from fcjax.plot._labels import _find_new_fonts, labels
 
 
 def test_each_wrong_image_says_what_was_predicted_and_what_the_label_is():
@@ -16,6 +22,309 @@ def test_each_wrong_image_says_what_was_predicted_and_what_the_label_is():
     titles = [ax.get_title() for ax in fig.axes]
     assert titles[:2] == ["predicted 8\nlabel 4", "predicted 3\nlabel 9"]
     assert not any(titles[2:])
+
+
+def texts(ax):
+    return [text.get_text() for text in ax.texts]
+
+
+def names(axis):
+    return [label.get_text() for label in axis.get_ticklabels()]
+
+
+def drawn(fig):
+    """Draw, which raises for a missing letter and for a formula that is none."""
+    assert plot.png(fig).startswith(b"\x89PNG")
+    return fig.axes
+
+
+# --- the training ---------------------------------------------------------------------------------
+
+
+def test_a_history_has_panels_of_what_is_known_and_marks_the_best_epoch():
+    fig = plot.figure(9, 3)
+    figures = {"loss": [3.0, 2.0, 1.9], "val_loss": [3.0, 2.5, 2.6], "val_auc": [0.5, 0.9, 0.8],
+               "learning_rate": [0.1, 0.0, 0.1], "val_other": [1.0, 1.0, 1.0]}  # fmt: skip
+    plot.history(fig, figures, metric="auc", best=2)
+    loss, auc, rate = drawn(fig)
+    assert [ax.get_ylabel() for ax in fig.axes] == ["loss", "auc", "learning rate"]
+    training, validation, best = loss.lines
+    np.testing.assert_array_equal(training.get_ydata(), figures["loss"])
+    np.testing.assert_array_equal(validation.get_ydata(), figures["val_loss"])
+    assert list(best.get_xdata()) == [2, 2]
+    np.testing.assert_array_equal(auc.lines[0].get_ydata(), figures["val_auc"])
+    assert rate.get_yscale() == "linear"
+
+
+@pytest.mark.parametrize(
+    ("losses", "scale"),
+    [([1.0, 1e-4], "log"), ([1.0, 0.5], "linear"), ([1.0, 1e-9, -1.0], "linear"),
+     ([1.0, 1e-9, 0.0], "linear"), ([np.nan, np.inf], "linear"), ([1e-300, 1e200], "log")],
+)  # fmt: skip
+def test_losses_that_fall_over_decades_have_a_logarithmic_scale(losses, scale):
+    fig = plot.figure(3, 3)
+    plot.history(fig, {"loss": losses})
+    assert fig.axes[0].get_yscale() == scale
+    drawn(fig)
+
+
+def test_a_history_of_one_epoch_and_one_with_gaps_are_visible():
+    for losses in ([1.0], [np.nan, 1.0, np.nan] * 20):
+        fig = plot.figure(3, 3)
+        plot.history(fig, {"loss": losses}, metric="loss", best=1)
+        assert drawn(fig)[0].lines[0].get_marker() == "o"
+
+
+# --- classes --------------------------------------------------------------------------------------
+
+
+def test_a_confusion_matrix_shows_the_counts():
+    ax = axes()
+    plot.confusion(ax, [0, 0, 0, 1, 2], [0, 0, 1, 1, 0], ["a", "b", "c"])
+    assert texts(ax) == ["2", "1", "0", "0", "1", "0", "1", "0", "0"]
+    assert names(ax.xaxis) == names(ax.yaxis) == ["a", "b", "c"]
+
+
+def test_of_many_classes_those_with_the_most_errors_are_drawn():
+    labels = np.arange(50).repeat(3)
+    predictions = np.where(labels % 2, labels, (labels + 2) % 50)
+    predictions[:2] = 0  # class 0 is right twice
+    fig = plot.figure(9, 9)
+    ax = fig.subplots()
+    plot.confusion(ax, labels, predictions, [f"kind {i}" for i in range(50)])
+    drawn(fig)
+    assert len(names(ax.xaxis)) == 20
+    assert all(int(name.split()[1]) % 2 == 0 for name in names(ax.xaxis))
+    assert ax.get_title() == "20 of 50 classes, with the most errors"
+
+
+@pytest.mark.parametrize(("count", "shown"), [(12_345, "12345"), (1_234_567, "1235k")])
+def test_large_counts_are_short(count, shown):
+    ax = axes()
+    plot.confusion(ax, np.zeros(count, int), np.zeros(count, int), ["a", "b"])
+    assert texts(ax)[0] == shown
+
+
+def test_classes_with_long_names_have_different_labels():
+    fig = plot.figure(10, 10)
+    ax = fig.subplots()
+    classes = [f"class number {i} of a long and winding name" for i in range(20)]
+    plot.confusion(ax, np.arange(20), np.arange(20), classes)
+    drawn(fig)
+    assert names(ax.xaxis) == names(ax.yaxis) == [f"class number {i}…" for i in range(20)]
+
+
+def test_labels_of_classes_are_turned_only_where_they_would_overlap():
+    for classes, angle in ((["stays", "leaves"], 0), ([f"kind {i}" for i in range(20)], 40)):
+        ax = plot.figure(4, 4).subplots()
+        plot.confusion(ax, [0], [0], classes)
+        assert {label.get_rotation() for label in ax.get_xticklabels()} == {angle}
+
+
+def test_a_class_that_no_font_can_draw_has_its_number_among_all_classes(monkeypatch):
+    monkeypatch.setattr("fcjax.plot._labels._family_with", lambda letter: None)
+    ax = axes()
+    classes = [f"kind {i}" for i in range(29)] + ["房间"]
+    plot.confusion(ax, np.arange(10, 30), np.roll(np.arange(10, 30), 1), classes)
+    assert names(ax.xaxis) == [f"kind {i}" for i in range(10, 29)] + ["#30"]
+
+
+@pytest.mark.parametrize(
+    ("p", "happened"),
+    [([0.7], [False]), ([1.0] * 9, [True] * 9), ([0.0], [True]), ([np.nan], [True]),
+     (np.linspace(0, 1, 50), np.arange(50) > 20)],
+    ids=["one row", "perfect", "zero", "nan", "many"],
+)  # fmt: skip
+def test_calibration_is_drawn_of_any_rows(p, happened):
+    fig = plot.figure(4, 4)
+    plot.calibration(fig, p, happened)
+    _, lower = drawn(fig)
+    assert sum(bar.get_height() for bar in lower.patches) == np.sum(~np.isnan(p))
+
+
+# --- numbers --------------------------------------------------------------------------------------
+
+NUMBERS = {
+    "one row": ([3.0], [4.0], "linear"),
+    "a constant": ([1.0, 2.0, 3.0], [2.0, 2.0, 2.0], "linear"),
+    "all equal": ([2.0, 2.0], [2.0, 2.0], "linear"),
+    "zeros": ([0.0, 0.0], [0.0, 0.0], "linear"),
+    "tiny": ([1e-30, 2e-30], [1.5e-30, 2e-30], "linear"),
+    "huge": ([1e150, -2e150], [1e150, 1e150], "linear"),
+    "tails": ([1.0, 1.5, 2.0, 1e4], [1.0, 2.0, 1.0, 5e3], "log"),
+    "signed tails": ([-1.0, 1.5, 2.0, 1e4], [1.0, 2.0, 1.0, -5e3], "symlog"),
+    "one wild prediction": ([-1.0, 1.5, 2.0, 1.0], [1.0, 2.0, 1.0, -5e190], "symlog"),
+    "outliers within two decades": ([-1.5, *np.full(9, 0.03), 1.4], [0.0] * 11, "linear"),
+    "positive with a tiny one": ([1e-30, 1.0, 1.0, 1.0, 1e4], [1.0] * 5, "symlog"),
+    "too huge": ([1e308, 1.0], [-1e308, 1.0], "linear"),
+    "not finite": ([1.0, 2.0, 3.0, 4.0], [np.nan, np.inf, 3.0, 4.0], "linear"),
+    "none finite": ([1.0, 2.0], [np.nan, np.nan], "linear"),
+}
+
+
+@pytest.mark.parametrize(("t", "p", "scale"), NUMBERS.values(), ids=NUMBERS)
+def test_numbers_and_residuals_are_drawn_on_a_scale_that_fits(t, p, scale):
+    fig = plot.figure(6, 3)
+    left, right = fig.subplots(1, 2)
+    plot.predicted_against_true(left, t, p)
+    plot.residuals(right, t, p)
+    drawn(fig)
+    assert left.get_xscale() == left.get_yscale() == scale
+    t, p = np.array(t), np.array(p)
+    shown = (np.abs(t) <= 1e200) & (np.abs(p) <= 1e200)
+    np.testing.assert_array_equal(left.lines[0].get_xydata().reshape(-1, 2).T, (t[shown], p[shown]))
+    np.testing.assert_array_equal(right.lines[0].get_xydata().T, (p[shown], t[shown] - p[shown]))
+    said = f"without {np.sum(~shown)} of {len(t)} rows,\nNaN or beyond 1e+200"
+    said = "" if shown.all() else said
+    assert left.get_title() == said
+
+
+def made(seed, spread, sign=1, size=1.0, shift=0.0):
+    """Return targets and predictions as of a model with errors of a factor."""
+    rng = np.random.default_rng(seed)
+    t = size * np.exp(spread * rng.normal(size=200)) * rng.choice([1, sign], 200)
+    return t, t * np.exp(0.3 * rng.normal(size=200)) + shift
+
+
+TICKS = {
+    "skewed, with predictions below 0": made(0, 3, shift=-1),
+    "skewed, of both signs": made(1, 3, sign=-1, size=1e3),
+    "tiny and skewed": made(2, 3, sign=-1, size=1e-12),
+    "huge and skewed": made(3, 2.5, size=1e12),
+    "very skewed": made(4, 20, sign=-1),
+    "one is wild": (np.r_[-5e190, made(5, 0.1)[0][1:]], made(5, 0.1)[1]),
+    "six digits": made(6, 0.3, sign=-1, size=3e5),
+    "small": made(7, 0.3, sign=-1, size=3e-4),
+    "far from 0": (1e6 + made(8, 0.3)[0], 1e6 + made(8, 0.3)[1]),
+    "a constant": (made(9, 2)[0], np.full(200, 0.123456)),
+    "ten rows": tuple(values[:10] for values in made(10, 1)),
+}
+
+
+@pytest.mark.parametrize(("t", "p"), TICKS.values(), ids=TICKS)
+def test_axes_have_ticks_enough_that_do_not_overlap(t, p):
+    fig = plot.figure(8, 3.8)
+    left, right = fig.subplots(1, 2)
+    plot.predicted_against_true(left, t, p)
+    plot.residuals(right, t, p)
+    fig.draw_without_rendering()
+    for ax in fig.axes:
+        for axis, side in ((ax.xaxis, 0), (ax.yaxis, 1)):
+            low, high = sorted(axis.get_view_interval())
+            ticks = zip(axis.get_majorticklocs(), axis.get_ticklabels(), strict=True)
+            shown = [label.get_window_extent() for at, label in ticks if low <= at <= high]
+            assert len(shown) >= 3
+            ends = sorted((box.get_points()[0, side], box.get_points()[1, side]) for box in shown)
+            assert all(a[1] < b[0] for a, b in pairwise(ends)), names(axis)
+
+
+def test_an_axis_says_that_it_is_not_linear():
+    labels = []
+    for t, p in (made(1, 4, sign=-1), made(0, 3), made(0, 0.3)):
+        ax = axes()
+        plot.predicted_against_true(ax, t, p)
+        assert ax.get_ylabel() == ax.get_xlabel().replace("target", "prediction")
+        labels.append(ax.get_xlabel())
+    symmetric, logarithmic, linear = labels
+    assert symmetric == "target\n(symmetric log, linear within ±10)"
+    assert logarithmic == "target (log scale)"
+    assert linear == "target"
+
+
+def test_losses_over_few_decades_have_ticks_between_the_powers_of_ten():
+    fig = plot.figure(4, 3.4)
+    plot.history(fig, {"loss": [2.0, 0.5, 0.05]})
+    (ax,) = drawn(fig)
+    assert names(ax.yaxis) == ["0.05", "0.1", "0.2", "0.5", "1", "2"]
+
+
+# --- columns --------------------------------------------------------------------------------------
+
+
+def test_a_bar_is_the_mean_with_the_deviation():
+    ax = axes()
+    losses = np.array([[0.5, 0.7, 0.9], [0.0, 0.1, -0.1]])
+    plot.importance(ax, ["first", "second"], losses, what="decrease of auc")
+    assert [bar.get_width() for bar in ax.patches] == pytest.approx(losses.mean(axis=1))
+    (error,) = [c for c in ax.collections if len(c.get_segments()) == 2]
+    spread = [np.ptp(segment[:, 0]) / 2 for segment in error.get_segments()]
+    assert spread == pytest.approx(losses.std(axis=1))
+    assert names(ax.yaxis) == ["first", "second"]
+    assert ax.get_ylim()[0] > ax.get_ylim()[1]  # the first is at the top
+
+
+def test_names_are_short_literal_and_in_letters_that_a_font_has(monkeypatch):
+    monkeypatch.setattr("fcjax.plot._labels._family_with", lambda letter: None)
+    odd = ["a" * 70 + "bcdefghij", "$x^$ and $\\frac$", "two\nlines\t", "цена", "房间", ""]
+    fig = plot.figure(4, 3)
+    ax = fig.subplots()
+    plot.importance(ax, odd, np.ones((6, 1)), what="$\\alpha_$")
+    drawn(fig)
+    assert names(ax.yaxis) == [
+        "a" * 18 + "…bcdefghij", r"\$x^\$ and \$\frac\$", "two lines", "цена", "#5", ""
+    ]  # fmt: skip
+
+
+SHORT = {
+    "one part differs": (
+        [f"class number {i} of a long name" for i in (1, 12)],
+        ["class number 1…", "class number 12…"],
+    ),
+    "two parts differ": (
+        [f"Iris versicolor {a} (var. {b})" for a in ("alba", "nigra") for b in ("major", "minor")],
+        ["Iris…alba…major)", "Iris…alba…minor)", "Iri…nigra…major)", "Iri…nigra…minor)"],
+    ),
+    "without spaces": (
+        ["東京都千代田区丸の内一丁目一番地の家", "東京都千代田区丸の内二丁目一番地の家"],
+        ["東京都千代田区丸の内一丁目一番…", "東京都千代田区丸の内二丁目一番…"],
+    ),
+    "much differs": (
+        ["the customer stayed with us for the year", "the customer left us within the year"],
+        ["the customer st…", "the customer le…"],
+    ),
+    "in length": (["a" * 100, "a" * 101], ["a" * 15 + "…", "a" * 14 + "…a"]),
+    "in the middle of much": (
+        ["x" * 200 + letter + "x" * 200 for letter in "ab"], ["x" * 13 + " #1", "x" * 13 + " #2"]
+    ),
+    "in spaces": (["a b", "a  b", "c"], ["a b #1", "a b #2", "c"]),
+    "not at all": (["a" * 20] * 2, ["a" * 10 + "…" + "a" * 5] * 2),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("given", "want"), SHORT.values(), ids=SHORT)
+def test_names_that_differ_have_labels_that_differ(given, want, monkeypatch):
+    monkeypatch.setattr("fcjax.plot._labels._has", lambda family, letter: True)
+    assert labels(given, 16).texts == want
+
+
+def test_fonts_that_were_installed_after_matplotlib_listed_them_are_found(tmp_path, monkeypatch):
+    manager = font_manager.fontManager
+    font = tmp_path / "new.ttf"
+    shutil.copy(font_manager.findfont("DejaVu Sans"), font)
+    (tmp_path / "broken.ttf").write_bytes(b"no font")
+    monkeypatch.setattr(manager, "ttflist", list(manager.ttflist))
+    monkeypatch.setattr(font_manager, "findSystemFonts", lambda: map(str, tmp_path.iterdir()))
+    _find_new_fonts.__wrapped__()
+    assert [e.name for e in manager.ttflist if e.fname.startswith(str(tmp_path))] == ["DejaVu Sans"]
+
+
+def test_letters_are_taken_from_any_installed_font():
+    # a letter that the default font lacks, and one of the fonts of matplotlib has
+    fig = plot.figure(4, 3)
+    ax = fig.subplots()
+    plot.importance(ax, ["\u24b6"], [[1.0]])
+    drawn(fig)
+    assert names(ax.yaxis) == ["\u24b6"]
+    assert len(ax.get_yticklabels()[0].get_fontfamily()) == 2
+
+
+def test_equal_figures_give_equal_files():
+    files = set()
+    for _ in range(2):
+        fig = plot.figure(2, 2)
+        plot.residuals(fig.subplots(), [1.0, 2.0], [1.0, 3.0])
+        files.add(plot.png(fig))
+    assert len(files) == 1
 
 
 def deleted():
@@ -45,7 +354,39 @@ WRONG = {
         r"images must be an array of numbers, got key<fry>\[\]",
         lambda: plot.wrong_images(plot.figure(1, 1), jax.random.key(0), [], [], title=""),
     ),
+    "numbers for events": (
+        "happened must be an array of booleans, got list",
+        lambda: plot.calibration(plot.figure(1, 1), [0.5], [1]),
+    ),
+    "a vector of losses": (
+        r"losses must be \(columns, repeats\) numbers, got list",
+        lambda: plot.importance(axes(), ["a"], [1.0]),
+    ),
 }
+WRONG_VALUES = {
+    "no loss": ("figures must have lists of one length", lambda: history({"auc": [1.0]})),
+    "lengths": ("figures must have lists of one length", lambda: history({"loss": [1.0, 2.0]}, 1)),
+    "a metric": ("metric: 'auk' is unknown; .*'val_loss'|'auk'", lambda: history({}, metric="auk")),
+    "an epoch": ("best must be an epoch from 1 to 1, got 2", lambda: history({}, best=2)),
+    "names": (
+        "losses must have as many entries as names, 1, got 2",
+        lambda: plot.importance(axes(), ["a"], [[1.0], [2.0]]),
+    ),
+}
+
+
+def history(figures, lengths=None, **options):
+    figures = {"loss": [1.0]} | figures if lengths is None else {**figures, "val_loss": [1.0]}
+    if "auc" in figures:
+        del figures["loss"]
+    plot.history(plot.figure(1, 1), figures, **options)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(("match", "call"), WRONG_VALUES.values(), ids=WRONG_VALUES)
+def test_a_wrong_value_is_named(match, call):
+    with pytest.raises(ValueError, match=match):
+        call()
 
 
 @pytest.mark.usefixtures("unchecked")

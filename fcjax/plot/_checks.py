@@ -1,0 +1,31 @@
+"""Checks of what is to be drawn."""
+
+from typing import Any
+
+import numpy as np
+
+from .._arguments import describe
+
+
+def require(name: str, value: object, kind: Any) -> None:
+    if not isinstance(value, kind):
+        wanted = getattr(kind, "__name__", str(kind))
+        raise TypeError(f"{name} must be of type {wanted}, got {describe(value)}")
+
+
+def as_numpy(values: object) -> np.ndarray:
+    try:
+        return np.asarray(values)
+    except Exception:  # a ragged list, keys of JAX, or an array that has been deleted
+        return np.asarray(None)
+
+
+def numbers(name: str, values: object, kinds: str = "iuf") -> np.ndarray:
+    """Return an array of real numbers, not empty; raise TypeError or ValueError for all else."""
+    array = as_numpy(values)
+    if array.dtype.kind not in kinds:
+        wanted = "integers" if kinds == "iu" else "numbers"
+        raise TypeError(f"{name} must be an array of {wanted}, got {describe(values)}")
+    if array.size == 0:
+        raise ValueError(f"{name} must hold at least one number, got {describe(array)}")
+    return array
