@@ -2,60 +2,121 @@
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from .launch import launch as run_in_processes
-from .options import Checking, Function, Library
+from .loading import loading
+from .options import Checking, Function, Library, OurData, OwnData
 
 
 def train(
-    dataset: str = "digits",
-    hidden: tuple[int, ...] | None = None,
-    activation: str = "relu",
-    optimizer: str = "adam",
-    lr: float | None = None,
-    epochs: int | None = None,
-    batch_size: int = 32,
-    seed: int = 0,
-    out: Path = Path("out"),
-    processes: int = 1,
+    own: OmitArgPrefixes[OwnData],
+    ours: OmitArgPrefixes[OurData],
+    epochs: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None,
+    seed: Annotated[int, arg(metavar="INTEGER")] = 0,
+    out: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="")] = None,
+    device: Literal["cpu", "gpu", "tpu"] | None = None,
+    dtype: Annotated[str | None, arg(metavar="DTYPE", help_behavior_hint="")] = None,
 ) -> int:
-    """Train a network on real data, compare its gradients with autodiff, and draw the result.
+    """Train a network on your own table, or on one of our data sets.
+
+    A network for a table is saved as a folder that `fcjax predict` and `fcjax show` read. It learns
+    from 64 % of the rows, 16 % choose the epoch, and its figures are those of the other 20 %.
+    The README.md of the folder shows them, with pictures of the training, the predictions and the
+    importance of the columns. Ctrl-C ends the training; what it has reached is saved.
+
+    In a CSV file, an empty value and, without quotes, NA, N/A, n/a, NaN, nan, -nan, NULL, null,
+    None, #N/A and #NA are missing. A column without a name is "column 1" if it is the first, and is
+    left out if it counts the rows.
+
+    Without a file, a network is trained on a data set of ours, its gradients are compared with
+    autodiff, and the result is drawn.
+
+    For example,
+      fcjax train
+      fcjax train houses.csv --target price --out model
+      fcjax train visits.parquet --target outcome --drop name --split time:day --metric auc
+      fcjax train houses.csv --target price --preset tabm --kinds zip=category --out model
+      fcjax train houses.csv --target price --track run.jsonl tensorboard:runs/1
 
     Args:
-        dataset: digits, breast-cancer, diabetes (regression), iris, wine or mnist5k.
-        hidden: units of each hidden layer; by default 256 128 for images and 16 for tables.
-        activation: name of the activation of the hidden layers.
-        optimizer: name of any Optax optimizer.
-        lr: learning rate; by default that of the optimizer, or 0.001 if it has none.
-        epochs: passes over the training data; by default 30 for images and 200 for tables.
-        batch_size: examples per step.
-        seed: seed of the split, the initial weights and the shuffling.
-        out: folder for the plot.
-        processes: processes on this machine that share each batch; the number of their devices,
-            which is that of the processes, must divide the batch size.
+        own: Your own table, and how it is treated.
+        ours: One of our data sets, and the network that is trained on it.
+        epochs: passes over the training data; by default those of the preset or the data set.
+        seed: seed of the split, the initial parameters and the shuffling.
+        out: folder for the model, by default model, or for the plot, by default out.
+        device: where to train; by default the fastest that JAX finds.
+        dtype: dtype of the operands of matrix products: bfloat16, float16, or float32, the default,
+            which is that of the networks.
     """
+    processes = ours.processes or 1
     if processes != 1 and "FCJAX_PROCESS" not in os.environ:
         command = ["-m", "fcjax", *sys.argv[1:]]
         return run_in_processes(command, processes=processes, quiet=True)
-    from fcjax.cli.train import train
+    with loading():
+        from fcjax.cli.device import use
 
-    train(
-        dataset=dataset,
-        hidden=hidden,
-        activation=activation,
-        optimizer=optimizer,
-        lr=lr,
-        epochs=epochs,
-        batch_size=batch_size,
-        seed=seed,
-        out=out,
-        processes=processes,
-    )
-    return 0
+    use(device)
+    if own.file is None:
+        with loading():
+            from fcjax.cli.train import train_on_ours
+
+        out = out or Path("out")
+        return train_on_ours(own, ours, epochs=epochs, seed=seed, out=out, dtype=dtype)
+    with loading():
+        from fcjax.cli.tables import train_on_own
+
+    out = out or Path("model")
+    return train_on_own(own, ours, epochs=epochs, seed=seed, out=out, dtype=dtype)
+
+
+def predict(
+    model: Annotated[Positional[Path], arg(metavar="MODEL_DIR")],
+    file: Annotated[Positional[Path], arg(metavar="FILE")],
+    out: Annotated[Path, arg(metavar="FILE")],
+) -> int:
+    """Predict the target of each row of a table.
+
+    The table needs the columns of training, in any order; others, such as the target, are ignored.
+    It is read part by part, so it may be of any size. The predictions are a column `prediction`, or
+    one per target, and for classes also `probability_<class>`.
+
+    In a CSV file, an empty value and, without quotes, NA, N/A, n/a, NaN, nan, -nan, NULL, null,
+    None, #N/A and #NA are missing, but for a text that is a category of this column in the model.
+
+    For example,
+      fcjax predict model new.csv --out predictions.csv
+      fcjax predict model new.parquet --out predictions.csv.gz
+
+    Args:
+        model: the folder of the model, as from `fcjax train`.
+        file: a CSV or a Parquet file.
+        out: the file to write, whose name ends in .csv, .csv.gz or .parquet; another one of that
+            name is replaced. A pipe, and -, which is the standard output, get CSV.
+    """
+    with loading():
+        from fcjax.cli.tables import predict
+
+    return predict(model, file, out)
+
+
+def show(model: Annotated[Positional[Path], arg(metavar="MODEL_DIR")]) -> int:
+    """Show a saved model: its network, its training, its figures, and what becomes of each column.
+
+    For example,
+      fcjax show model
+
+    Args:
+        model: the folder of the model, as from `fcjax train` or fcjax.save.
+    """
+    with loading():
+        from fcjax.cli.show import show
+
+    return show(model)
 
 
 def launch(
@@ -123,7 +184,8 @@ def verify(
         checking: How to check.
         out: JSON file for the reports, each with its verdict.
     """
-    from fcjax.cli.verify import verify
+    with loading():
+        from fcjax.cli.verify import verify
 
     return verify(function, library, checking, out)
 
@@ -133,11 +195,74 @@ def checkpoint(action: Positional[Literal["verify"]], directory: Positional[Path
 
     The exit status is 0 if all are whole, and 1 if one is damaged, or if the command fails.
 
+    For example,
+      fcjax checkpoint verify runs/mine
+
     Args:
         action: verify, the only one.
         directory: the folder of the checkpoints, as in fcjax.fit(checkpoint_dir=...).
     """
-    from fcjax.cli.checkpoint import verify
+    with loading():
+        from fcjax.cli.checkpoint import verify
 
     assert action == "verify"
     return verify(directory)
+
+
+def export(
+    model: Annotated[Positional[Path], arg(metavar="MODEL_DIR")],
+    to: Literal["torch", "jax", "onnx"],
+    out: Annotated[Path, arg(metavar="FILE")],
+) -> int:
+    """Write a saved model as a file for PyTorch, for JAX without fcjax, or for ONNX Runtime.
+
+    For example,
+      fcjax export my_model --to torch --out my_model.safetensors
+      fcjax export my_model --to jax --out my_model.jax
+      fcjax export my_model --to onnx --out my_model.onnx
+
+    A model for tables is best written for ONNX, which has a column of the table for each input. Its
+    file for JAX is the network alone, and it has none for PyTorch.
+
+    Args:
+        model: the folder of the model, as from fcjax.save.
+        to: torch, the weights as safetensors, with the line of Python that makes the network; jax,
+            a program that needs JAX and flatbuffers; onnx, a graph in float32.
+        out: the file to write; another one of that name is replaced.
+    """
+    with loading():
+        from fcjax.cli.export import export
+
+    return export(model, to, out)
+
+
+def completion(shell: Positional[Literal["bash", "zsh", "fish"]]) -> int:
+    """Print a script by which a shell completes commands, options and their values.
+
+    The shell runs it when it starts, by a line in ~/.bashrc, ~/.zshrc or
+    ~/.config/fish/config.fish.
+
+    For example,
+      eval "$(fcjax completion bash)"
+      eval "$(fcjax completion zsh)"
+      fcjax completion fish | source
+
+    Args:
+        shell: the shell that completes.
+    """
+    from .completion import script
+
+    print(script(shell, COMMANDS))
+    return 0
+
+
+COMMANDS: dict[str, Callable[..., int]] = {
+    "train": train,
+    "predict": predict,
+    "show": show,
+    "verify": verify,
+    "launch": launch,
+    "checkpoint": checkpoint,
+    "export": export,
+    "completion": completion,
+}

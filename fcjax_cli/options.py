@@ -1,7 +1,8 @@
-"""The options of `fcjax verify`, and their help."""
+"""The options of `fcjax verify` and `fcjax train`, and their help."""
 
 import dataclasses
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
@@ -92,3 +93,69 @@ class Checking:
     atol: Annotated[float | None, _as("NUMBER")] = None
     time_limit: Annotated[float | None, _as("SECONDS")] = None
     seed: Annotated[int, arg(metavar="INTEGER")] = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class OwnData:
+    """Your own table, and how it is treated.
+
+    Attributes:
+        file: a CSV or a Parquet file. Without one, the network is trained on --dataset.
+        target: the column to predict, or several columns of numbers.
+        preset: realmlp, or tabm, which takes longer and is often a little better.
+        task: classification or regression; by default text, and at most ten different whole
+            numbers, are classes.
+        kinds: what a column is to be, as NAME=KIND, with KIND one of number, category, date, drop.
+            The kinds of others are found.
+        drop: columns to leave out.
+        split: how rows are split. rows: at random; group:COLUMN: rows of a group stay together;
+            time:COLUMN: the last rows are the test, and those before choose the epoch.
+        metric: the figure by which the epoch is chosen. Of classes accuracy (the default), error,
+            log_loss, auc or brier; of numbers rmse (the default), mae, r2 or mse.
+        class_weight: balanced, or weights as CLASS=WEIGHT.
+        sample_weight: a column of weights, which is then no feature.
+        members: networks that are trained at once, and whose predictions are averaged.
+        embeddings: whether tabm embeds each number by its piecewise-linear encoding.
+        checkpoints: folder in which training is saved as it goes on; a second call resumes from it.
+        track: where the figures of each epoch are recorded: FILE.jsonl, with a line of JSON for
+            each, or tensorboard:FOLDER, for TensorBoard.
+    """
+
+    file: Annotated[Positional[Path | None], _as("FILE")] = None
+    target: Annotated[tuple[str, ...], _as("COLUMN ...")] = ()
+    preset: Annotated[Literal["realmlp", "tabm"], arg()] = "realmlp"
+    task: Annotated[Literal["classification", "regression"] | None, _as("TASK")] = None
+    kinds: Annotated[tuple[str, ...], _as("NAME=KIND ...")] = ()
+    drop: Annotated[tuple[str, ...], _as("COLUMN ...")] = ()
+    split: Annotated[str, arg(metavar="rows|group:COLUMN|time:COLUMN")] = "rows"
+    metric: Annotated[str | None, _as("NAME")] = None
+    class_weight: Annotated[tuple[str, ...], _as("balanced|CLASS=WEIGHT ...")] = ()
+    sample_weight: Annotated[str | None, _as("COLUMN")] = None
+    members: Annotated[int, arg(metavar="K")] = 1
+    embeddings: bool = False
+    checkpoints: Annotated[Path | None, _as("DIR")] = None
+    track: Annotated[tuple[str, ...], _as("FILE.jsonl|tensorboard:FOLDER ...")] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class OurData:
+    """One of our data sets, and the network that is trained on it.
+
+    Attributes:
+        dataset: digits (the default), breast-cancer, diabetes (regression), iris, wine or mnist5k.
+        hidden: units of each hidden layer; by default 256 128 for images and 16 for tables.
+        activation: name of the activation of the hidden layers; by default relu.
+        optimizer: name of any Optax optimizer; by default adam.
+        lr: learning rate; by default that of the optimizer, or 0.001 if it has none.
+        batch_size: examples per step; by default 32.
+        processes: processes on this machine that share each batch; the number of their devices,
+            which is that of the processes, must divide the batch size. By default 1.
+    """
+
+    dataset: Annotated[str | None, _as("NAME")] = None
+    hidden: Annotated[tuple[int, ...] | None, _as("UNITS ...")] = None
+    activation: Annotated[str | None, _as("NAME")] = None
+    optimizer: Annotated[str | None, _as("NAME")] = None
+    lr: Annotated[float | None, _as("NUMBER")] = None
+    batch_size: Annotated[int | None, _as("N")] = None
+    processes: Annotated[int | None, _as("N")] = None

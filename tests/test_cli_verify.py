@@ -410,6 +410,7 @@ def test_a_wrong_number_of_a_dtype_exits_with_1(run, monkeypatch):
 def test_every_public_rule_is_built_in():
     names = " ".join(case.name for case in built_in())
     rules = [*activations.ACTIVATIONS, "dense", "layer_norm", "rms_norm", "dropout", "mlp"]
+    rules += ["scale", "ensemble_dense", "grouped_dense", "piecewise_linear_encoding", "parametric"]
     rules += [
         name for name in vars(losses) if not name.startswith("_") and callable(vars(losses)[name])
     ]

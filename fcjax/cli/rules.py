@@ -13,8 +13,11 @@ from .. import activations, losses
 from .._types import Function, Tree
 from ..dense import dense
 from ..dropout import dropout
+from ..encoding import piecewise_linear_encoding
+from ..ensemble import ensemble_dense, grouped_dense
 from ..network import Params, init, mlp, stack
 from ..norms import layer_norm, rms_norm
+from ..scale import scale
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,6 +92,16 @@ def _layers() -> Iterator[Case]:
     yield Case("layer_norm", layer_norm, (normal(3, 2, 5), normal(5), normal(5)))
     yield Case("rms_norm", rms_norm, (normal(3, 2, 5), normal(5)))
     yield Case("dropout", dropout, (normal(5, 7), 0.4, jax.random.key(1)))
+    yield Case("scale", scale, (normal(5, 3), normal(3)))
+    parameters = normal(3, 2), normal(4, 3), normal(4, 2), normal(4, 2)
+    yield Case("ensemble_dense", ensemble_dense, (normal(5, 4, 3), *parameters))
+    yield Case("ensemble_dense, shared input", ensemble_dense, (normal(5, 1, 3), *parameters))
+    yield Case("grouped_dense", grouped_dense, (normal(5, 4, 3), normal(4, 3, 2), normal(4, 2)))
+    edges = Draw(lambda rng: np.sort(rng.standard_normal((3, 5)), axis=1))
+    yield Case("piecewise_linear_encoding", piecewise_linear_encoding, (normal(7, 3), edges))
+    for name in ("selu", "mish"):
+        bent = {"activation": name}
+        yield Case(f"parametric, {name}", activations.parametric, (normal(5, 3), normal(3)), bent)
 
 
 def _activations() -> Iterator[Case]:

@@ -10,6 +10,8 @@ from jax.sharding import Mesh
 from rich.console import Console
 from rich.table import Table
 
+from fcjax_cli.options import OurData, OwnData
+
 from .. import datasets, distributed, plot
 from .._arguments import check_one_of
 from .._types import AnyArray, Function
@@ -23,6 +25,33 @@ from ..verify import without_rules
 Batch = tuple[AnyArray, ...]
 
 _console = Console(soft_wrap=True, highlight=False)
+
+
+def train_on_ours(
+    own: OwnData, ours: OurData, *, epochs: int | None, seed: int, out: Path, dtype: str | None
+) -> int:
+    """Check that no option is for one's own table, and train; return the exit status."""
+    for name, value in vars(own).items():
+        if value != getattr(OwnData(), name):
+            raise ValueError(
+                f"{name}: needs a file of your own, got none; the file comes first: "
+                "fcjax train FILE --target COLUMN"
+            )
+    if dtype is not None:
+        raise ValueError(f"dtype: needs a file of your own, got none and {dtype!r}")
+    train(
+        dataset=ours.dataset or "digits",
+        hidden=ours.hidden,
+        activation=ours.activation or "relu",
+        optimizer=ours.optimizer or "adam",
+        lr=ours.lr,
+        epochs=epochs,
+        batch_size=32 if ours.batch_size is None else ours.batch_size,
+        seed=seed,
+        out=out,
+        processes=ours.processes or 1,
+    )
+    return 0
 
 
 def train(
