@@ -1,0 +1,1 @@
+"""Networks for tables beside others, on real data: what they predict, and what they cost."""
