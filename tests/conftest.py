@@ -127,3 +127,17 @@ def flags(request):
     yield request.param
     for name, value in before.items():
         jax.config.update(name, value)
+
+
+@pytest.fixture
+def compilations():
+    """A list with one entry per compiled program."""
+    seen = []
+
+    def note(event, _, **__):
+        if event.endswith("backend_compile_duration"):
+            seen.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(note)
+    yield seen
+    jax.monitoring.unregister_event_duration_listener(note)

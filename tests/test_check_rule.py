@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support import EVERY
 from wrong_rules import WRONG_RULES
 
 import fcjax
@@ -79,8 +80,8 @@ LONG = {
     "network_one_example_at_a_time",
 }
 FIRST = ["structure", "primal", "vjp", "finite_differences", "jit"]
-# They take more time than all others together, so each runs on every third rule. `make bench-power`
-# runs every check on every rule, at 20 points.
+# They take more time than all others together, so each runs on every sixth rule. `make test-every`
+# runs them on all, and `make bench-power` at 20 points.
 IN_TURN = ["vmap", "scan", "second_order", "precision"]
 
 
@@ -88,7 +89,7 @@ def checks_of(rule):
     if rule.name in LONG:
         return FIRST
     number = correct_rules.RULES.index(rule)
-    left_out = [name for turn, name in enumerate(IN_TURN) if (number + turn) % 3]
+    left_out = [name for turn, name in enumerate(IN_TURN) if (number + turn) % (1 if EVERY else 6)]
     return [name for name in ON_ONE_DEVICE if name not in left_out]
 
 

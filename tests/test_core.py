@@ -17,6 +17,7 @@ import reference
 from support import Case, cast, check_gradients, normal, plain_activation, uniform
 
 import fcjax
+from fcjax.tables.accumulation import mean_of_parts
 from fcjax.verify import rules_in
 
 M, N, K = 5, 3, 4
@@ -33,11 +34,41 @@ def layers():
     yield Case("layer_norm", fcjax.layer_norm, *both(lambda to: to.layer_norm), (V, 1 + b, b))
     yield Case("rms_norm", fcjax.rms_norm, *both(lambda to: to.rms_norm), (V, 1 + b))
     yield dropout(0.4, jax.random.key(0), X)
+    yield Case("scale", fcjax.scale, *both(lambda to: to.scale), (X, W[:, 0]))
+    members, R, S = normal(10, M, 2, N), normal(11, 2, N), normal(12, 2, K)
+    of_members = members, W, R, S, normal(13, 2, K)
+    yield Case(
+        "ensemble_dense", fcjax.ensemble_dense, *both(lambda to: to.ensemble_dense), of_members
+    )
+    of_groups = members, normal(14, 2, N, K), S
+    yield Case("grouped_dense", fcjax.grouped_dense, *both(lambda to: to.grouped_dense), of_groups)
+    encoding = fcjax.piecewise_linear_encoding, *both(lambda to: to.piecewise_linear_encoding)
+    edges = np.array([[-1, 0, 0.7], [-2.2, -0.3, 1], [-0.9, 0.4, 2.1]])
+    yield Case("piecewise_linear_encoding", *encoding, (X, edges))
+    yield parts(V, normal(15, 3, K))
+    rule = partial(fcjax.parametric, activation="tanh")
+    same = (
+        partial(to.parametric, g=tanh) for to, tanh in ((plain, jnp.tanh), (reference, np.tanh))
+    )
+    yield Case("parametric", rule, *same, (X, W[:, 0]))
+
+
+def parts(shared, own):
+    def loss(to):
+        return lambda shared, own, *_: to.sum(to.tanh(shared * own))
+
+    def mean(to):
+        return lambda shared, own: sum(loss(to)(shared, one) for one in own) / len(own)
+
+    def rule(shared, own):
+        return mean_of_parts(loss(jnp), shared, own, None, None)
+
+    return Case("mean of parts", rule, mean(jnp), mean(np), (shared, own))
 
 
 def dropout(rate, key, x):
     def masked(to):
-        return lambda x: to.where(jax.random.bernoulli(key, 1 - rate, x.shape), x / (1 - rate), 0)
+        return lambda x: to.where(plain.survivors(rate, key, x.shape), x / (1 - rate), 0)
 
     return Case("dropout", lambda x: fcjax.dropout(x, rate, key), masked(jnp), masked(np), (x,))
 
@@ -185,7 +216,8 @@ def test_every_hand_written_rule_is_called():
 
 
 def test_every_public_rule_has_a_test_of_its_name():
-    layers = {"dense", "dropout", "layer_norm", "rms_norm", "mlp"}
+    layers = {"dense", "dropout", "layer_norm", "rms_norm", "mlp", "scale", "parametric"}
+    layers |= {"ensemble_dense", "grouped_dense", "piecewise_linear_encoding"}
     losses = {name for name, value in vars(fcjax.losses).items() if callable(value)}
     public = layers | losses | set(fcjax.activations.ACTIVATIONS)
     assert {"relu", "softmax_cross_entropy"} < public

@@ -42,6 +42,44 @@ def test_a_number_that_is_zero_may_still_be_kept():
     np.testing.assert_array_equal(gradient, mask)
 
 
+@pytest.mark.parametrize("rate", [1e-4, 2**-7 - 1e-5, 2**-7, 0.1, 1 / 3, 0.9, 0.999, 1 - 1e-5])
+@pytest.mark.parametrize("shape", [(2000, 501), (1_000_001, 1), (1_000_003,)])
+def test_each_element_survives_with_its_probability(rate, shape):
+    kept = np.asarray(fcjax.dropout(jnp.ones(shape), rate, KEY(7)) != 0)
+    spread = np.sqrt(rate * (1 - rate) / kept.size)
+    assert abs(kept.mean() - (1 - rate)) < 5 * spread + 2**-17
+    if shape[-1] > 1:  # the two halves of a row have the same words
+        half = (shape[-1] + 1) // 2
+        for part in (kept[..., :half], kept[..., half:]):
+            assert abs(part.mean() - (1 - rate)) < 5 * np.sqrt(2) * spread + 2**-17
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.5])
+def test_elements_survive_independently(rate):
+    kept = np.asarray(fcjax.dropout(jnp.ones((1000, 1000)), rate, KEY(8)) != 0) - (1 - rate)
+    pairs = {
+        "the other half": (kept[:, :500], kept[:, 500:]),
+        "the next in the row": (kept[:, 1:], kept[:, :-1]),
+        "the next row": (kept[1:], kept[:-1]),
+    }
+    for a, b in pairs.values():
+        assert abs(np.mean(a * b)) < 5 * rate * (1 - rate) / np.sqrt(a.size)
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (3, 0), (0, 3), (2, 3, 1), (5, 7)])
+def test_any_shape(shape):
+    y = fcjax.dropout(jnp.ones(shape), 0.5, KEY(0))
+    assert y.shape == shape
+    assert set(np.unique(y)) <= {0.0, 2.0}
+
+
+def test_keys_of_another_generator():
+    x = jnp.ones((64, 33))
+    y, pull = pullback(x, 0.5, jax.random.key(0, impl="rbg"))
+    assert 0.4 < np.mean(np.asarray(y) == 0) < 0.6
+    np.testing.assert_array_equal(pull(x)[0], y)
+
+
 def test_the_mean_over_masks_is_x(large):
     x, _ = large
     y = fcjax.dropout(jnp.ones_like(x), 0.3, KEY(1))

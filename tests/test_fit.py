@@ -3,6 +3,7 @@
 import os
 import pty
 import re
+import shutil
 import subprocess
 import sys
 import termios
@@ -15,6 +16,7 @@ import pytest
 from training import PARAMS, X, Y, all_finite, assert_same_bits, fit, loss_fn
 
 import fcjax
+from fcjax.train import array_programs, reuse
 
 
 def test_a_seed_fixes_the_result_bit_for_bit():
@@ -39,6 +41,48 @@ def test_the_loss_goes_down_and_the_starting_parameters_stay():
     result = fit(epochs=20)
     assert result.history["loss"][-1] < 0.5 * result.history["loss"][0]
     assert_same_bits(PARAMS, before)
+
+
+def rows_of_zero(params, batch):
+    return jnp.sum(batch[0][:, 0] == 0) + 0 * params[0].w[0, 0]
+
+
+@pytest.mark.parametrize("options", [
+    {}, {"shuffle": False}, {"drop_last": True}, {"batch_size": 23}, {"batch_size": 1},
+    {"validation_data": (X[:7], Y[:7])}, {"metrics": {"zeros": rows_of_zero}, "shuffle": False},
+])  # fmt: skip
+def test_one_call_per_epoch_and_several_parts_end_the_same(options, monkeypatch):
+    options = {"epochs": 3, **options}
+    one = fit(**options)
+    monkeypatch.setattr(array_programs, "_SMALL", 0)
+    monkeypatch.setattr(array_programs.ArrayData, "is_small", False)
+    parts = fit(**options)
+    assert_same_bits(one.params, parts.params)
+    assert one.history == parts.history
+
+
+@pytest.mark.parametrize("small", [2**24, 0], ids=["one call", "parts"])
+@pytest.mark.parametrize("step", [2, 5, 8])
+def test_a_run_that_goes_on_within_or_after_an_epoch_ends_the_same(
+    small, step, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(array_programs, "_SMALL", small)
+    options = {"validation_data": (X[:7], Y[:7]), "epochs": 2, "checkpoint_dir": tmp_path}
+    whole = fit(**options, checkpoint_every="1 steps", max_to_keep=None)
+    for number in fcjax.checkpoint.steps(tmp_path):
+        if number > step:
+            shutil.rmtree(tmp_path / str(number))
+    resumed = fit(**options)
+    assert_same_bits(resumed.params, whole.params)
+    assert resumed.history == whole.history
+
+
+def test_an_epoch_is_one_call_of_a_program(monkeypatch):
+    calls = []
+    call = reuse.Reused.__call__
+    monkeypatch.setattr(reuse.Reused, "__call__", lambda *args: calls.append(1) or call(*args))
+    fit(epochs=9, validation_data=(X[:7], Y[:7]), metrics={"distance": mean_distance})
+    assert len(calls) <= 12  # the first steps of all are parts of their own, to learn the pace
 
 
 def mean_distance(params, batch):
@@ -148,6 +192,91 @@ def test_patience_stops_and_returns_the_best_parameters():
     assert len(losses) == best + 1 + 3 < 60
     assert np.argmin(result.history["loss"]) > best, "the training loss goes on falling"
     assert_same_bits(result.params, seen[best].state.params)
+
+
+def test_a_monitored_figure_decides_which_parameters_are_returned():
+    seen = []
+    result = fit(
+        epochs=9,
+        monitor="val_units",
+        mode="max",
+        metrics={"units": lambda params, batch: jnp.mean(params[1].b)},
+        validation_data=(X[:4], Y[:4]),
+        callbacks=[lambda end: seen.append(end)],
+    )
+    figures = result.history["val_units"]
+    assert len(figures) == 9
+    best = int(np.argmax(figures))
+    assert_same_bits(result.params, seen[best].state.params)
+    assert_same_bits(result.state.params, seen[-1].state.params)
+    assert best != int(np.argmin(result.history["val_loss"]))
+
+
+@pytest.mark.parametrize(("ties", "best"), [("first", 0), ("last", 4)])
+def test_of_equal_epochs_the_first_or_the_last_is_the_best(ties, best):
+    seen = []
+    result = fit(
+        epochs=5,
+        monitor="equal",
+        ties=ties,
+        metrics={"equal": lambda params, batch: 1.0},
+        callbacks=lambda end: seen.append(end),
+    )
+    assert_same_bits(result.params, seen[best].state.params)
+
+
+def test_patience_follows_the_monitored_figure():
+    options = {"epochs": 9, "patience": 2, "monitor": "count", "mode": "max"}
+    result = fit(metrics={"count": lambda params, batch: -jnp.sum(params[0].w ** 2)}, **options)
+    figures = result.history["count"]
+    assert len(figures) == int(np.argmax(figures)) + 3 < 9
+
+
+def test_the_last_batch_can_be_left_out():
+    sizes = []
+
+    def loss(params, batch):
+        sizes.append(len(batch[0]))
+        return loss_fn(params, batch)
+
+    result = fit(loss=loss, drop_last=True, epochs=3)
+    assert set(sizes) - {len(X)} == {5}
+    assert int(result.state.step) == 3 * (23 // 5)
+    in_order = {"shuffle": False, "drop_last": True, "epochs": 1}
+    assert_same_bits(
+        fit(**in_order).params, fit(data=(X[:20], Y[:20]), shuffle=False, epochs=1).params
+    )
+    small = fit(data=(X[:4], Y[:4]), drop_last=True, epochs=1)
+    assert int(small.state.step) == 1, "a batch larger than the data is all of it"
+
+
+def test_shuffled_epochs_leave_out_other_examples():
+    def visited(params, batch):
+        return jnp.sum(params) * 0, jnp.sum(1 << batch)
+
+    optimizer = optax.sgd(0.1)
+    epoch = fcjax.make_train_epoch(visited, optimizer, batch_size=5, has_aux=True, drop_last=True)
+    state, left_out = fcjax.init_state(jnp.ones(1), optimizer), set()
+    for _ in range(6):
+        state, info = epoch(state, jnp.arange(13))
+        assert info.loss.shape == (2,)
+        left_out.add(2**13 - 1 - int(info.aux.sum()))
+    assert len(left_out) > 3
+    assert all(mask.bit_count() == 3 for mask in left_out)
+
+
+def test_a_resumed_run_returns_the_best_of_the_monitored_figure(tmp_path):
+    options = {"monitor": "distance", "metrics": {"distance": mean_distance}, "drop_last": True}
+    whole = fit(epochs=4, **options)
+    fit(epochs=2, checkpoint_dir=tmp_path / "run", **options)
+    resumed = fit(epochs=4, checkpoint_dir=tmp_path / "run", **options)
+    assert_same_bits(resumed.params, whole.params)
+    assert resumed.history == whole.history
+    for change in ({"mode": "max"}, {"monitor": "loss"}, {"ties": "last"}):
+        with pytest.raises(ValueError, match=r"monitor must stay .*the best parameters so far"):
+            fit(epochs=5, checkpoint_dir=tmp_path / "run", **(options | change))
+    with pytest.warns(UserWarning, match="drop_last was True, now False"):
+        fit(epochs=5, checkpoint_dir=tmp_path / "run", **(options | {"drop_last": False}))
 
 
 def test_a_validation_loss_of_nan_is_no_best_one():
@@ -349,33 +478,51 @@ def test_checkpoints_are_written_every_so_many_epochs_and_after_the_last(tmp_pat
 
 
 SCRIPT = """
-import fcjax, jax, optax
+import fcjax, jax, optax, sys
 import jax.numpy as jnp
+from fcjax.train import line
+line.DELAY = float(sys.argv[1])
+line.INTERVAL = 0.0
 X = jnp.ones((9, 2))
 def loss(params, batch): return jnp.mean(fcjax.mlp(params, batch) ** 2)
-fcjax.fit(fcjax.init(jax.random.key(0), (2, 1)), X, loss=loss, optimizer=optax.sgd(0.1), epochs=3,
-          batch_size=4, metrics={"size": lambda p, b: jnp.sum(p[0].w ** 2)})
+fcjax.fit(fcjax.init(jax.random.key(0), (2, 1)), X, loss=loss, epochs=3, batch_size=4,
+          optimizer=optax.inject_hyperparams(optax.sgd)(optax.linear_schedule(0.5, 0.25, 8)),
+          metrics={"size": lambda p, b: jnp.sum(p[0].w ** 2)}, monitor="size")
 """
 
 
 def test_nothing_is_printed_into_a_pipe():
     run = subprocess.run(
-        [sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True, timeout=120
+        [sys.executable, "-c", SCRIPT, "0"], capture_output=True, text=True, check=True, timeout=120
     )
     assert run.stdout == run.stderr == ""
 
 
-def test_a_terminal_shows_the_progress_with_loss_and_metric():
+def shown_on_a_terminal(*command):
     screen, terminal = pty.openpty()
     termios.tcsetwinsize(terminal, (24, 100))
-    run = subprocess.Popen([sys.executable, "-c", SCRIPT], stderr=terminal, stdout=terminal)
+    run = subprocess.Popen(command, stderr=terminal, stdout=terminal)
     os.close(terminal)
     shown = b""
     while chunk := _read(screen):
         shown += chunk
     assert run.wait() == 0
-    for part in (b"100%", b"3/3", b"loss=", b"size="):
-        assert part in shown
+    return shown.decode()
+
+
+def test_a_terminal_shows_the_progress_in_a_line():
+    shown = shown_on_a_terminal(sys.executable, "-c", SCRIPT, "0")
+    *earlier, last = shown.strip().split("\r")
+    # each epoch has three steps, and the rate of the ninth is that of a schedule at 8
+    number = r"\d\S*"
+    assert re.fullmatch(
+        rf"3/3 epochs in 00:\d\d, loss={number}, size=({number}), best=\1 at 3, lr=0.25 *", last
+    )
+    assert any(re.match(r"1/3 epochs, \S+ left, loss=.*, lr=0.438", line) for line in earlier)
+
+
+def test_a_short_run_shows_nothing_on_a_terminal():
+    assert shown_on_a_terminal(sys.executable, "-c", SCRIPT, "60") == ""
 
 
 def _read(screen):
@@ -412,6 +559,17 @@ WRONG = [
     ({"loss": lambda params, batch: jnp.ones(3)}, TypeError, "^loss must return one floating"),
     ({"seed": 2**32}, ValueError, "seed must fit into 32 bits, got 4294967296"),
     ({"shuffle": "no"}, TypeError, "shuffle must be True or False, got str 'no'"),
+    ({"drop_last": 1}, TypeError, "drop_last must be True or False, got int 1"),
+    (
+        {"data": batches(), "batch_size": None, "drop_last": True},
+        ValueError,
+        "drop_last must be False if data is an iterable of batches",
+    ),
+    ({"monitor": "val_loss"}, ValueError, "monitor: 'val_loss' is unknown.*accepted: loss"),
+    ({"monitor": 3}, TypeError, "monitor must be the name of a figure or None, got int 3"),
+    ({"monitor": "loss", "mode": "most"}, ValueError, "mode: 'most' is unknown"),
+    ({"mode": "max"}, ValueError, "mode must be 'min' where monitor is None.*'loss', got 'max'"),
+    ({"ties": "any"}, ValueError, "ties: 'any' is unknown"),
     ({"progress": "no"}, TypeError, "progress must be True or False, got str 'no'"),
     ({"seed": 1.5}, TypeError, "seed must be an integer, got float 1.5"),
     ({"metrics": [mean_distance]}, TypeError, "metrics must map names to functions .*got list"),
@@ -423,6 +581,7 @@ WRONG = [
     ({"callbacks": "print"}, TypeError, "callbacks must be functions .*got str 'print'"),
     ({"callbacks": 3}, TypeError, "callbacks must be functions .*got int 3"),
     ({"callbacks": [print, None]}, TypeError, "callbacks must be functions .*got list"),
+    ({"callbacks": [print, dict]}, TypeError, "callbacks must .*got the class dict; pass"),
 ]
 
 
@@ -436,7 +595,8 @@ def test_wrong_arguments_are_refused_by_name(changes, kind, message):
 def test_only_true_stops_training():
     ends = []
     assert len(fit(epochs=3, callbacks=lambda end: ends.append(end) or 1).history["loss"]) == 3
-    assert len(fit(epochs=3, callbacks=lambda end: np.bool_(True)).history["loss"]) == 1
+    for true in (np.bool_(True), jnp.array(True), np.array(True)):
+        assert len(fit(epochs=3, callbacks=lambda end, true=true: true).history["loss"]) == 1
     assert len(ends) == 3
 
 

@@ -100,6 +100,11 @@ try:
     fcjax.fit(params, x, checkpoint_dir=tempfile.mkdtemp(), **options)
 except ImportError as error:
     failed["checkpoint"] = str(error)
+for to in (fcjax.export.to_torch, fcjax.export.to_jax, fcjax.export.to_onnx):
+    try:
+        to(fcjax.Model(params), tempfile.mkdtemp() + "/file")
+    except ImportError as error:
+        failed[to.__name__] = str(error)
 print(json.dumps({
     "public": sorted(public),
     "failed": failed,
@@ -135,8 +140,13 @@ def test_the_library_works_with_the_core_alone(core_only):
 def test_what_needs_an_extra_says_which(core_only):
     assert core_only["failed"] == {
         "fcjax.datasets": "data sets need scikit-learn: pip install 'fcjax[app]'",
+        "fcjax.estimators": "estimators need scikit-learn 1.7 or newer: "
+        "pip install 'fcjax[sklearn]'",
         "fcjax.plot": "plots need matplotlib: pip install 'fcjax[app]'",
+        "fcjax.tables.pictures": "plots need matplotlib: pip install 'fcjax[app]'",
         "checkpoint": "checkpoints need Orbax: pip install 'fcjax[checkpoint]'",
+        "to_jax": "files of JAX need flatbuffers: pip install 'fcjax[export]'",
+        "to_onnx": "files of ONNX need onnx: pip install 'fcjax[export]'",
     }
 
 
@@ -202,7 +212,8 @@ finally:
 
 
 @pytest.mark.parametrize(
-    "arguments", ["--help", "train --help", "verify --help", "checkpoint verify --help"]
+    "arguments",
+    ["--help", "train --help", "verify --help", "checkpoint verify --help", "export --help"],
 )
 def test_the_help_loads_no_jax(arguments):
     pytest.importorskip("tyro")

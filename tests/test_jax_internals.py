@@ -695,6 +695,8 @@ def test_options_with_which_xla_compiles_quickly():
     else:
         assert found is None
     np.testing.assert_array_equal(_jax.quickly_compiled(lambda x: x + 1, X)(X), X + 1)
+    directly = jax.jit(lambda x: x + 1).lower(X).compile(_jax.direct_options())
+    np.testing.assert_array_equal(directly(X), X + 1)
 
 
 def test_tracebacks_keep_the_frames_of_jax():

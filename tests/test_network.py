@@ -246,7 +246,7 @@ def plain_with_dropout(layers, x, g, rate=RATE, key=KEY):
     a = x
     for number, (w, b) in enumerate(layers[:-1]):
         a = g(plain.dense(a, w, b))
-        kept = jax.random.bernoulli(jax.random.fold_in(key, number), 1 - rate, a.shape)
+        kept = plain.survivors(rate, jax.random.fold_in(key, number), a.shape)
         a = jnp.where(kept, a / (1 - rate), 0)
     return plain.dense(a, *layers[-1])
 

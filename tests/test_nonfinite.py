@@ -8,8 +8,23 @@ import pytest
 from training import BATCHES, PARAMS, X, Y, all_finite, assert_same_bits, fit, fit_batches, loss_fn
 
 import fcjax
+from fcjax.train import array_programs
 
 pytestmark = pytest.mark.usefixtures("unchecked")
+
+
+KINDS = pytest.mark.parametrize(
+    ("as_batches", "size_of_small_data"),
+    [(False, 2**24), (False, 0), (True, 2**24)],
+    ids=["one call", "parts", "batches"],
+    indirect=["size_of_small_data"],
+)
+
+
+@pytest.fixture(params=[2**24, 0], ids=["one call", "parts"])
+def size_of_small_data(request, monkeypatch):
+    """Whether the arrays of a test are trained on by one program or by several."""
+    monkeypatch.setattr(array_programs, "_SMALL", request.param)
 
 
 @jax.custom_vjp
@@ -41,8 +56,10 @@ def as_arrays(batches):
 
 
 @pytest.mark.parametrize("step", [0, 1, 4])
-@pytest.mark.parametrize("as_batches", [False, True])
-def test_a_gradient_of_nan_is_an_error_though_the_loss_is_finite(step, as_batches, tmp_path):
+@KINDS
+def test_a_gradient_of_nan_is_an_error_though_the_loss_is_finite(
+    step, as_batches, tmp_path, size_of_small_data
+):
     pytest.importorskip("orbax.checkpoint")
     options = {"loss": fragile, "shuffle": False, "epochs": 1}
     data = marked(step) if as_batches else as_arrays(marked(step))
@@ -77,9 +94,9 @@ def squares(params, batch):
 
 @pytest.mark.parametrize("step", [2, 9, 12])  # the tenth step of all is the last of an epoch
 @pytest.mark.parametrize("every", ["1 steps", "3 steps", 1])
-@pytest.mark.parametrize("as_batches", [False, True])
+@KINDS
 def test_the_newest_checkpoint_is_good_after_a_step_that_was_too_large(
-    step, every, as_batches, tmp_path
+    step, every, as_batches, tmp_path, size_of_small_data
 ):
     pytest.importorskip("orbax.checkpoint")
     options = {"data": BATCHES, "batch_size": None} if as_batches else {}
@@ -99,8 +116,10 @@ def test_the_newest_checkpoint_is_good_after_a_step_that_was_too_large(
     assert all_finite(resumed)
 
 
-@pytest.mark.parametrize("as_batches", [False, True])
-def test_the_steps_before_nan_in_the_middle_of_an_epoch_are_saved(as_batches, tmp_path):
+@KINDS
+def test_the_steps_before_nan_in_the_middle_of_an_epoch_are_saved(
+    as_batches, tmp_path, size_of_small_data
+):
     pytest.importorskip("orbax.checkpoint")
     data, size = (marked(3), None) if as_batches else (as_arrays(marked(3)), 5)
     options = {"loss": fragile, "shuffle": False, "checkpoint_dir": tmp_path}
@@ -112,7 +131,7 @@ def test_the_steps_before_nan_in_the_middle_of_an_epoch_are_saved(as_batches, tm
 
 
 @pytest.mark.parametrize("accumulate", [2, 5])
-def test_nan_in_the_optimizers_state_alone_is_an_error_too(accumulate):
+def test_nan_in_the_optimizers_state_alone_is_an_error_too(accumulate, size_of_small_data):
     # the gradient is NaN in the first step, but the parameters change in the last one only
     data = as_arrays(marked(0))
     with pytest.raises(fcjax.NonFiniteLossError) as caught:
@@ -199,7 +218,7 @@ def test_a_skipped_step_changes_nothing_and_has_no_part_in_the_mean(as_batches, 
     assert int(skipped.state.step) == 5
 
 
-def test_a_loss_of_nan_is_skipped_though_its_gradient_is_finite():
+def test_a_loss_of_nan_is_skipped_though_its_gradient_is_finite(size_of_small_data):
     def silent(params, batch):
         return loss_fn(params, (batch[0], batch[1])) + jnp.where(batch[2].max() == 14, jnp.nan, 0.0)
 
@@ -351,7 +370,7 @@ def test_nothing_of_the_data_is_lost_where_parts_of_an_epoch_meet():
     assert int(result.state.step) == 100
 
 
-def test_arrays_after_a_mistake_in_the_labels_are_as_before():
+def test_arrays_after_a_mistake_in_the_labels_are_as_before(size_of_small_data):
     y = np.asarray(Y).copy()
     y[13, 1] = np.nan
     with pytest.raises(ValueError, match=r"data\[1\] must hold finite numbers .* row 13, column 1"):

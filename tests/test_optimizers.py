@@ -9,6 +9,7 @@ import numpy as np
 import optax
 import optax.contrib
 import pytest
+from support import in_turn
 
 import fcjax
 from fcjax.train import optimizer_named, optimizers
@@ -157,7 +158,7 @@ def test_a_named_optimizer_goes_downhill_by_default(name):
 
 
 @pytest.mark.filterwarnings("ignore:Specifying a key")  # noisy_sgd, of its default one
-@pytest.mark.parametrize("name", sorted(optimizers()))
+@pytest.mark.parametrize("name", in_turn(sorted(optimizers()), 2))
 def test_the_learning_rate_is_seen_in_the_constants_of_an_optimizer(name):
     if name == "rprop":
         pytest.skip("its rate is where its steps start, which its state holds")

@@ -1,5 +1,6 @@
 """Runs in several processes: they compute the same bits as one, and end together."""
 
+import itertools
 import os
 import re
 import shlex
@@ -8,6 +9,7 @@ import socket
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +19,7 @@ import numpy as np
 import pytest
 
 from fcjax import checkpoint, distributed
-from fcjax.distributed import processes
+from fcjax.distributed import processes, watch
 
 pytest.importorskip("tyro")
 
@@ -246,9 +248,31 @@ FAILING = """
 """
 
 
+# Some ports for each process of pytest, below those that systems hand out. One of the latter may be
+# handed out again before process 0 binds it. Process 0 then dies, and the others look for it.
+PORTS = itertools.count(10_000 + 20 * (os.getpid() % 1000))
+
+
+def is_free(port):
+    try:
+        with socket.create_server(("", port)):
+            return True
+    except OSError:
+        return False
+
+
 def free_address():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return f"127.0.0.1:{server.getsockname()[1]}"
+    return f"127.0.0.1:{next(filter(is_free, PORTS))}"
+
+
+def give_up(started):
+    """Fail with what all processes say, and where each of them is."""
+    for process in started:
+        process.send_signal(signal.SIGABRT)  # Python's fault handler prints the stacks
+    time.sleep(2)
+    for process in started:  # one that is stopped does not see the other signal
+        process.kill()
+    pytest.fail("\n".join(["a process does not end", *(p.communicate()[0] for p in started)]))
 
 
 def by_hand(program, how, victim, processes, heartbeat=20):
@@ -258,7 +282,8 @@ def by_hand(program, how, victim, processes, heartbeat=20):
         subprocess.Popen(
             [sys.executable, program, how, str(victim), str(heartbeat), address, str(i),
              str(processes)],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment(),
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            env=environment(PYTHONFAULTHANDLER="1"),
         )
         for i in range(processes)
     ]  # fmt: skip
@@ -269,6 +294,8 @@ def by_hand(program, how, victim, processes, heartbeat=20):
         if how != "SIGSTOP":
             started[victim].wait(timeout=BOUND)
         ended = time.time()
+    except subprocess.TimeoutExpired:
+        give_up(started)
     finally:
         for process in started:
             process.kill()
@@ -321,6 +348,29 @@ def test_a_process_that_is_done_waits_for_the_others_alone(how, script):
     assert run.statuses == [0, 0], run.said
     assert time.monotonic() - begin < 60
     assert not any("fcjax:" in text for text in run.said)
+
+
+def test_a_process_that_is_done_waits_for_one_that_has_not_connected(monkeypatch):
+    store, ended = {}, []
+    service = SimpleNamespace(
+        key_value_set=store.__setitem__, blocking_key_value_get=lambda key, _: store[key]
+    )
+    monkeypatch.setattr(watch, "end_this_process", ended.append)
+    hub = watch.Hub(service, 2, 20)
+    hub.start()
+    leaving = threading.Thread(target=hub.leave, args=(watch.DONE, BOUND))
+    leaving.start()
+    leaving.join(0.3)
+    spoke = watch.Spoke(service, "127.0.0.1", 1, 2, 20)
+    spoke.start()
+    spoke.leave(watch.DONE, BOUND)
+    hub.join(BOUND)
+    leaving.join(BOUND)
+    for connection in (hub._server, *hub._said):  # as the end of process 0 does
+        connection.close()
+    spoke.join(BOUND)
+    spoke._hub.close()
+    assert not ended
 
 
 # --- fcjax launch ---------------------------------------------------------------------------------
@@ -923,7 +973,7 @@ def test_tasks_of_srun_are_joined(variables, devices, joined, monkeypatch):
 
 def test_tasks_of_srun_find_each_other(script):
     program = script("print(join()(), jax.process_index(), os.environ['SLURM_PROCID'])")
-    job = str(free_address().rpartition(":")[2])  # from which JAX derives the port
+    job = free_address().rpartition(":")[2]  # from which JAX derives the port
     variables = {
         "SLURM_JOB_ID": job, "SLURM_NTASKS": "2", "SLURM_STEP_NUM_TASKS": "2",
         "SLURM_STEP_NODELIST": "localhost",

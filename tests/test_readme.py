@@ -18,12 +18,17 @@ def test_every_snippet_runs_and_shows_what_it_is_for(capsys):
     for snippet in SNIPPETS:
         exec(compile(snippet, "README.md", "exec"), namespace)
         printed.append(capsys.readouterr().out)
-    train, step, verify, verdict, forward, deep, together, many, *rest = printed
-    processes, kept, see = rest
+    train, tracked, step, table, classifier, model, verify, verdict, forward, *others = printed
+    deep, together, many, processes, kept, see = others
     losses = namespace["result"].history["loss"]
     assert str(losses) in train
     assert losses[-1] < 0.2 < losses[0]
+    assert tracked == ""
     assert step.startswith("57 ")
+    assert table.startswith("TableModel(regression of price from 2 columns, realmlp) [")
+    assert 250 < float(re.search(r"\[([\d.]+)\]", table)[1]) < 450
+    assert float(classifier) > 0.7
+    assert model.startswith("Model(64-128-10 float32, activations='relu'")
     assert verify.strip() in README, "what is printed is what is shown"
     assert verdict == "inconclusive\n"
     u, du, d2u = (namespace["jnp"].asarray(float(value)) for value in forward.split())

@@ -10,7 +10,7 @@ import pytest
 from training import PARAMS, X, Y, assert_same_bits, fit
 
 import fcjax
-from fcjax.train.figures import Best
+from fcjax.train.figures import Monitor
 from fcjax.train.schedule import Schedule
 
 checkpoint = fcjax.checkpoint
@@ -105,8 +105,8 @@ def test_checkpoints_within_an_epoch_and_nan_are_never_the_best():
         return {"history": {"loss": losses}, "position": [5, steps, 0.0, 0]}
 
     metadata = {1: one([3.0]), 2: one([3.0, 1.0], 2), 3: one([3.0, float("nan")]), 4: one([])}
-    assert Best("loss", highest=False).steps(metadata) == {1}
-    assert Best("loss", highest=True).steps({3: metadata[3]}) == set()
+    assert Monitor("loss", highest=False).steps(metadata) == {1}
+    assert Monitor("loss", highest=True).steps({3: metadata[3]}) == set()
 
 
 @pytest.mark.parametrize("keep", ["val_loss", "lowest", "lowest val_loss", "best loss", 3])

@@ -96,6 +96,18 @@ def fused_none(*args):
     return fused_cross_entropy(*args, reduction="none", chunk_size=1)
 
 
+R, S, BIASES = normal(9, 2, N_IN), normal(10, 2, N_OUT), normal(11, 2, N_OUT)
+EDGES = np.array([[-1, 0, 0.7], [-2.2, -0.3, 1], [-0.9, 0.4, 2.1]])
+
+
+def ensemble(w, r, s, b, x):
+    return fcjax.ensemble_dense(x, w, r, s, b)
+
+
+def grouped(w, b, x):
+    return fcjax.grouped_dense(x, w, b)
+
+
 CASES = [
     case("dense", dense, (W, B), X),
     case("dense, bfloat16", partial(dense, compute_dtype=jnp.bfloat16), (W, B), X),
@@ -103,6 +115,12 @@ CASES = [
     case("dense, two batch dimensions", dense, (W, B), np.stack([X, 2 * X], 1)),
     case("layer_norm", lambda s, b, x: fcjax.layer_norm(x, s, b), (B, B2), Z),
     case("rms_norm", lambda s, x: fcjax.rms_norm(x, s), (B,), Z),
+    case("scale", lambda s, x: fcjax.scale(x, s), (B,), Z),
+    case("ensemble_dense", ensemble, (W, R, S, BIASES), X[:, None]),
+    case("ensemble_dense, members", ensemble, (W, R, S, BIASES), np.stack([X, 2 * X], 1)),
+    case("grouped_dense", grouped, (np.stack([W, 2 * W]), BIASES), np.stack([X, 2 * X], 1)),
+    case("encoding", lambda e, x: fcjax.piecewise_linear_encoding(x, e), (EDGES,), X),
+    case("parametric", lambda a, z: fcjax.parametric(z, a, "mish"), (B,), Z),
     case("leaky_relu", lambda p, z: fcjax.leaky_relu(z, p), (B,), Z),
     case("leaky_relu, scalar", lambda p, z: fcjax.leaky_relu(z, p), (0.3,), Z),
     case("elu", lambda p, z: fcjax.elu(z, p), (B,), Z),

@@ -9,5 +9,6 @@ from . import (
     outside as outside,
     rules as rules,
     saving as saving,
+    tabular as tabular,
     training as training,
 )

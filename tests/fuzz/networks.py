@@ -311,6 +311,21 @@ def mlp_calls(draw):
     return Call(fcjax.mlp, given, mlp, wrong=wrong)
 
 
+def output_of_model(params, x, key=None, **description):
+    return fcjax.Model(params, **description)(x, key=key)
+
+
+@calls_of("Model", cases=400)
+def model_calls(draw):
+    wrong = wrong_ones(draw, [*NETWORK, "dropout", "key"])
+    given = network_arguments(draw, wrong)
+    if draw(st.booleans()):
+        given["key"] = draw(wrong_key() if "key" in wrong else keys())
+    else:
+        given["dropout"] = draw(wrong_option() if "dropout" in wrong else st.sampled_from((0, 0.5)))
+    return Call(output_of_model, given, mlp, wrong=wrong)
+
+
 def _items(params):
     return params if isinstance(params, tuple) else ()
 

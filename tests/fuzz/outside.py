@@ -118,6 +118,135 @@ def predicted_calls(draw):
     return Call(plot.predicted_against_true, given, predicted_against_true, wrong=wrong)
 
 
+def residuals(ax, targets, predictions):
+    return predicted_against_true(ax, targets, predictions)
+
+
+@calls_of("plot.residuals", cases=60)
+def residuals_calls(draw):
+    return predicted_calls(draw)._replace(function=plot.residuals, spec=residuals)
+
+
+def history(fig, figures, metric=None, best=None):
+    require(hasattr(fig, "subplots"), "fig")
+    require(isinstance(figures, dict), "figures")
+    known = metric is None or f"val_{metric}" in figures or metric in figures
+    require(known, "metric", "figures")
+    lengths = set()
+    for name in ("loss", "val_loss", "val_auc"):
+        if name in figures and (name != "val_auc" or metric == "auc"):
+            array = numbers_1d("figures", figures[name])
+            require(array.ndim == 1, "figures")
+            lengths.add(len(array))
+    require(len(lengths) == 1, "figures")
+    if best is not None:
+        integer("best", best, 1)
+        require(best <= lengths.pop(), "best")
+    return drawn()
+
+
+@calls_of("plot.history", cases=60)
+def history_calls(draw):
+    wrong = wrong_ones(draw, ["fig", "figures", "metric", "best"])
+    figures = {"loss": [1.0, 0.5], "val_loss": [2.0, math.nan], "val_auc": [0.5, 0.75]}
+    given = {"fig": plot.figure(3, 2), "figures": figures, "metric": "auc", "best": 2}
+    odd = {
+        "fig": st.sampled_from((None, axes(), 3)),
+        "figures": st.sampled_from(
+            (None, 3, {}, {"loss": 3}, {"loss": ["a"], "val_auc": [1]}, {"loss": [1.0, 2.0]},
+             {"loss": [1.0], "val_auc": [1.0, 2.0]})
+        ),
+        "metric": st.sampled_from((3, "auk", None, "loss")),
+        "best": st.sampled_from((0, 3, -1, 1.5, "1", None, 10**30)),
+    }  # fmt: skip
+    for name in wrong:
+        given[name] = draw(odd[name])
+    return Call(plot.history, given, history, wrong=wrong)
+
+
+def calibration(fig, probabilities, happened, bins=10):
+    require(hasattr(fig, "subplots"), "fig")
+    p, event = numbers_1d("probabilities", probabilities), as_numpy(happened)
+    require(event is not None and event.dtype == bool, "happened")
+    require(p.size == event.size, "probabilities", "happened")
+    require(np.all(np.isnan(p) | ((p >= 0) & (p <= 1))), "probabilities")
+    integer("bins", bins, 1)
+    return drawn()
+
+
+@calls_of("plot.calibration", cases=60)
+def calibration_calls(draw):
+    wrong = wrong_ones(draw, ["fig", "probabilities", "happened", "bins"])
+    given = {"fig": plot.figure(3, 3), "probabilities": [0.0, 0.5, math.nan]}
+    given |= {"happened": [True, False, True], "bins": 4}
+    odd = {
+        "fig": st.sampled_from((None, axes(), 3)),
+        "probabilities": wrong_array((3,)),
+        "happened": st.sampled_from((None, [True], [1, 0, 1], ["a", "b", "c"], [[True]])),
+        "bins": st.sampled_from((0, -1, 1.5, "3", None)),
+    }
+    for name in wrong:
+        given[name] = draw(odd[name])
+    return Call(plot.calibration, given, calibration, wrong=wrong)
+
+
+def importance(ax, names, losses, what=""):
+    require(hasattr(ax, "barh"), "ax")
+    require(isinstance(names, list | tuple | str), "names")
+    array = numbers_1d("losses", losses)
+    require(array.ndim == 2, "losses")
+    require(len(array) == len(names), "names", "losses")
+    require(isinstance(what, str), "what")
+    return drawn()
+
+
+@calls_of("plot.importance", cases=60)
+def importance_calls(draw):
+    wrong = wrong_ones(draw, ["ax", "names", "losses", "what"])
+    given = {"ax": axes(), "names": ["a", "b"], "losses": [[1.0, 2.0], [0.0, math.nan]]}
+    given["what"] = draw(st.text(max_size=5))
+    odd = {
+        "ax": st.sampled_from((None, 3, plot.figure(2, 2))),
+        "names": st.sampled_from((None, 3, [], ["a"], "ab", [1, 2])),
+        "losses": wrong_array((2, 2)),
+        "what": st.sampled_from((None, 3, b"t")),
+    }
+    for name in wrong:
+        given[name] = draw(odd[name])
+    return Call(plot.importance, given, importance, wrong=wrong)
+
+
+def short_names(names):
+    require(isinstance(names, list | tuple | str), "names")
+
+    def judge(got):
+        alike = len(got) == len(names) and len(set(got)) == len(set(map(str, names)))
+        return None if alike and all(len(text) <= 28 for text in got) else f"{got}"
+
+    return judge
+
+
+@calls_of("plot.short_names", cases=60)
+def short_names_calls(draw):
+    names = st.lists(st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1))
+    long = st.lists(st.from_regex("[ab]{25,40}", fullmatch=True), max_size=6)
+    wrong = wrong_ones(draw, ["names"])
+    given = st.sampled_from((None, 3, {"a": 1})) if wrong else st.one_of(names, long)
+    return Call(plot.short_names, {"names": draw(given)}, short_names, wrong=wrong)
+
+
+def png(fig):
+    require(hasattr(fig, "savefig"), "fig")
+    return lambda got: None if got.startswith(b"\x89PNG") else f"{got[:8]}"
+
+
+@calls_of("plot.png", cases=30)
+def png_calls(draw):
+    wrong = wrong_ones(draw, ["fig"])
+    odd = st.sampled_from((None, 3, axes()))
+    return Call(plot.png, {"fig": draw(odd) if wrong else plot.figure(1, 1)}, png, wrong=wrong)
+
+
 def confusion(ax, labels, predictions, classes):
     require(hasattr(ax, "imshow"), "ax")
     require(isinstance(classes, list | tuple | str) and classes, "classes", "labels", "predictions")

@@ -109,10 +109,10 @@ def init_state_calls(draw):
 WRONG_LOSSES = (None, "loss", 3, lambda: 0.0, lambda a: 0.0, lambda a, b, c, d: 0.0, (loss,), [])
 
 
-def step_of(loss_fn, optimizer, has_aux=False, grad_norm=False, batch_size=1, shuffle=True):
+def step_of(loss_fn, optimizer, batch_size=1, **flags):
     require(is_one_of(loss_fn, (loss, with_aux)), "loss_fn")
     require(is_one_of(optimizer, (ADAM, SGD)), "optimizer")
-    for name, value in (("has_aux", has_aux), ("grad_norm", grad_norm), ("shuffle", shuffle)):
+    for name, value in flags.items():
         require(isinstance(value, bool | np.bool_), name)
     integer("batch_size", batch_size, 1)
     return lambda made: None if callable(made) else f"{made}"
@@ -144,10 +144,11 @@ def make_train_step_calls(draw):
 
 @calls_of("make_train_epoch", cases=200)
 def make_train_epoch_calls(draw):
-    wrong = wrong_ones(draw, [*MAKER, "batch_size", "shuffle"])
+    wrong = wrong_ones(draw, [*MAKER, "batch_size", "shuffle", "drop_last"])
     given = maker_arguments(draw, wrong)
     given["batch_size"] = draw(wrong_option() if "batch_size" in wrong else st.sampled_from((1, 4)))
-    given["shuffle"] = draw(wrong_option() if "shuffle" in wrong else st.booleans())
+    for name in ("shuffle", "drop_last"):
+        given[name] = draw(wrong_option() if name in wrong else st.booleans())
     return Call(fcjax.make_train_epoch, given, step_of, wrong=wrong)
 
 
