@@ -1,6 +1,7 @@
 # make demo   install what the main job needs, and run it
 # make check  install what the tests need, and run lint, types and each rule once (under a minute)
 # make test   the same, with every test
+# make test-every  the same, and all of those checks that take turns there (40 min)
 # make test-torch  install PyTorch as well (gigabytes), and run the comparisons with it
 # make fuzz   make 27,000 random calls, valid and not, and count how they are answered (20 min)
 # make kills  kill training processes 50 times, alone and in pairs, and compare the results (20 min)
@@ -10,6 +11,7 @@
 # make bench-check  fail if a small case is slower or larger than benchmarks/results has it (3 min)
 # make bench-tpu-compile  compile the steps for a TPU that need not be there, and count bytes (2 min)
 # make scale-plan  compile a step of 1, 10 and 100 billion parameters for 16 to 256 TPU chips (30 min)
+# make bench-tables  train on real tables beside the authors' code and scikit-learn (hours; goes on)
 # make bench-power  count what the checker catches, and its false alarms, over 20 random points (20 min)
 # make clean  remove the environments and everything that was made
 # make help   show this
@@ -28,8 +30,9 @@ BIN := $(VENV)/bin
 BENCH := $(VENV)-bench
 TPU := $(VENV)-tpu
 POWER := $(VENV)-power
+TABLES := $(VENV)-tables
 
-.PHONY: demo check test test-torch fuzz kills soak mutate bench bench-check bench-tpu-compile scale-plan bench-power clean help
+.PHONY: demo check test test-every test-torch fuzz kills soak mutate bench bench-check bench-tpu-compile scale-plan bench-tables bench-power clean help
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/fcjax train
@@ -46,8 +49,11 @@ test: $(VENV)/test.stamp
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
+test-every: export FCJAX_EVERY_CHECK = 1
+test-every: test
+
 test-torch: $(VENV)/torch.stamp
-	$(BIN)/python -m pytest tests/test_losses.py tests/examples/test_curve_fit.py -k torch
+	$(BIN)/python -m pytest tests/test_losses.py tests/test_export.py tests/examples/test_curve_fit.py -k torch
 
 fuzz: $(VENV)/test.stamp
 	PYTHONPATH=tests $(BIN)/python -m fuzz $(FUZZ)
@@ -74,6 +80,9 @@ bench-tpu-compile: $(TPU)/tpu.stamp
 scale-plan: $(TPU)/tpu.stamp
 	$(TPU)/bin/python -m benchmarks scale
 
+bench-tables: $(TABLES)/tables.stamp
+	$(TABLES)/bin/python -m benchmarks.tabular run
+
 bench-power: $(POWER)/power.stamp
 	$(POWER)/bin/python benchmarks/power.py
 
@@ -96,6 +105,10 @@ $(BENCH)/bench.stamp: $(BENCH)/pip.stamp pyproject.toml
 
 $(TPU)/tpu.stamp: $(TPU)/pip.stamp pyproject.toml
 	$(TPU)/bin/python -m pip install --quiet --editable '.[bench-tpu]'
+	touch $@
+
+$(TABLES)/tables.stamp: $(TABLES)/pip.stamp pyproject.toml
+	$(TABLES)/bin/python -m pip install --quiet --editable '.[bench-tables]'
 	touch $@
 
 # The packages whose rules are counted. tokamax pins a typeguard with which the command cannot run,

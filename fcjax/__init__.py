@@ -1,9 +1,17 @@
 """Fully connected networks in JAX, with every gradient derived by hand and verified."""
 
-from . import activations as activations, distributed as distributed, losses as losses
+from . import (
+    activations as activations,
+    distributed as distributed,
+    export as export,
+    losses as losses,
+    trackers as trackers,
+)
 from .activations import *  # noqa: F403 - activations/__init__.py has the only list of names
 from .dense import dense as dense
 from .dropout import dropout as dropout
+from .encoding import piecewise_linear_encoding as piecewise_linear_encoding
+from .ensemble import ensemble_dense as ensemble_dense, grouped_dense as grouped_dense
 from .forward_mode import (
     gauss_newton_product as gauss_newton_product,
     hvp as hvp,
@@ -24,6 +32,12 @@ from .losses import (
     softmax_cross_entropy as softmax_cross_entropy,
     squared_error as squared_error,
 )
+from .model import (
+    DamagedModelError as DamagedModelError,
+    Model as Model,
+    load as load,
+    save as save,
+)
 from .network import (
     Layer as Layer,
     LayerCache as LayerCache,
@@ -36,6 +50,7 @@ from .network import (
     unstack as unstack,
 )
 from .norms import layer_norm as layer_norm, rms_norm as rms_norm
+from .scale import scale as scale
 from .train import (
     BatchError as BatchError,
     EpochEnd as EpochEnd,
