@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+import warnings
 from itertools import product
 
 import jax
@@ -373,6 +374,24 @@ def test_only_what_orbax_left_in_asyncio_is_not_said_again(caplog, where, said):
     assert [record.name for record in caplog.records] == ["asyncio"] * said
     logging.getLogger("asyncio").error("after", exc_info=left)
     assert caplog.records[-1].getMessage() == "after"
+
+
+def test_a_save_that_fails_leaves_the_warnings_of_others_alone(recwarn):
+    warnings.simplefilter("default")
+
+    async def never_awaited():
+        pass
+
+    def fail():
+        cycle = [never_awaited()]
+        cycle.append(cycle)  # for the collector to find
+        raise ValueError("full")
+
+    for _ in range(2):
+        with pytest.raises(ValueError, match="full"), quietly():
+            fail()
+        warnings.warn("said once", stacklevel=1)
+    assert [str(warning.message) for warning in recwarn] == ["said once"]
 
 
 def test_an_error_of_the_system_is_not_taken_for_damage(monkeypatch, tmp_path):

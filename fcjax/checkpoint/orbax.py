@@ -84,8 +84,7 @@ def quietly() -> Generator[None]:
         # The others end now, and not when the process does, which would report each.
         time.sleep(_SETTLING)
         traceback.clear_frames(error.__traceback__)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
+        with _without_warnings_of_coroutines():
             gc.collect()
         raise
     finally:
@@ -93,6 +92,26 @@ def quietly() -> Generator[None]:
             logger.removeFilter(keep)
         if sys.unraisablehook is ignore_coroutines:  # and not one that was set since
             sys.unraisablehook = hook
+
+
+@contextlib.contextmanager
+def _without_warnings_of_coroutines() -> Generator[None]:
+    """Show no warning of coroutines that were never awaited.
+
+    A filter would do, but each change of the filters makes Python show again what it has shown
+    once, and a disk that is full is full at the next save too.
+    """
+    show = warnings.showwarning
+
+    def show_others(message: Warning | str, *args: Any, **kwargs: Any) -> None:
+        if "was never awaited" not in str(message):
+            show(message, *args, **kwargs)
+
+    warnings.showwarning = show_others
+    try:
+        yield
+    finally:
+        warnings.showwarning = show
 
 
 def _is_closed_loop(unraisable: Any) -> bool:
