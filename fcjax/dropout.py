@@ -85,3 +85,44 @@ def _dropout_bwd(rate: float, key: Array, dy: Array) -> tuple[Array, None]:
 
 
 _dropout.defvjp(_dropout_fwd, _dropout_bwd)
+
+
+def relu_dropout(z: Float[ArrayLike, "..."], rate: float, key: Array) -> Float[Array, "..."]:
+    """Dropout of a rectified linear unit, `y = m ⊙ relu(z)`, with the masks of `dropout`.
+
+    `y > 0` exactly where z > 0 and the element survives, so the output, which the next layer keeps
+    as its input, tells where the gradient goes: `dz = [y > 0] ⊙ dy / (1 − rate)`. Nothing is drawn
+    a second time, and nothing else is kept.
+
+    Args, errors and source: see `dropout` and `relu`, whose composition this is.
+
+    >>> y = relu_dropout(jnp.array([-1.0, 2.0, 3.0, 4.0]), 0.5, jax.random.key(1))
+    >>> y.tolist()
+    [0.0, 4.0, 6.0, 0.0]
+    """
+    z = floating("z", z)
+    rate = checked_rate("rate", rate)
+    check_key("key", key)
+    return _relu_dropout(rate, z, key)
+
+
+def _masked_relu(rate: float, z: Array, key: Array) -> Array:
+    return masked(rate, jnp.where(z <= 0, 0, z), key)
+
+
+_relu_dropout = jax.custom_vjp(_masked_relu, nondiff_argnums=(0,))
+
+
+def _relu_dropout_fwd(rate: float, z: Array, key: Array) -> tuple[Array, Array]:
+    y = _masked_relu(rate, z, key)
+    return y, y
+
+
+def _relu_dropout_bwd(rate: float, y: Array, dy: Array) -> tuple[Array, None]:
+    # ẏ = ż/(1 − rate) where z > 0 and the element survives, else 0; there alone y > 0, for to
+    # divide by 1 − rate makes a number no smaller. So ⟨dy, ẏ⟩ = ⟨[y > 0] ⊙ dy/(1 − rate), ż⟩.
+    dz = jnp.where(y > 0, dy / (1 - rate), 0)
+    return dz, None
+
+
+_relu_dropout.defvjp(_relu_dropout_fwd, _relu_dropout_bwd)

@@ -278,6 +278,13 @@ LAYERS = [
         ("the loss of the averaged members",
          "flat = outputs.reshape(-1, outputs.shape[-1])",
          "flat = jnp.repeat(jnp.mean(outputs, axis=1), members, axis=0)", TABLE_NETWORKS),
+        ("validation is of another loss",
+         "return networks.copies * _mean_loss(task, 0.0, outputs, data)",
+         "return _mean_loss(task, 0.0, outputs, data)", TABLE_NETWORKS),
+        ("validation multiplies twice", "    if key is None:\n        # the",
+         "    if key is None and networks.copies < 0:\n        # the",
+         ("tables/test_networks.py::"
+          "test_validation_multiplies_once_for_its_loss_and_its_metric",)),
         ("predictions average logits", 'softmax(outputs) if task == "classification" else '
          "outputs, axis=0)", "outputs, axis=0)", TABLE_NETWORKS),
     ),
@@ -419,6 +426,16 @@ LAYERS = [
          "bernoulli(key, 1 - rate,", "bernoulli(key, rate,", DROPOUT),
         ("both halves of a row are drawn from the same bits",
          "(words >> 16) < limit", "(words & 0xFFFF) < limit", DROPOUT),
+        ("relu and dropout: the scale is forgotten in the backward half",
+         "y > 0, dy / (1 - rate), 0", "y > 0, dy, 0", DROPOUT),
+        ("relu and dropout: what is dropped has a gradient",
+         "dz = jnp.where(y > 0,", "dz = jnp.where(y >= 0,", DROPOUT),
+        ("relu and dropout: the mask is drawn again",
+         "    y = _masked_relu(rate, z, key)\n    return y, y",
+         "    y = _masked_relu(rate, z, key)\n"
+         "    return y, jnp.where(_survivors(rate, key, y.shape), y, 0)",
+         ("test_network.py::"
+          "test_the_masks_of_relu_are_drawn_once_and_nothing_is_kept_for_them",)),
         ("all examples share one mask",
          "jax.random.bits(key, (*rows,", "jax.random.bits(key, (*(1 for _ in rows),", DROPOUT),
     ),

@@ -17,6 +17,7 @@ import reference
 from support import Case, cast, check_gradients, normal, plain_activation, uniform
 
 import fcjax
+from fcjax.dropout import relu_dropout as rule_of_relu_and_dropout
 from fcjax.tables.accumulation import mean_of_parts
 from fcjax.verify import rules_in
 
@@ -34,6 +35,7 @@ def layers():
     yield Case("layer_norm", fcjax.layer_norm, *both(lambda to: to.layer_norm), (V, 1 + b, b))
     yield Case("rms_norm", fcjax.rms_norm, *both(lambda to: to.rms_norm), (V, 1 + b))
     yield dropout(0.4, jax.random.key(0), X)
+    yield relu_and_dropout(0.4, jax.random.key(0), X)
     yield Case("scale", fcjax.scale, *both(lambda to: to.scale), (X, W[:, 0]))
     members, R, S = normal(10, M, 2, N), normal(11, 2, N), normal(12, 2, K)
     of_members = members, W, R, S, normal(13, 2, K)
@@ -71,6 +73,18 @@ def dropout(rate, key, x):
         return lambda x: to.where(plain.survivors(rate, key, x.shape), x / (1 - rate), 0)
 
     return Case("dropout", lambda x: fcjax.dropout(x, rate, key), masked(jnp), masked(np), (x,))
+
+
+def relu_and_dropout(rate, key, x):
+    def masked(to):
+        def function(x):
+            survives = (x > 0) & plain.survivors(rate, key, x.shape)
+            return to.where(survives, x / (1 - rate), 0)
+
+        return function
+
+    rule = partial(rule_of_relu_and_dropout, rate=rate, key=key)
+    return Case("relu and dropout", rule, masked(jnp), masked(np), (x,))
 
 
 def activation(name, *args, label=""):

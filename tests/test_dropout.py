@@ -7,6 +7,7 @@ import pytest
 from support import normal, random_like
 
 import fcjax
+from fcjax.dropout import relu_dropout
 
 KEY = jax.random.key
 
@@ -137,3 +138,57 @@ def test_second_derivatives():
     mask = fcjax.dropout(jnp.ones(5), 0.5, KEY(0))
     hessian = jax.hessian(lambda x: jnp.sum(fcjax.dropout(x, 0.5, KEY(0)) ** 3))(x)
     np.testing.assert_allclose(hessian, np.diag(6 * mask**3 * x), rtol=1e-5)
+
+
+# --- relu and dropout in one rule ---------------------------------------------------------------
+
+
+def pullback_of_relu(z, rate, key):
+    return jax.vjp(lambda z: relu_dropout(z, rate, key), z)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16])
+@pytest.mark.parametrize("rate", [0.0, 1e-4, 0.1, 0.5, 0.9])
+def test_relu_and_dropout_are_the_two_rules(rate, dtype):
+    special = [0.0, -0.0, jnp.inf, -jnp.inf, jnp.nan, jnp.finfo(dtype).tiny, -1.0]
+    z = jnp.concatenate([jnp.asarray(normal(9, 63, 31), dtype), jnp.array([special * 9] * 31).T],
+                        dtype=dtype)  # fmt: skip
+    dy = random_like(z)
+    y, pull = pullback_of_relu(z, rate, KEY(2))
+    want, two = jax.vjp(lambda z: fcjax.dropout(fcjax.relu(z), rate, KEY(2)), z)
+    for got, of_two in ((y, want), (pull(dy)[0], two(dy)[0])):  # NumPy compares no NaN of bfloat16
+        np.testing.assert_array_equal(np.float32(got), np.float32(of_two))
+    assert y.dtype == pull(dy)[0].dtype == dtype
+
+
+def test_relu_and_dropout_keep_their_output_alone(large):
+    y, pull = pullback_of_relu(large[0], 0.5, KEY(0))
+    (kept,) = jax.tree.leaves(pull)
+    assert kept is y
+
+
+def test_relu_and_dropout_under_vmap_and_twice():
+    z, keys = jnp.asarray(normal(5, 3, 4, 16), jnp.float32), jax.random.split(KEY(5), 3)
+
+    def of_two(z, key):
+        return jnp.sum(fcjax.dropout(fcjax.relu(z), 0.5, key) ** 3)
+
+    def loss(z, key):
+        return jnp.sum(relu_dropout(z, 0.5, key) ** 3)
+
+    for transform in (jax.grad, jax.hessian):
+        got, want = (jax.vmap(transform(f))(z, keys) for f in (loss, of_two))
+        np.testing.assert_allclose(got, want, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("z", "rate", "key", "message"),
+    [
+        (jnp.ones(3, int), 0.5, KEY(0), "z .*floating"),
+        (jnp.ones(3), 1.0, KEY(0), "rate must be"),
+        (jnp.ones(3), 0.5, 7, "key .*PRNG key"),
+    ],
+)
+def test_relu_and_dropout_name_what_is_wrong(z, rate, key, message, unchecked):
+    with pytest.raises((TypeError, ValueError), match=message):
+        relu_dropout(z, rate, key)

@@ -255,7 +255,7 @@ def with_dropout(params, x, name, **options):
     return fcjax.mlp(params, x, activations=name, dropout=RATE, key=KEY, **options)
 
 
-@pytest.mark.parametrize("name", ["tanh", "gelu"])
+@pytest.mark.parametrize("name", ["tanh", "gelu", "relu"])
 @pytest.mark.parametrize("form", ["layers", "stacked", "remat"])
 def test_dropout_is_that_of_plain_jax(form, name, x64):
     layers = fcjax.init(jax.random.key(0), WIDE, dtype=x64)
@@ -314,6 +314,23 @@ def test_masks_are_drawn_again_and_not_stored():
 
     outputs_dropped = 2 * x.shape[0] * WIDE[-2]  # of the first layer and the last stacked one
     assert kept(dropout=RATE, key=KEY) <= kept() + outputs_dropped
+
+
+def test_the_masks_of_relu_are_drawn_once_and_nothing_is_kept_for_them():
+    params, x = fcjax.init(jax.random.key(0), WIDE), jnp.ones((7, 3))
+    hidden = len(params) - 1
+
+    def kept(**options):
+        run = partial(fcjax.mlp, activations="relu", **options)
+        return len({id(V) for V in jax.tree.leaves(jax.vjp(run, params, x)[1])})
+
+    def draws(name):
+        apply = partial(with_dropout, name=name)
+        gradient = jax.grad(lambda params: jnp.sum(apply(params, x) ** 2))
+        return str(jax.make_jaxpr(gradient)(params)).count("random_bits[")
+
+    assert kept(dropout=RATE, key=KEY) == kept()
+    assert (draws("relu"), draws("tanh")) == (hidden, 2 * hidden)
 
 
 # --- what may be passed ---------------------------------------------------------------------

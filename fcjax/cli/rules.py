@@ -12,7 +12,7 @@ import numpy as np
 from .. import activations, losses
 from .._types import Function, Tree
 from ..dense import dense
-from ..dropout import dropout
+from ..dropout import dropout, relu_dropout
 from ..encoding import piecewise_linear_encoding
 from ..ensemble import ensemble_dense, grouped_dense
 from ..network import Params, init, mlp, stack
@@ -92,6 +92,7 @@ def _layers() -> Iterator[Case]:
     yield Case("layer_norm", layer_norm, (normal(3, 2, 5), normal(5), normal(5)))
     yield Case("rms_norm", rms_norm, (normal(3, 2, 5), normal(5)))
     yield Case("dropout", dropout, (normal(5, 7), 0.4, jax.random.key(1)))
+    yield Case("relu_dropout", relu_dropout, (normal(5, 7), 0.4, jax.random.key(1)))
     yield Case("scale", scale, (normal(5, 3), normal(3)))
     parameters = normal(3, 2), normal(4, 3), normal(4, 2), normal(4, 2)
     yield Case("ensemble_dense", ensemble_dense, (normal(5, 4, 3), *parameters))

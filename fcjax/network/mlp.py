@@ -1,6 +1,6 @@
 """The network as a composition of rules."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 from jax import Array
@@ -8,8 +8,9 @@ from jaxtyping import ArrayLike, Float
 
 from .._arguments import check_key
 from .._products import ComputeDtype, compute_dtype_of, narrowed
+from ..activations import relu
 from ..dense import dense
-from ..dropout import checked_rate, dropout as drop
+from ..dropout import checked_rate, dropout as drop, relu_dropout
 from .arguments import Activation, checked_remat, prepare
 from .layers import Params, depth, is_stacked
 from .stacked import apply_stacked
@@ -80,11 +81,17 @@ def mlp(
             )  # fmt: skip
         else:
             Z = dense(A, layer.w, layer.b, compute_dtype=compute_dtype)
-            A = g(narrowed(compute_dtype, Z))
-            if key is not None:
-                A = drop(A, rate, jax.random.fold_in(key, number))
+            own = None if key is None else jax.random.fold_in(key, number)
+            A = _activated(g, narrowed(compute_dtype, Z), rate, own)
         number += depth(layer)
     return output(dense(A, last.w, last.b, compute_dtype=compute_dtype))
+
+
+def _activated(g: Callable[[Array], Array], Z: Array, rate: float, key: Array | None) -> Array:
+    """Return the activations, and drop some if there is a key."""
+    if key is None:
+        return g(Z)
+    return relu_dropout(Z, rate, key) if g is relu else drop(g(Z), rate, key)
 
 
 def _checked_dropout(rate: object, key: Array | None) -> tuple[float, Array | None]:

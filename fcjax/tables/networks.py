@@ -20,7 +20,7 @@ from jaxtyping import Float
 
 from .._types import Tree
 from ..activations import relu
-from ..dropout import dropout
+from ..dropout import relu_dropout
 from ..encoding import piecewise_linear_encoding
 from ..ensemble import ensemble_dense, grouped_dense
 from ..network import Layer, Params, mlp
@@ -196,9 +196,9 @@ class TabM:
         (x, weights), (factors, heads) = shared, own
         A = x[:, None]
         for i, (w, (r, s, b)) in enumerate(zip(weights, factors, strict=True)):
-            A = relu(ensemble_dense(A, w, r, s, b, compute_dtype=compute_dtype))
-            if key is not None and self.rate:
-                A = dropout(A, self.rate, jax.random.fold_in(key, i))
+            Z = ensemble_dense(A, w, r, s, b, compute_dtype=compute_dtype)
+            drops = key is not None and self.rate
+            A = relu_dropout(Z, self.rate, jax.random.fold_in(key, i)) if drops else relu(Z)
         return grouped_dense(A, heads.w, heads.b, compute_dtype=compute_dtype)
 
     def mean_loss(

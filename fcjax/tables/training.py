@@ -122,15 +122,18 @@ def _loss(
     The gradient of each network is that of a network alone.
     """
     x, data = batch["x"], (batch["y"], batch.get("weights"))
-    loss = partial(_mean_loss, task, 0.0 if key is None else smoothing)
+    if key is None:
+        # the outputs are those of the metric, and computed once for both
+        outputs = jnp.moveaxis(networks.apply(params, x), 0, 1)
+        return networks.copies * _mean_loss(task, 0.0, outputs, data)
+    loss = partial(_mean_loss, task, smoothing)
 
-    def of_network(params: Tree, key: Array | None) -> Array:
+    def of_network(params: Tree, key: Array) -> Array:
         return networks.network.mean_loss(loss, params, x, data, key, networks.compute_dtype)
 
     if networks.copies == 1:
         return of_network(params, key)
-    keys = None if key is None else jax.random.split(key, networks.copies)
-    return jnp.sum(jax.vmap(of_network)(params, keys))
+    return jnp.sum(jax.vmap(of_network)(params, jax.random.split(key, networks.copies)))
 
 
 def _mean_loss(

@@ -1,6 +1,7 @@
 """The networks of the presets, and how they are trained, beside NumPy programs in float64."""
 
 import dataclasses
+import re
 from functools import partial
 
 import jax
@@ -11,6 +12,7 @@ import pytest
 import reference
 from support import assert_close
 
+from fcjax.tables import training
 from fcjax.tables.metrics import metric_of
 from fcjax.tables.networks import RealMLP, TabM
 from fcjax.tables.presets import coslog, network_of, recipe_of
@@ -298,6 +300,23 @@ def test_the_loss_of_tabm_is_the_mean_of_the_losses_of_its_members(task):
         losses.append(np.average(own, weights=weights))
     assert np.std(losses) > 0.01
     assert_close(found.history["loss"][0], np.mean(losses), 1e-5)
+
+
+@pytest.mark.parametrize("copies", [1, 3])
+def test_validation_multiplies_once_for_its_loss_and_its_metric(copies):
+    networks = Networks(tabm(outputs=3, rate=0.0), copies)
+    params, metric = networks.init(0), metric_of("classification", None)
+    weights = jnp.linspace(0.5, 2, N)
+    batch = {"x": jnp.float32(X), "y": jnp.asarray(LABELS), "weights": weights, "unit": jnp.ones(N)}
+
+    def figures(params, key):
+        score = training._score(networks, "classification", metric, params, batch)
+        return training._loss(networks, "classification", 0.0, params, batch, key), score
+
+    program = jax.jit(partial(figures, key=None)).lower(params).compile().as_text()
+    assert len(re.findall(r" dot\(", program)) == networks.network.depth + 1
+    loss, _ = figures(params, None)
+    assert_close(loss, figures(params, jax.random.key(0))[0], 1e-6)  # as in training
 
 
 def test_an_optimizer_of_each_clips_each():
