@@ -2,10 +2,13 @@
 
 import json
 import os
+import statistics
 import subprocess
+import sys
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from .results import ROOT
@@ -59,6 +62,22 @@ class Worker:
         return None
 
 
+def serve(prepare: Callable[[], Callable[[], dict[str, Any]]]) -> None:
+    """Be such a process: do the work once, say so, and then do it for each line of the input.
+
+    The answers are those of the work, with its seconds.
+    """
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what libraries print is no answer
+    work = prepare()
+    print(json.dumps(work()), file=answers, flush=True)
+    for _ in sys.stdin:
+        start = time.perf_counter()
+        found = work()
+        found["fit_s"] = time.perf_counter() - start
+        print(json.dumps(found), file=answers, flush=True)
+
+
 def take_turns(workers: Mapping[str, Worker], rounds: int) -> dict[str, list[dict[str, Any]]]:
     """Return each worker's answers, one per round.
 
@@ -72,3 +91,19 @@ def take_turns(workers: Mapping[str, Worker], rounds: int) -> dict[str, list[dic
                 answers[name].append(answer)
         names = names[1:] + names[:1]
     return answers
+
+
+def epochs_of_one(slow: str, found: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, float]:
+    """Return how many epochs each of the others has had when one has had one.
+
+    An answer has the seconds of a fit, `fit_s`, and its `epochs`. The ratios are the medians over
+    the rounds.
+    """
+    times = {
+        name: [one["fit_s"] / one["epochs"] for one in answers] for name, answers in found.items()
+    }
+    theirs = times.pop(slow)
+    return {
+        name: statistics.median(a / b for a, b in zip(theirs, own, strict=True))
+        for name, own in times.items()
+    }

@@ -1,9 +1,9 @@
-"""python -m benchmarks.tabular run [--tables T ...] [--systems S ...], dropin, or report."""
+"""python -m benchmarks.tabular run [--tables T ...] [--systems S ...], dropin, epochs or report."""
 
 import argparse
 import sys
 
-from . import dropin
+from . import dropin, epochs
 from .data import SOURCES
 from .run import one, run
 from .systems import SYSTEMS
@@ -12,7 +12,7 @@ if sys.argv[1:2] == ["one"]:
     one(sys.argv[2], int(sys.argv[3]), sys.argv[4])
 else:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.tabular")
-    parser.add_argument("what", choices=["run", "dropin", "report"])
+    parser.add_argument("what", choices=["run", "dropin", "epochs", "report"])
     parser.add_argument("--tables", nargs="+", choices=SOURCES, default=list(SOURCES))
     parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
     options = parser.parse_args()
@@ -20,6 +20,8 @@ else:
         run(options.tables, options.systems)
     if options.what == "dropin" or not dropin.RESULTS.exists():
         dropin.compare()
+    if options.what == "epochs" or not epochs.RESULTS.exists():
+        epochs.compare()
     from .report import report
 
     report()

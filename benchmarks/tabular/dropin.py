@@ -8,10 +8,8 @@ is one system in a process of its own, which fits whenever it is told to; see `b
 import importlib
 import itertools
 import json
-import os
 import statistics
 import sys
-import time
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -20,7 +18,7 @@ import numpy as np
 
 from ..results import HERE
 from ..tables import markdown, number
-from ..turns import Worker, take_turns
+from ..turns import Worker, epochs_of_one, serve, take_turns
 
 RESULTS = HERE / "results" / "dropin.json"
 # The data, and how many times as fast as scikit-learn fcjax is to be.
@@ -58,6 +56,9 @@ def examples(data: str, dtype: str) -> tuple[np.ndarray, np.ndarray]:
 
 def fit_of(system: str, data: str, dtype: str) -> Callable[[], dict[str, Any]]:
     """Return a function that fits once, and tells the number of epochs and the accuracy."""
+    if system == PRODUCTS:
+        return products_of(data, dtype)
+    warnings.simplefilter("ignore")  # the data are learnt by heart in other numbers of epochs
     X, y = examples(data, dtype)
     options = {"random_state": 0}
     if system == NARROW:
@@ -91,27 +92,13 @@ def products_of(data: str, dtype: str) -> Callable[[], dict[str, Any]]:
     return epoch
 
 
-def serve(system: str, data: str, dtype: str) -> None:
-    """Fit once, say so, and then fit for each line of the standard input."""
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what libraries print is no answer
-    warnings.simplefilter("ignore")  # the data are learnt by heart in other numbers of epochs
-    fit = products_of(data, dtype) if system == PRODUCTS else fit_of(system, data, dtype)
-    print(json.dumps(fit()), file=answers, flush=True)
-    for _ in sys.stdin:
-        start = time.perf_counter()
-        found = fit()
-        found["fit_s"] = time.perf_counter() - start
-        print(json.dumps(found), file=answers, flush=True)
-
-
 def compare() -> None:
     """Let the systems take turns on each data set, and keep all their times."""
     found = {}
     for data, dtype in itertools.product(CASES, DTYPES):
         case = f"{data}, {dtype}"
         found[case] = _turns(data, dtype)
-        print(f"{case}: {ratios(found[case])}", flush=True)
+        print(f"{case}: {epochs_of_one('scikit-learn', found[case])}", flush=True)
     RESULTS.write_text(json.dumps(found, indent=1) + "\n")
 
 
@@ -123,18 +110,6 @@ def _turns(data: str, dtype: str) -> dict[str, Answers]:
     for worker in workers.values():
         worker.stop()
     return found
-
-
-def ratios(found: Mapping[str, Answers]) -> dict[str, float]:
-    """Return how many times as long an epoch of scikit-learn takes as one of the others."""
-    times = {
-        name: [one["fit_s"] / one["epochs"] for one in answers] for name, answers in found.items()
-    }
-    theirs = times.pop("scikit-learn")
-    return {
-        name: statistics.median(a / b for a, b in zip(theirs, own, strict=True))
-        for name, own in times.items()
-    }
 
 
 def results() -> dict[str, dict[str, Answers]]:
@@ -151,7 +126,7 @@ def section(found: Mapping[str, Mapping[str, Answers]]) -> str:
             statistics.median(one[key] for one in answers["scikit-learn"])
             for key in ("fit_s", "epochs")
         )
-        faster = ratios(answers)
+        faster = epochs_of_one("scikit-learn", answers)
         columns = ("fcjax", NARROW, PRODUCTS)
         cells = [number(faster[name]) if name in faster else "" for name in columns]
         rows.append([data, dtype, f"{epochs:.0f}", number(seconds), *cells])
@@ -165,4 +140,4 @@ def section(found: Mapping[str, Mapping[str, Answers]]) -> str:
 
 
 if __name__ == "__main__":
-    serve(*sys.argv[1:])
+    serve(lambda: fit_of(*sys.argv[1:]))

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ..tables import markdown, number
-from . import dropin
+from . import dropin, epochs
 from .data import MOST_ROWS, SOURCES
 from .picture import draw
 from .run import LONG, SEEDS, SHORT, results, still_to_do
@@ -38,6 +38,8 @@ on real data. `make bench-tables` goes on where it stopped, and writes this page
   memory are those of the first seed, while nothing else ran on the machine; the other seeds tell
   only how well the systems predict. The seconds include the import of the library, and compiling.
   A fit of less than {SHORT} s is repeated in the same process, which has neither.
+- **Systems**: pytabkit's RealMLP-TD-S is that of its authors. Its TabM-D is the network and the
+  training loop of TabM's authors, whose own package `tabm` has the network alone.
 - **Treatment**: what a system cannot take is filled as its users do: medians, a category for what
   is missing, one-hot codes and a scaler.
 
@@ -69,6 +71,8 @@ def page(found: Sequence[Result], tables: Sequence[str], systems: Sequence[str])
         "## Seconds to fit\n\nBehind the stroke those of a second fit in the same process.\n",
         _seconds(found, tables, systems),
     ]
+    if epochs.RESULTS.exists():
+        parts.append(epochs.section(epochs.results()))
     if dropin.RESULTS.exists():
         parts.append(dropin.section(dropin.results()))
     failed = [r for r in found if "error" in r and "fit_s" not in r]

@@ -94,7 +94,7 @@ def hist_gradient_boosting(split: Split, task: str, seed: int) -> Predict:
     return lambda X: predict(coded(X))
 
 
-def pytabkit(name: str) -> Fit:
+def pytabkit(name: str, **options: Any) -> Fit:
     """An implementation of pytabkit, whose authors wrote RealMLP."""
 
     def fit(split: Split, task: str, seed: int) -> Predict:
@@ -105,7 +105,7 @@ def pytabkit(name: str) -> Fit:
         )
         filled = _filled(split)
         (X, y), (X_val, y_val) = split.train, split.validation
-        model = kind(device="cpu", random_state=seed, n_threads=THREADS)
+        model = kind(device="cpu", random_state=seed, n_threads=THREADS, **options)
         model.fit(filled(X), y, filled(X_val), y_val)
         if task == "classification":
             return lambda X: model.predict_proba(filled(X))
