@@ -4,6 +4,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterable, Sequence
 
+from .interrupts import keeping_interrupts
 from .loading import loading
 
 _DESCRIPTION = """Train fully connected networks, keep them, and verify hand-written gradients.
@@ -20,7 +21,8 @@ For example,
 def main() -> None:
     """Call the command; on invalid arguments, exit with a message of one line."""
     try:
-        _main()
+        with keeping_interrupts():
+            _main()
     except KeyboardInterrupt:  # before or after a training, which says itself how it ended
         sys.exit(128 + signal.SIGINT)
 

@@ -292,6 +292,35 @@ def test_ctrl_c_has_no_traceback(run, monkeypatch):
     assert run("show", "model") == (130, "")
 
 
+def test_ctrl_c_where_python_cannot_raise_comes_again():
+    program = """if True:
+        import signal, sys, time
+        from fcjax_cli.interrupts import keeping_interrupts
+
+        class Stops:
+            def __init__(self, error):
+                self.error = error
+            def __del__(self):
+                raise self.error
+
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        before = sys.unraisablehook
+        try:
+            with keeping_interrupts():
+                Stops(ValueError("said"))
+                Stops(KeyboardInterrupt())
+                time.sleep(30)
+        except KeyboardInterrupt:
+            print("comes again", sys.unraisablehook is before)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout == "comes again True\n"
+    assert done.stderr.count("Exception ignored") == 1
+    assert "ValueError: said" in done.stderr
+
+
 def test_ctrl_c_while_packages_are_loaded_ends_the_process_at_once():
     program = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"

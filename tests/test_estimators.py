@@ -150,6 +150,20 @@ def test_a_warm_start_computes_what_scikit_learn_computes(options):
     assert len(pair[0].loss_curve_) == 16
 
 
+def test_a_warm_start_is_not_undone_by_what_other_rows_had_chosen():
+    options = {"max_iter": 6, "learning_rate_init": 0.05, "random_state": 0}
+    model = MLPClassifier((6,), warm_start=True, early_stopping=True, **options)
+    X = np.random.default_rng(0).normal(size=(120, 4))
+    y = (X[:, 0] > 0).astype(int)
+    first = model.fit(X, y).coefs_[0]
+    for _ in range(2):
+        model.fit(X, 1 - y)
+        assert model.n_iter_ == 6
+        assert model.best_validation_score_ == max(model.validation_scores_[-6:])
+    assert np.any(model.coefs_[0] != first)
+    assert model.score(X, 1 - y) > 0.6
+
+
 @pytest.mark.parametrize(("name", "own"), [("relu", "relu"), ("logistic", "sigmoid")])
 def test_the_start_is_that_of_scikit_learn_bit_for_bit(name, own):
     dtype = np.dtype(np.float32)

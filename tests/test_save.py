@@ -200,7 +200,7 @@ def test_a_folder_in_the_place_of_the_weights_is_named(tmp_path):
     weights = next(tmp_path.glob("weights-*"))
     weights.unlink()
     weights.mkdir()
-    with pytest.raises(DamagedModelError, match="is a folder"):
+    with pytest.raises(DamagedModelError, match="is no file"):
         fcjax.load(tmp_path)
 
 
@@ -393,6 +393,10 @@ CHANGES = {
     "an older format": ({"format_version": 0}, "config.json is not that of a model"),
     "no format": ({"format_version": True}, "config.json is not that of a model"),
     "dropout": ({"dropout": 2}, "dropout must be a number"),
+    "a kind that is a list": ({"kind": []}, "its kind must be one of"),
+    "weights that are none": ({"weights": None}, "config.json is not that of a model"),
+    "weights without a file": ({"weights": {}}, "config.json names no file of weights"),
+    "no sum": ({"weights": {"file": "weights-0123456789abcdef.safetensors"}}, "names no file"),
 }
 
 
@@ -403,6 +407,39 @@ def test_a_folder_that_does_not_fit_together_is_named(changes, message, tmp_path
     with pytest.raises(DamagedModelError) as error:
         fcjax.load(tmp_path)
     assert message in str(error.value)
+
+
+TABLE_CHANGES = {
+    "more networks than memory": {"copies": 10**12},
+    "more inputs than memory": {"network": {"inputs": 10**12, "outputs": 1, "activation": "mish"}},
+    "networks of no number": {"copies": "two"},
+    "no preprocessing": {"preprocessing": None},
+    "no target": {"target": 3},
+}
+
+
+@pytest.fixture(scope="module")
+def table_model():
+    pytest.importorskip("sklearn")
+    return fcjax.tables.train_table({"x": [*range(0, 40, 2), 7], "y": [*range(21)]}, "y", epochs=1)
+
+
+@pytest.mark.parametrize("changes", TABLE_CHANGES.values(), ids=TABLE_CHANGES)
+def test_the_folder_of_a_table_that_does_not_fit_together_is_named(changes, table_model, tmp_path):
+    fcjax.save(tmp_path, table_model)
+    rewritten(tmp_path, **changes)
+    with pytest.raises(DamagedModelError):
+        fcjax.load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["config.json", "weights"])
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(name, tmp_path):
+    fcjax.save(tmp_path, MODELS["plain"]())
+    path = tmp_path / name if name == "config.json" else weights_in(tmp_path)[0]
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises((FileNotFoundError, DamagedModelError), match=r"has no config|is no file"):
+        fcjax.load(tmp_path)
 
 
 def test_a_newer_folder_is_named_with_what_to_do(tmp_path):

@@ -24,6 +24,8 @@ from ..tables.features import Category
 from ..tables.fitting import DTYPES
 from ..tables.reading import names_in
 from ..tables.splits import Split
+from ..tables.treatment import AS_ASKED
+from ..train.interrupts import Interrupts
 from .show import print_sections
 from .tracking import trackers_of
 
@@ -72,18 +74,24 @@ def train_on_own(
         pictures=True,
         callbacks=trackers,
     )
-    save(out, model)
+    with Interrupts():
+        save(out, model)
     _console.print(headline(model))
     for what, count in model.report["rows"].items():
         if count and what not in Split._fields:
             _console.print(f"rows {what}, left out: {count:,}")
     print_sections(model, ("Figures",))
-    stopped = model.report["training"]["signal"]
-    _console.print(
-        ("Training was stopped; the best network until then" if stopped else "The model")
-        + f" is in {out}: fcjax predict {out} FILE --out predictions.csv"
+    for name, why in model.treatment.dropped.items():
+        if why != AS_ASKED:
+            _console.print(f"{name}, left out: {why}")
+    training = model.report["training"]
+    kept = (
+        "Training was stopped; the best network until then"
+        if training["interrupted"]
+        else ("The model, without its pictures," if training["signal"] else "The model")
     )
-    return 128 + signal.Signals[stopped] if stopped else 0
+    _console.print(f"{kept} is in {out}: fcjax predict {out} FILE --out predictions.csv")
+    return 128 + signal.Signals[training["signal"]] if training["signal"] else 0
 
 
 def _unread(own: OwnData, names: Sequence[str]) -> list[str]:

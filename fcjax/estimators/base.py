@@ -294,6 +294,8 @@ class BaseMLP(BaseEstimator, ABC):
             self._begin_curves()  # the earlier fit was by lbfgs, which has none
         if held_out is not None and self.validation_scores_ is None:
             self._forget_best()  # the earlier fit had no validation
+        if held_out is not None:
+            self.best_validation_score_ = -np.inf  # what other rows had chosen is not its rival
         rows = len(examples.X)
         batch_size, padded = batch_sizes(rows, self._batch_size(rows))
         plan = self._plan(network, batch_size, examples, held_out)

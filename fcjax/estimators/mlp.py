@@ -36,7 +36,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     is not. So `loss_`, `loss_curve_`, the epoch in which `tol` stops, and lbfgs differ there.
 
     The split of `early_stopping` is stratified for several classes too, as scikit-learn documents
-    it, if each class can be on both sides. Batches whose `sample_weight` is all 0 are left out.
+    it, if each class can be on both sides. With `warm_start`, each fit keeps the best of its own
+    epochs, and not the weights of an earlier fit whose score on other rows was higher. Batches
+    whose `sample_weight` is all 0 are left out.
     A sparse X is made dense for training.
 
     Args:

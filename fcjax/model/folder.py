@@ -91,12 +91,11 @@ def read(folder: Path) -> Contents:
 
 
 def _config_of(folder: Path) -> bytes:
-    try:
-        return (folder / CONFIG).read_bytes()
-    except FileNotFoundError:
+    if not (folder / CONFIG).is_file():  # a pipe would wait for ever
         raise FileNotFoundError(
             f"folder must hold a model, got {str(folder)!r}, which has no {CONFIG}"
-        ) from None
+        )
+    return (folder / CONFIG).read_bytes()
 
 
 def _checked_config(folder: Path, text: bytes) -> dict[str, Any]:
@@ -114,8 +113,11 @@ def _checked_config(folder: Path, text: bytes) -> dict[str, Any]:
     if config.pop("checksum", None) != _checksum(config):
         raise DamageError(f"{CONFIG} has been changed since it was written")
     # the checksum is no secret: whoever wrote the file may have meant to lead us elsewhere
-    if type(found) is not int or found != FORMAT or not _is_weights(config["weights"]["file"]):
+    weights = config.get("weights")
+    if type(found) is not int or found != FORMAT or not isinstance(weights, dict):
         raise DamageError(f"{CONFIG} is not that of a model of fcjax")
+    if not _is_weights(weights.get("file")) or not isinstance(weights.get("sha256"), str):
+        raise DamageError(f"{CONFIG} names no file of weights")
     return config
 
 
@@ -124,12 +126,10 @@ def _is_weights(name: Any) -> bool:
 
 
 def _arrays(folder: Path, weights: Mapping[str, str]) -> dict[str, np.ndarray]:
-    try:
-        data = (folder / weights["file"]).read_bytes()
-    except FileNotFoundError:
-        raise DamageError(f"{weights['file']} is missing") from None
-    except IsADirectoryError:
-        raise DamageError(f"{weights['file']} is a folder") from None
+    path = folder / weights["file"]
+    if not path.is_file():
+        raise DamageError(f"{path.name} is {'no file' if path.exists() else 'missing'}")
+    data = path.read_bytes()
     if hashlib.sha256(data).hexdigest() != weights["sha256"]:
         raise DamageError(f"{weights['file']} is not as it was written ({len(data)} bytes)")
     return from_safetensors(data)
@@ -137,7 +137,7 @@ def _arrays(folder: Path, weights: Mapping[str, str]) -> dict[str, np.ndarray]:
 
 def _files(folder: Path, config: Mapping[str, Any]) -> dict[str, bytes]:
     """Return the other files that are still there; a model without its picture is a model."""
-    names = [name for name in config["files"] if _is_extra(name)]
+    names = [name for name in config.get("files", ()) if _is_extra(name)]
     return {name: (folder / name).read_bytes() for name in names if (folder / name).is_file()}
 
 

@@ -93,7 +93,7 @@ def load(folder: str | PathLike[str]) -> Any:
     path = checked_path("folder", folder)
     contents = read(path)
     kind = contents.config.get("kind")
-    if kind not in _KINDS:
+    if not isinstance(kind, str) or kind not in _KINDS:
         raise DamagedModelError(path, f"its kind must be one of {[*_KINDS]}, got {kind!r}")
     module, name = _KINDS[kind]
     found = getattr(importlib.import_module(module), name)
@@ -101,7 +101,9 @@ def load(folder: str | PathLike[str]) -> Any:
         return found.from_contents(contents)
     except PrecisionError as error:
         raise PrecisionError(f"{str(path)!r}: {error}") from None
-    except (KeyError, TypeError, ValueError) as error:
+    except KeyError as error:
+        raise DamagedModelError(path, f"config.json has no {error}") from error
+    except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
         raise DamagedModelError(path, str(error)) from error
 
 

@@ -97,12 +97,17 @@ def named(names: Sequence[str], what: str) -> list[str]:
 
 
 def is_row_number(name: str, column: np.ndarray) -> bool:
-    """Whether a column has no name, and counts the rows.
+    """Whether a column has no name, and whole numbers, as pandas and R write those of rows.
 
-    >>> is_row_number("column 1", np.array([1.0, 2, 3])), is_row_number("k", np.array([1.0, 2, 3]))
+    Those of the rows that a filter left have gaps, and those of tables put together occur twice.
+
+    >>> is_row_number("column 1", np.array([1.0, 5, 3])), is_row_number("k", np.array([1.0, 2, 3]))
     (True, False)
     """
-    return _NO_NAME.fullmatch(name) is not None and counts_rows(column)
+    if _NO_NAME.fullmatch(name) is None:
+        return False
+    numbers = as_numbers(column)
+    return numbers is not None and len(numbers) > 0 and bool(np.all(numbers == np.floor(numbers)))
 
 
 def counts_rows(column: np.ndarray) -> bool:
@@ -330,8 +335,17 @@ def as_text(column: np.ndarray) -> np.ndarray:
     )
 
 
+def are_booleans(texts: Iterable[str]) -> bool:
+    """Whether there are texts, and all of them say true or false."""
+    different = {text.strip().lower() for text in texts}
+    return bool(different) and different <= {_TRUE, _FALSE}
+
+
 def as_numbers(column: np.ndarray) -> np.ndarray | None:
-    """Return a column as numbers, None if it has text that is no number. Booleans are 0 and 1."""
+    """Return a column as numbers, None if it has text that is no number.
+
+    A column of "true" and "false" alone is 1 and 0.
+    """
     if column.dtype.kind == "f":
         return column
     if column.dtype.kind == "M":
@@ -339,7 +353,7 @@ def as_numbers(column: np.ndarray) -> np.ndarray | None:
     numbers = np.full(len(column), math.nan)
     present = [i for i, v in enumerate(column) if v is not None]
     texts = [column[i].strip() for i in present]
-    if texts and {t.lower() for t in set(texts)} <= {_TRUE, _FALSE}:
+    if are_booleans(texts):
         numbers[present] = [t.lower() == _TRUE for t in texts]
         return numbers
     try:

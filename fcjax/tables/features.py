@@ -20,7 +20,15 @@ from typing import Any, Literal
 import numpy as np
 
 from .._arguments import brief
-from .columns import as_categories, as_dates, as_numbers, as_text, category_finder, has_codes
+from .columns import (
+    are_booleans,
+    as_categories,
+    as_dates,
+    as_numbers,
+    as_text,
+    category_finder,
+    has_codes,
+)
 
 Kind = Literal["number", "category", "date", "drop"]
 KINDS = ("number", "category", "date", "drop")
@@ -211,8 +219,10 @@ def _numbers(name: str, column: np.ndarray) -> np.ndarray:
 
 
 def is_number(value: np.ndarray) -> bool:
-    """Whether a column of one value is of numbers."""
-    return as_numbers(value) is not None
+    """Whether a column of one value is of numbers; "true" is one in a column of booleans alone."""
+    if as_numbers(value) is None:
+        return False
+    return value.dtype != object or not are_booleans(v for v in value if v is not None)
 
 
 def _days(name: str, column: np.ndarray) -> np.ndarray:
@@ -239,13 +249,13 @@ def kind_of(column: np.ndarray) -> Kind:
 
 
 def why_useless(column: np.ndarray) -> str | None:
-    """Return why a column says nothing of its rows, or None."""
+    """Return why a column of training rows says nothing of them, or None."""
     text = as_text(column)
     different = {v for v in text if v is not None}
     if not different:
-        return "all values are missing"
+        return "all values in the rows of training are missing"
     if len(different) == 1 and all(v is not None for v in text):
-        return f"all values are {brief(next(iter(different)))}"
+        return f"all values in the rows of training are {brief(next(iter(different)))}"
     return None
 
 
@@ -254,31 +264,48 @@ def exception_of(column: np.ndarray) -> str | None:
     present = [i for i, v in enumerate(column) if v is not None]
     for what, is_fine in (("numbers", is_number), ("dates", is_date)):
         odd = [i for i in present if not is_fine(column[i : i + 1])]
-        if 0 < len(odd) <= len(present) / 10:
+        few = len(odd) <= len(present) / 10
+        marks = len(odd) < len(present) and all(column[i].strip() in _MARKS for i in odd)
+        if odd and (few or marks):
             more = f" and {len(odd) - 1} more" if len(odd) > 1 else ""
             return f"{what} but for {brief(column[odd[0]])} in row {odd[0] + 1}{more}"
     return None
 
 
+# What people write where they have no number.
+_MARKS = {"?", "-", "--", "---", ".", "..", "*", "#", "#DIV/0!", "#VALUE!"}
+_SIGN, _MONEY = "[+\u2212-]?", "(?:[$€£¥]|USD|EUR|GBP|JPY|CHF|CNY|INR)"
 # Numbers and dates as people write them, of which a program cannot be sure what they are.
 _NOTATIONS = (
-    ("numbers with commas", "1234.5", r"[+-]?\d{1,3}([., ]?\d{3})*,\d+|[+-]?\d{1,3}(,\d{3})+\.\d+"),
-    ("percentages", "0.14", r"[+-]?\d+([.,]\d+)?\s?%"),
-    ("amounts of money", "1234.5", r"[$€£¥]\s?[+-]?[\d.,]+|[+-]?[\d.,]+\s?[$€£¥]"),
-    ("dates", "2024-01-31", r"\d{1,2}([./-])\d{1,2}\1(\d{2}|\d{4})(\s.*)?|\d{4}/\d{1,2}/\d{1,2}"),
-)
+    ("numbers with commas", "1234.5",
+     rf"{_SIGN}\d{{1,3}}([., ]?\d{{3}})*,\d+|{_SIGN}\d{{1,3}}(,\d{{2,3}})+(\.\d+)?"),
+    ("numbers in groups of digits", "1234.5",
+     rf"{_SIGN}\d{{1,3}}(['\u2019\s]\d{{3}})+([.,]\d+)?"),
+    ("numbers with the sign \u2212", "-1.5", r"\u2212\d+(\.\d+)?"),
+    ("numbers in brackets", "-1.5", r"\(\d[\d.,]*\)"),
+    ("percentages", "0.14", rf"{_SIGN}\d+([.,]\d+)?\s?%"),
+    ("amounts of money", "1234.5",
+     rf"\(?{_SIGN}{_MONEY}\s?{_SIGN}[\d.,]+\)?|\(?{_SIGN}[\d.,]+\s?{_MONEY}\)?"),
+    ("dates", "2024-01-31",
+     r"\d{1,2}([./-])\d{1,2}\1(\d{2}|\d{4})(\s.*)?|\d{4}/\d{1,2}/\d{1,2}"
+     r"|\d{1,2}[ -][A-Za-z]{3,9}[ -]\d{2,4}|[A-Za-z]{3,9} \d{1,2}, \d{4}|\d{4}-\d{2}"),
+)  # fmt: skip
 
 
 def notation_of(column: np.ndarray) -> str | None:
     """Return in what other notation most texts of a column are numbers or dates, if they are.
 
-    >>> notation_of(np.array(["8,1", "9,25", None], object))
-    "numbers with commas, such as '8,1'; write them as 1234.5"
+    Those of them that need no such notation may be plain numbers.
+
+    >>> notation_of(np.array(["950", "1,025", "1,100.5", None], object))
+    "numbers with commas, such as '1,025'; write them as 1234.5"
     """
     present = [v.strip() for v in column if v is not None]
+    plain = sum(is_number(np.array([v], object)) for v in present)
     for what, accepted, pattern in _NOTATIONS:
         are = [v for v in present if re.fullmatch(pattern, v)]
-        if are and len(are) >= 0.9 * len(present):
+        fine = len(are) + (plain if what != "dates" else 0)
+        if len(are) > len(present) / 10 and fine >= 0.9 * len(present):
             return f"{what}, such as {brief(are[0])}; write them as {accepted}"
     return None
 

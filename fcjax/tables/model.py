@@ -159,8 +159,11 @@ class TableModel:
             fields["edges"] = tuple(map(tuple, np.asarray(arrays["edges"], float).tolist()))
         network = _NETWORKS[config["preset"]](**fields)
         networks = Networks(network, config["copies"], config["dtypes"]["compute"])
-        like = networks.init(0)
-        params = _filled(like, as_parameters(_below("params", arrays)))
+        stored = _below("params", arrays)
+        count = sum(V.size for V in stored.values())
+        if networks.size != count:  # which may be too large to draw
+            raise DamageError(f"its network has {networks.size:,} parameters, its file {count:,}")
+        params = _filled(networks.init(0), as_parameters(stored))
         scaling = {name[1:]: np.asarray(V) for name, V in _below("scaling", arrays).items()}
         treatment = Treatment.from_json(config["preprocessing"], scaling)
         target = Target.from_json(config["target"], config["classes"])

@@ -7,6 +7,7 @@ the 32 members of `tabm` share most of their weights. Members are trained on the
 losses, and their predictions are averaged.
 """
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -61,6 +62,12 @@ class RealMLP:
     outputs: int
     activation: str
     hidden: tuple[int, ...] = (256, 256, 256)
+
+    @property
+    def size(self) -> int:
+        """The number of parameters."""
+        sizes = (self.inputs, *self.hidden, self.outputs)
+        return self.inputs + sum((n_in + 1) * n_out for n_in, n_out in itertools.pairwise(sizes))
 
     def init(self, rng: np.random.Generator) -> RealMLPParams:
         """Draw the parameters. The last layer begins with zeros."""
@@ -138,6 +145,15 @@ class TabM:
     edges: tuple[tuple[float, ...], ...] | None = None
     embedding: int = 16
 
+    @property
+    def size(self) -> int:
+        """The number of parameters."""
+        numbers, bins = (0, 0) if self.edges is None else (len(self.edges), len(self.edges[0]) - 1)
+        widths = self._width_of_inputs, *(self.width,) * (self.depth - 1)
+        blocks = sum(n * self.width + self.members * (n + 2 * self.width) for n in widths)
+        heads = self.members * (self.width + 1) * self.outputs
+        return numbers * (bins + 2) * self.embedding + blocks + heads
+
     def init(self, rng: np.random.Generator) -> TabMParams:
         """Draw the parameters. Members begin with equal weights but for r of the first layer."""
         embedding, blocks = self._first_embedding(rng), list[TabMBlock]()
@@ -197,8 +213,10 @@ class TabM:
         A = x[:, None]
         for i, (w, (r, s, b)) in enumerate(zip(weights, factors, strict=True)):
             Z = ensemble_dense(A, w, r, s, b, compute_dtype=compute_dtype)
-            drops = key is not None and self.rate
-            A = relu_dropout(Z, self.rate, jax.random.fold_in(key, i)) if drops else relu(Z)
+            if key is None or not self.rate:
+                A = relu(Z)
+            else:
+                A = relu_dropout(Z, self.rate, jax.random.fold_in(key, i))
         return grouped_dense(A, heads.w, heads.b, compute_dtype=compute_dtype)
 
     def mean_loss(

@@ -61,21 +61,20 @@ def split(how: How, table: Table, labels: np.ndarray | None, seed: int, rows: np
     if groups is not None and len(set(groups)) < 3:
         raise ValueError("split: there must be at least 3 groups, one for each part")
     classes = None if labels is None else labels[rows]
-    rest, test = _parted(np.arange(len(rows)), groups, classes, TEST, seed)
-    train, validation = _parted(rest, groups, classes, VALIDATION / (1 - TEST), seed + 1)
+    if groups is not None:
+        found = _by_group(groups, np.random.default_rng(seed))
+        return Split(*(rows[part] for part in found))
+    rest, test = _parted(np.arange(len(rows)), classes, TEST, seed)
+    train, validation = _parted(rest, classes, VALIDATION / (1 - TEST), seed + 1)
     return Split(*(np.sort(rows[part]) for part in (train, validation, test)))
 
 
 def _parted(
-    rows: np.ndarray, groups: np.ndarray | None, classes: np.ndarray | None, size: float, seed: int
+    rows: np.ndarray, classes: np.ndarray | None, size: float, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Split rows in two, the second of a size."""
-    from sklearn.model_selection import GroupShuffleSplit, train_test_split
+    from sklearn.model_selection import train_test_split
 
-    if groups is not None:
-        splitter = GroupShuffleSplit(1, test_size=size, random_state=seed)
-        first, second = next(splitter.split(rows, groups=groups[rows]))
-        return rows[first], rows[second]
     stratify = None
     if classes is not None:
         counts = np.unique(classes[rows], return_counts=True)[1]
@@ -83,6 +82,26 @@ def _parted(
             stratify = classes[rows]
     parts = train_test_split(rows, test_size=size, random_state=seed, stratify=stratify)
     return np.asarray(parts[0]), np.asarray(parts[1])
+
+
+def _by_group(groups: np.ndarray, rng: np.random.Generator) -> Split:
+    """Give groups, drawn at random, to the test and then to the validation, while they have room.
+
+    The others are for training. A part that no group fits into gets the smallest.
+    """
+    _, numbers, counts = np.unique(groups, return_inverse=True, return_counts=True)
+    part_of, left = np.zeros(len(counts), int), [*rng.permutation(len(counts))]
+    for part, size in ((2, TEST), (1, VALIDATION)):
+        room = size * len(groups)
+        taken: list[int] = []
+        for group in left:
+            if counts[group] <= room and len(left) - len(taken) > part:
+                taken.append(group)
+                room -= counts[group]
+        taken = taken or [min(left, key=counts.__getitem__)]
+        part_of[taken] = part
+        left = [group for group in left if group not in taken]
+    return Split(*(np.flatnonzero(part_of[numbers] == part) for part in range(3)))
 
 
 def _by_time(how: How, table: Table, rows: np.ndarray) -> Split:

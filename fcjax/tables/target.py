@@ -175,6 +175,16 @@ def _in_order(texts: set[str]) -> tuple[Class, ...]:
     return tuple(column[np.argsort(numbers, kind="stable")])
 
 
+def check_classes_of_training(target: Target, labels: np.ndarray) -> None:
+    """Raise ValueError if the rows of training have one class alone."""
+    different = np.unique(labels)
+    if target.classes is not None and len(different) < 2:
+        only = brief([target.classes[label] for label in different])
+        raise ValueError(
+            f"target {target.names[0]!r} must have two classes in the rows of training, got {only}"
+        )
+
+
 def fit_target(table: Table, names: Sequence[str], task: Task, all_rows: Table) -> Target:
     """Fit the target: its classes to all rows that have one, its scale to the training rows."""
     if task == "classification":
@@ -188,5 +198,6 @@ def fit_target(table: Table, names: Sequence[str], task: Task, all_rows: Table) 
             raise ValueError(f"target {name!r} must hold finite numbers, of which the squares are, "
                              f"got the mean {m} and the deviation {s}")  # fmt: skip
         if s == 0:
-            raise ValueError(f"target {name!r} must differ between rows, got {m:g} in all of them")
+            raise ValueError(f"target {name!r} must differ between the rows of training, "
+                             f"got {m:g} in all of them")  # fmt: skip
     return Target(tuple(names), task, None, tuple(mean), tuple(deviation))

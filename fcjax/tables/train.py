@@ -1,6 +1,6 @@
 """`train_table`: from a table to a model that predicts its target, with figures to trust."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -8,7 +8,8 @@ import numpy as np
 
 from .._arguments import as_integer, brief, check_bool, check_one_of, describe
 from .._products import ComputeDtype
-from .card import card
+from ..train.interrupts import Interrupts, name_of
+from .card import Pictures, card
 from .columns import (
     Table,
     as_table,
@@ -20,14 +21,14 @@ from .columns import (
     rows_of,
 )
 from .features import KINDS, Kind
-from .fitting import Choices, Rows, fit_rows
+from .fitting import Choices, Fitted, Rows, fit_rows
 from .importance import permutation_importance
-from .metrics import metric_of
+from .metrics import Metric, metric_of
 from .model import TableModel
 from .presets import Task
 from .report import HeldOut, baselines, figures
 from .splits import how_to_split, split as split_rows
-from .target import fit_target, present_rows, task_of
+from .target import check_classes_of_training, fit_target, present_rows, task_of
 from .training import Examples
 from .treatment import AS_ASKED, fit_treatment, kinds_of
 from .weights import check_weights, counted_rows, weights_of
@@ -61,7 +62,8 @@ def train_table(
     Args:
         data: a DataFrame, a dict of columns, or a table as from `fcjax.tables.read`. NaN and None
             are missing, and infinite numbers count as very large ones. A column without a name is
-            "column 1" if it is the first, and is left out if it counts the rows.
+            "column 1" if it is the first, and is left out if it holds whole numbers, as those of
+            rows that pandas and R write; `kinds` keeps it.
         target: the name of the column to predict, or of several columns of numbers.
         preset: "realmlp" or "tabm", which takes longer and is often a little better.
         task: "classification" or "regression". None decides: text, and at most ten different whole
@@ -92,7 +94,8 @@ def train_table(
 
     Returns:
         A `TableModel`. If Ctrl-C or SIGTERM ends the training after an epoch, it is the best until
-        then.
+        then. After the training, a signal only leaves out the importance of the columns and the
+        pictures. `report["training"]["signal"]` names it.
 
     Raises:
         TypeError, ValueError: an argument is wrong, or something is wrong with the table; the
@@ -125,7 +128,7 @@ def train_table(
     asked = _checked_kinds(kinds or {}, names, every)
     left_out = {n: AS_ASKED for n in others if asked.get(n) == "drop" and n != how.column}
     table = as_table(data, columns=[n for n in every if n not in left_out])
-    left_out |= {n: "it counts the rows" for n in others
+    left_out |= {n: "it has no name, and numbers as of rows" for n in others
                  if n not in asked and is_row_number(n, table[n])}  # fmt: skip
     check_weights(table, names, class_weight, sample_weight)
     given = rows_of(table)
@@ -148,6 +151,7 @@ def train_table(
     found = fit_target(_rows(table, parts.train), names, task, _rows(table, present))
     if task == "classification" and is_boolean(data, names[0]):
         found = replace(found, classes=(False, True))
+    check_classes_of_training(found, found.encoded(_rows(table, parts.train)))
     weights = weights_of(table, found, class_weight, sample_weight, parts)
     if weights is not None:  # of a class without weight
         parts = parts._replace(train=parts.train[weights[parts.train] > 0])
@@ -161,9 +165,7 @@ def train_table(
         for rows in parts
     )
     fitted = fit_rows(train, validation, found, treatment, choices, **options)
-    model, held_out = fitted.model, _held_out(fitted.model, test)
-    importance = permutation_importance(model, held_out, metric_of(task, metric), seed=seed)
-    report = {
+    about = {
         "rows": {
             "without a target": rows_of(table) - len(present),
             **({} if sample_weight is None else {"of weight 0": given - rows_of(table)}),
@@ -173,12 +175,29 @@ def train_table(
         "seed": seed,
         "class weights": _in_words(class_weight),
         "sample weights": sample_weight,
-        "training": fitted.training,
-        "figures": _figures(model, fitted.data, held_out, seed),
-        "importance": importance.to_json(),
     }
-    model = replace(model, report=_strict(report))
-    files = draw(model, held_out, importance) if draw else {}
+    with Interrupts() as signals:  # the network has been trained, and is not to be lost any more
+        return _described(fitted, about, test, metric_of(task, metric), seed, draw, signals)
+
+
+def _described(
+    fitted: Fitted, about: Mapping[str, Any], test: Rows, metric: Metric, seed: int,
+    draw: Callable[..., Pictures] | None, signals: Interrupts,
+) -> TableModel:  # fmt: skip
+    """Return the model with its report and its card, without what takes long after a signal."""
+    model, held_out, training = fitted.model, _held_out(fitted.model, test), fitted.training
+    figures = _figures(model, fitted.data, held_out, seed)
+    importance = None
+    if not signals.received():
+        importance = permutation_importance(model, held_out, metric, seed=seed)
+        about = {**about, "importance": importance.to_json()}
+    report = {**about, "training": training, "figures": figures}
+    model, files = replace(model, report=_strict(report)), Pictures()
+    if draw and importance and not signals.received():
+        files = draw(model, held_out, importance)
+    if number := signals.received():
+        training = {**training, "signal": name_of(number)}
+        model = replace(model, report=_strict({**report, "training": training}))
     return replace(model, files={**files, "README.md": card(model, files).encode()})
 
 

@@ -37,6 +37,11 @@ class Networks(NamedTuple):
     copies: int = 1
     compute_dtype: Any = None
 
+    @property
+    def size(self) -> int:
+        """The number of parameters."""
+        return self.copies * self.network.size
+
     def init(self, seed: int) -> Tree:
         """Draw the parameters of all; those of several have a leading axis."""
         drawn = [self.network.init(np.random.default_rng([seed, i])) for i in range(self.copies)]
@@ -117,15 +122,14 @@ def _loss(
     networks: Networks, task: Task, smoothing: float, params: Tree, batch: Mapping[str, Array],
     key: Array | None,
 ) -> Array:  # fmt: skip
-    """Return the mean of the members' losses, summed over the networks.
+    """Return the mean of the members' losses, over the networks too.
 
-    The gradient of each network is that of a network alone.
+    The gradient of each network is that of a network alone, which is that of the sum over them.
     """
     x, data = batch["x"], (batch["y"], batch.get("weights"))
     if key is None:
         # the outputs are those of the metric, and computed once for both
-        outputs = jnp.moveaxis(networks.apply(params, x), 0, 1)
-        return networks.copies * _mean_loss(task, 0.0, outputs, data)
+        return _mean_loss(task, 0.0, jnp.moveaxis(networks.apply(params, x), 0, 1), data)
     loss = partial(_mean_loss, task, smoothing)
 
     def of_network(params: Tree, key: Array) -> Array:
@@ -133,7 +137,13 @@ def _loss(
 
     if networks.copies == 1:
         return of_network(params, key)
-    return jnp.sum(jax.vmap(of_network)(params, jax.random.split(key, networks.copies)))
+    losses = jax.vmap(of_network)(params, jax.random.split(key, networks.copies))
+    return _with_gradient_of(jnp.mean(losses), jnp.sum(losses))
+
+
+def _with_gradient_of(value: Array, other: Array) -> Array:
+    """Return a value whose gradient is that of another."""
+    return other + jax.lax.stop_gradient(value - other)
 
 
 def _mean_loss(

@@ -75,6 +75,11 @@ class Interrupts:
             signal.signal(number, handler)
         self._before = {}
 
+    def received(self) -> int | None:
+        """Return the signal that was noted, if any: the caller ends soon, and says why."""
+        self._is_known = self._received is not None
+        return self._received
+
     def check(self) -> None:
         """Raise SignalError if any process received one. All must call this together."""
         number = largest_of_all_processes(self._received or 0, "the question for signals")

@@ -202,6 +202,16 @@ def test_tabm_begins_as_its_authors_begin():
     assert len(np.unique(params.heads.w[:, 0, 0])) == 32
 
 
+@pytest.mark.parametrize(
+    "network",
+    [RealMLP(5, 3, "selu"), RealMLP(1, 1, "mish", (4,)), tabm(),
+     TabM(4, 3, (1, 1, 2), 2, 8, 2, edges=((0.0, 1.0, 2.0), (0.0, 1.0, 2.0)), embedding=5)],
+)  # fmt: skip
+def test_the_number_of_parameters_is_known_before_they_are_drawn(network):
+    drawn = jax.tree.leaves(Networks(network, 2).init(0))
+    assert Networks(network, 2).size == sum(V.size for V in drawn)
+
+
 def test_factors_are_equal_within_a_column_of_the_table():
     network = tabm(groups=(1, 1, 3), members=50)
     r = np.asarray(network.init(np.random.default_rng(0)).blocks[0].r)

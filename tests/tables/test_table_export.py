@@ -228,7 +228,9 @@ def test_a_file_asks_for_the_columns_that_are_used(tmp_path):
     assert notes["empty"] == "category as text; missing is any other text"
     config = json.loads({p.key: p.value for p in made_of.metadata_props}["fcjax_config"])
     assert config["classes"] == ["high", "low"]
-    assert config["preprocessing"]["dropped"] == {"constant": "all values are '3'"}
+    assert config["preprocessing"]["dropped"] == {
+        "constant": "all values in the rows of training are '3'"
+    }
 
 
 TEXTS = [

@@ -18,6 +18,7 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
 from support import quick_networks
 
 import fcjax
+import fcjax.tables.pictures
 import fcjax_cli
 from fcjax.tables import TableModel, batches, read, train_table
 from fcjax.tables.columns import as_table
@@ -255,9 +256,15 @@ def test_weights_that_cannot_be_are_named():
 
 
 def test_a_figure_that_the_rows_do_not_define_is_refused():
-    rare = houses().assign(dear=np.where(np.arange(240) == 7, "yes", "no"))
+    rare = houses().assign(dear=np.where(np.isin(np.arange(240), [7, 9]), "yes", "no"))
     with pytest.raises(ValueError, match="metric 'auc' needs at least two classes among the rows"):
         trained("dear", "price", data=rare, metric="auc")
+
+
+def test_a_part_to_train_on_of_one_class_is_refused():
+    data = houses().sort_values("sold").assign(dear=["yes"] * 200 + ["no"] * 40)
+    with pytest.raises(ValueError, match=r"must have two classes in the rows of training.*'yes'"):
+        trained("dear", "price", data=data, split="time:sold")
 
 
 def test_classes_that_training_has_not_seen():
@@ -265,6 +272,28 @@ def test_classes_that_training_has_not_seen():
     report = trained("dear", "price", data=data, split="time:sold", class_weight="balanced").report
     assert report["figures"]["linear"]["accuracy"]["value"] == 0
     assert report["figures"]["majority"]["log_loss"]["value"] > 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("moment", ["_figures", "permutation_importance", "draw"])
+def test_a_signal_after_the_training_costs_no_more_than_pictures(moment, number, monkeypatch):
+    module = sys.modules["fcjax.tables.pictures" if moment == "draw" else "fcjax.tables.train"]
+    run = getattr(module, moment)
+
+    def interrupted(*args, **options):
+        found = run(*args, **options)
+        signal.raise_signal(number)
+        return found
+
+    monkeypatch.setattr(module, moment, interrupted)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which shells may have left out
+    model = trained(pictures=True)
+    assert model.report["training"]["interrupted"] is False
+    assert model.report["training"]["signal"] == number.name
+    assert ("importance" in model.report) == (moment != "_figures")
+    assert ("history.png" in model.files) == (moment == "draw")
+    assert f"| signal | {number.name} |" in model.files["README.md"].decode()
+    assert model.report["figures"]["model"]["rmse"]["value"] > 0
 
 
 def test_checkpoints_of_another_split_are_not_taken(tmp_path):
@@ -301,16 +330,32 @@ def test_a_column_that_is_dropped_may_hold_anything():
         train_table(data[["price", "nested"]], "price", kinds={"nested": "drop"})
 
 
+@pytest.mark.parametrize(
+    "index", [np.arange(240) * 3, np.arange(240)[::-1] % 120], ids=["filtered", "put together"]
+)
+def test_row_numbers_of_other_tables_are_left_out(index):
+    data = houses()
+    data.insert(0, "", index)
+    assert list(trained(data=data).treatment.dropped) == ["column 1"]
+    data[""] = index + 0.5
+    assert not trained(data=data).treatment.dropped
+
+
 @pytest.mark.parametrize("first", [0, 1])
 def test_a_column_that_has_no_name_and_counts_the_rows_is_left_out(first):
     data = houses()
     data.insert(0, "", np.arange(first, first + 240))
     model = trained(data=data)
-    assert model.treatment.dropped == {"column 1": "it counts the rows"}
-    assert "| column 1 | left out: it counts the rows |" in model.files["README.md"].decode()
+    assert model.treatment.dropped == {"column 1": "it has no name, and numbers as of rows"}
+    assert (
+        "| column 1 | left out: it has no name, and numbers as of rows |"
+        in model.files["README.md"].decode()
+    )
     np.testing.assert_array_equal(model.predict(data), model.predict(houses()))
     as_pandas = data.rename(columns={"": "Unnamed: 0"})
-    assert trained(data=as_pandas).treatment.dropped == {"Unnamed: 0": "it counts the rows"}
+    assert trained(data=as_pandas).treatment.dropped == {
+        "Unnamed: 0": "it has no name, and numbers as of rows"
+    }
     kept = trained(data=data, kinds={"column 1": "number"})
     assert "column 1" in kept.treatment.columns
 
@@ -319,7 +364,7 @@ def test_another_column_without_a_name_is_one_like_others():
     data = houses().drop(columns="dear").assign(**{"": RNG.normal(size=240)})
     data.insert(0, None, None)
     model = trained(data=data, drop=[])
-    assert model.treatment.dropped == {"column 1": "all values are missing"}
+    assert model.treatment.dropped == {"column 1": "all values in the rows of training are missing"}
     assert "column 8" in model.treatment.columns
     assert model.predict(data).shape == (240,)
     with pytest.raises(ValueError, match="must have the column 'column 8', got"):

@@ -249,8 +249,8 @@ def test_a_treatment(scaling):
     treatment = treated(table(), {}, scaling)
     assert treatment.columns == ["number", "category", "holes", "flag"]
     assert treatment.dropped == {
-        "constant": "all values are '1'",
-        "empty": "all values are missing",
+        "constant": "all values in the rows of training are '1'",
+        "empty": "all values in the rows of training are missing",
     }
     assert treatment.outputs[:3] == ["number", "holes", "flag"]
     assert treatment.outputs[3:] == ["category is a", "category is b", "category is c",
@@ -312,6 +312,17 @@ NOTATIONS = {
     "decimal commas": (["8,1", "-0,25", "1.234,5"], "numbers with commas, such as '8,1'; write"),
     "thousands": (["580,039", "1,200,000"], "numbers with commas, such as '580,039'"),
     "thousands and a point": (["1,580.5", "2,000.0"], "numbers with commas"),
+    "thousands where needed": (["950", "1,025", "75"], "numbers with commas, such as '1,025'"),
+    "decimals where needed": (["0", "0,25", "1"], "numbers with commas, such as '0,25'"),
+    "groups of India": (["1,00,000", "20,000", "500"], "numbers with commas"),
+    "apostrophes": (["1'000", "25'300.5", "7"], "numbers in groups of digits, such as"),
+    "spaces": (["1 000", "25\u00a0300", "7"], "numbers in groups of digits, such as '1 000'"),
+    "another minus": (["\u22125", "3", "\u22120.5"], "numbers with the sign \u2212, such as"),
+    "brackets": (["(5)", "3", "(1,200)"], "numbers in brackets, such as '(5)'; write them as -1"),
+    "percent of some": (["5%", "7", "3.5"], "percentages, such as '5%'"),
+    "money with signs": (["-$5", "($3)", "5 USD", "EUR 2.50"], "amounts of money, such as '-$5'"),
+    "names of months": (["01-Jan-2020", "5 March 21", "May 7, 2020"], "dates, such as '01-Jan"),
+    "months": (["2020-01", "2021-12"], "dates, such as '2020-01'"),
     "percent": (["14%", "2.5 %", "3"] + ["1%"] * 30, "percentages, such as '14%'"),
     "money": (["$1,200", "€ 5", "7.50 £"], "amounts of money, such as"),
     "days first": (["31.12.2024", "1.2.2024"], "dates, such as '31.12.2024'; write them as 2024-0"),
@@ -331,7 +342,23 @@ def test_numbers_and_dates_in_another_notation_are_named(values, message):
 
 
 @pytest.mark.parametrize(
-    "text", ["a,b", "10-20", "1.2.3", "5,", "12/24", "16-64-128", "A,1", "50+"]
+    "text",
+    [
+        "a,b",
+        "10-20",
+        "555 123 4567",
+        "(a)",
+        "USD",
+        "ABC 5",
+        "7 May",
+        "1234-5678",
+        "1.2.3",
+        "5,",
+        "12/24",
+        "16-64-128",
+        "A,1",
+        "50+",
+    ],
 )
 def test_other_texts_are_categories(text):
     assert kinds_of({"c": np.array([text, "x"] * 30, object)}, {}) == {"c": "category"}
@@ -346,6 +373,7 @@ def test_other_texts_are_categories(text):
             "'odd' holds numbers but for 'oops' in row 60; correct it",
         ),
         ([*map(str, range(57)), "?", "$3", "-"], "numbers but for '[?]' in row 58 and 2 more"),
+        ([*map(str, range(40)), *["?"] * 20], "numbers but for '[?]' in row 41 and 19 more"),
         ([*map(str, DAYS.date), "2024-02-30"], "dates but for '2024-02-30' in row 41"),
     ],
 )
@@ -393,6 +421,23 @@ def test_rows_are_in_one_part_each_and_classes_in_equal_parts():
 def test_a_class_of_one_row_can_be_split():
     labels = np.array([0] * 50 + [1])
     assert sorted(np.concatenate(parts("rows", {}, range(51), labels))) == list(range(51))
+
+
+@pytest.mark.parametrize("sizes", [(140, 5, 5), (100, 5, 5), (50, 50, 50), (148, 1, 1)])
+@pytest.mark.parametrize("seed", range(4))
+def test_large_groups_are_for_training(sizes, seed):
+    groups = np.repeat([*"abcdefg"][: len(sizes)], sizes)
+    how = how_to_split("group:g", ["g"])
+    found = split(how, as_table({"g": groups}), None, seed, np.arange(len(groups)))
+    assert sorted(np.concatenate(found)) == [*range(len(groups))]
+    assert len(found.train) == max(sizes)
+
+
+def test_groups_fill_the_parts():
+    groups = np.random.default_rng(0).integers(0, 100, 1000).astype(str)
+    how = how_to_split("group:g", ["g"])
+    found = split(how, as_table({"g": groups}), None, 0, np.arange(1000))
+    np.testing.assert_allclose([len(part) for part in found], [640, 160, 200], atol=15)
 
 
 def test_a_group_is_in_one_part():
@@ -505,7 +550,11 @@ def test_a_target_that_is_hardly_one_of_classes_is_named(values, message):
 WRONG_TARGETS = {
     "one class": (["a", "a"], "classification", "must have at least two classes, got"),
     "text": (["1", "x"], "regression", "target 'y' must hold numbers for a regression, got 'x'"),
-    "constant": ([2.0, 2.0], "regression", "target 'y' must differ between rows, got 2"),
+    "constant": (
+        [2.0, 2.0],
+        "regression",
+        "target 'y' must differ between the rows of training, got 2",
+    ),
     "huge": ([1e308, -1e308, 1e308], "regression", "target 'y' must hold finite numbers"),
     "infinite": ([1.0, math.inf], "regression", "target 'y' must hold finite numbers"),
 }
