@@ -3,6 +3,7 @@
 import contextlib
 import os
 import tempfile
+from collections.abc import Generator
 from pathlib import Path
 from typing import cast
 
@@ -34,8 +35,24 @@ def checked_file(name: str, path: object) -> Path:
     return file
 
 
+@contextlib.contextmanager
+def naming(path: Path) -> Generator[None]:
+    """Name a file in errors of writing it, as of a full disk; the system says only what it is."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise type(error)(error.errno, error.strerror, os.fspath(path)) from None
+
+
 def replace_file(path: Path, content: bytes | bytearray) -> None:
     """Write a file so that it has its old content or all of the new one, whatever happens."""
+    with naming(path):
+        _replace_file(path, content)
+
+
+def _replace_file(path: Path, content: bytes | bytearray) -> None:
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
     try:
         with open(descriptor, "wb") as file:

@@ -376,6 +376,21 @@ def test_only_what_orbax_left_in_asyncio_is_not_said_again(caplog, where, said):
     assert caplog.records[-1].getMessage() == "after"
 
 
+def test_what_a_save_that_failed_leaves_behind_is_not_said_later(caplog):
+    try:
+        exec(compile("raise ValueError('left')", "/site-packages/orbax/checkpoint/x.py", "exec"))
+    except ValueError as error:
+        left = error
+    with pytest.raises(ValueError, match="left"), quietly():
+        raise left
+    logger = logging.getLogger("asyncio")
+    logger.error("exception was never retrieved", exc_info=left)
+    logger.error("exception was never retrieved", exc_info=ValueError("own"))
+    assert [record.exc_info[1].args[0] for record in caplog.records] == ["own"]
+    for own in [f for f in logger.filters if type(f).__name__ == "_IsNotFromOrbax"]:
+        logger.removeFilter(own)
+
+
 def test_a_save_that_fails_leaves_the_warnings_of_others_alone(recwarn):
     warnings.simplefilter("default")
 

@@ -500,3 +500,17 @@ def test_a_tyro_that_cannot_complete_is_named(run, monkeypatch):
     monkeypatch.setattr("tyro.extras.subcommand_cli_from_dict", refuse)
     with pytest.raises(ValueError, match=r"shell: the installed tyro .* cannot complete in fish"):
         completion.script("fish", COMMANDS)
+
+
+# --- files that cannot be written -----------------------------------------------------------------
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_file_that_cannot_be_written_is_named():
+    from fcjax._files import naming
+
+    path = Path("/dev/full")
+    with pytest.raises(OSError, match=r"No space left on device: '/dev/full'"), naming(path):
+        path.write_bytes(b"x")
+    with pytest.raises(OSError, match=r"No such file or directory: '/dev/none'"), naming(path):
+        Path("/dev/none").read_bytes()

@@ -410,6 +410,13 @@ def test_an_estimator_comes_back_from_a_folder(tmp_path):
         again.predict(X.rename(columns={"size": "area"}))
 
 
+@pytest.mark.parametrize("weights", [None, [1.0, 0.0, 0.0]])
+def test_a_single_row_is_refused(weights):
+    X, y = ([[1.0, 2.0]], [1.0]) if weights is None else ([[1.0], [2.0], [3.0]], [1.0, 2.0, 3.0])
+    with pytest.raises(ValueError, match="X must have at least two rows of a weight above 0"):
+        TabularRegressor(epochs=1).fit(X, y, sample_weight=weights)
+
+
 # --- compiled programs ----------------------------------------------------------------------------
 
 

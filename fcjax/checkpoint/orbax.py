@@ -81,6 +81,8 @@ def quietly() -> Generator[None]:
     try:
         yield
     except Exception as error:
+        # What a thread still holds is found later, when the process ends at the latest.
+        logging.getLogger("asyncio").addFilter(_LEFT_BEHIND)
         # The others end now, and not when the process does, which would report each.
         time.sleep(_SETTLING)
         traceback.clear_frames(error.__traceback__)
@@ -127,6 +129,9 @@ class _IsNotFromOrbax(logging.Filter):
         if _ORBAX not in record.pathname:
             return True
         return record.levelno < logging.ERROR and not record.getMessage().startswith(_WAITING)
+
+
+_LEFT_BEHIND = _IsNotFromOrbax()
 
 
 def _raised_in_orbax(record: logging.LogRecord) -> bool:

@@ -16,6 +16,7 @@ from rich.console import Console
 from fcjax_cli.options import OurData, OwnData
 
 from .._arguments import brief, check_one_of
+from .._files import naming
 from ..model import is_of_model, load, prepare, save
 from ..tables import TableModel, batches, read, train_table
 from ..tables.card import headline
@@ -54,7 +55,7 @@ def train_on_own(
     table = read(own.file, [name for name in names if name not in unread], progress=None)
     _console.print(f"{own.file}: {rows_of(table):,} rows, {len(names)} columns")
     kinds = {**_pairs("kinds", own.kinds), **dict.fromkeys(own.drop, "drop")}
-    prepare(out)  # fail before training if the folder cannot be written
+    prepare(out, "--out")  # fail before training if the folder cannot be written
     model = train_table(
         {**table, **dict.fromkeys(unread)},
         own.target[0] if len(own.target) == 1 else own.target,
@@ -156,7 +157,7 @@ def predict(folder: Path, file: Path, out: Path) -> int:
     features = model.treatment.features
     keep = {f.name: f.categories for f in features if isinstance(f, Category)}
     parts = batches(file, model.treatment.columns, keep=keep, progress=None)
-    with _opened(out) as opened:
+    with naming(out), _opened(out) as opened:
         rows = write(opened, model.predict_batches(parts), model)
     if _is_stdout(out):
         _errors.print(f"{rows:,} predictions")

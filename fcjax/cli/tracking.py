@@ -23,4 +23,7 @@ def _tracker_of(text: str, settings: Mapping[str, Any]) -> Tracker:
         return TensorBoard(folder, settings)
     if not text.endswith(".jsonl"):
         raise ValueError(f"track: got {brief(text)}; accepted: {_ACCEPTED}")
-    return JsonLines(text, settings)
+    try:
+        return JsonLines(text, settings)
+    except OSError as error:
+        raise type(error)(f"track: {error}") from None

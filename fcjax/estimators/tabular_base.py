@@ -144,6 +144,11 @@ class BaseTabular(BaseEstimator):
 
     def _split(self, rows: Rows, seed: int) -> tuple[Rows, Rows]:
         numbers = np.arange(len(rows.y))
+        if len(numbers) < 2:
+            raise ValueError(
+                "X must have at least two rows of a weight above 0, of which one chooses the "
+                f"epoch, or X_val must be given, got n_samples={len(numbers)}"
+            )
         parts = train_test_split(
             numbers, test_size=self.validation_fraction, random_state=seed,
             stratify=self._strata(rows.y),

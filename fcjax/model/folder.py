@@ -170,16 +170,16 @@ def is_of_model(path: Path) -> bool:
     return bool(names) and path.name in {CONFIG, *names}
 
 
-def prepare(folder: Path) -> None:
+def prepare(folder: Path, name: str = "folder") -> None:
     """Make the folder; raise unless it is empty, or holds a model that can be replaced."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
-        raise NotADirectoryError(f"folder must be a folder, got the file {str(folder)!r}") from None
+        raise NotADirectoryError(f"{name} must be a folder, got the file {str(folder)!r}") from None
     others = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
     if others and not _is_model(folder):
         raise FileExistsError(
-            f"folder must be new, empty or hold a model to replace, got {str(folder)!r} with "
+            f"{name} must be new, empty or hold a model to replace, got {str(folder)!r} with "
             f"{brief(others)}"
         )
 

@@ -223,6 +223,9 @@ def _check_csv(path: Path, content: bytes) -> None:
     """Raise ValueError if the beginning of a file is that of something else."""
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise ValueError(_not_utf8(path, "utf-16"))
+    for start, encoding in ((1, "utf-16le"), (0, "utf-16be")):
+        if content[start:200:2].count(0) > 50:  # more than half of every second byte
+            raise ValueError(_not_utf8(path, encoding))
     if content.startswith((b"PK\x03\x04", b"\x1f\x8b")):
         raise ValueError(f"{path}: it is compressed, or a workbook; save it as CSV, or name it .gz")
     if _is_json(content):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .._arguments import brief
-from .._files import checked_file, checked_path, replace_file
+from .._files import checked_file, checked_path, naming, replace_file
 from ..distributed import is_first_process
 from ..train import EpochEnd
 from .settings import checked_settings, plain
@@ -177,7 +177,7 @@ def _text(line: Mapping[str, Any]) -> str:
 
 def _append(path: Path, line: Mapping[str, Any]) -> None:
     """Write a whole line in one call, behind what is there."""
-    with path.open("ab", buffering=0) as file:
+    with naming(path), path.open("ab", buffering=0) as file:
         file.write(_text(line).encode())
 
 

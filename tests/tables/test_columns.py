@@ -232,6 +232,10 @@ BAD = {
     "too long a row": (b"a,b\n1,2\n3,4,5\n", r"Row #3: Expected 2 columns, got 3: 3,4,5"),
     "latin-1": ("a,b\n1,größe\n".encode("latin1"), "must be text in UTF-8; convert it first"),
     "latin-1 names": ("größe,b\n1,2\n".encode("latin1"), "must be text in UTF-8"),
+    "UTF-16 without its mark": (
+        ("a,b\n" + "1,2\n" * 40).encode("utf-16-le"),
+        "must be text in UTF-8; .* iconv -f utf-16le -t utf8",
+    ),
     "UTF-16": ("a,b\n1,2\n".encode("utf16"), "must be text in UTF-8; .* iconv -f utf-16 -t utf8"),
     "JSON": (b'{"a": [1, 2], "b": 3}', "must be a CSV or a Parquet file, got JSON"),
     "JSON lines": (b'{"a": 1}\n{"a": 2}\n', "must be a CSV or a Parquet file, got JSON"),
@@ -252,7 +256,9 @@ def test_a_bad_file_is_named(content, message, tmp_path):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("content", [b"a,b\n1,2\n", gzip.compress(b"a,b\n1,2\n" * 9999)[:50]])
+@pytest.mark.parametrize(
+    "content", [b"a,b\n1,2\n", gzip.compress(b"a,b\n1,2\n" * 9999)[:50]], ids=["text", "cut"]
+)
 def test_a_compressed_file_that_is_none_is_named(content, tmp_path):
     path = tmp_path / "table.csv.gz"
     path.write_bytes(content)
