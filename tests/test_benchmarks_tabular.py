@@ -65,6 +65,8 @@ def test_times_are_compared_on_one_machine_and_only_those_of_the_first_seed():
     busy = [r | {"fit_s": 99.0} if r["seed"] and r["system"] == THEIRS else r for r in RESULTS]
     assert times(busy, TABLES, THEIRS, OURS) == {"credit": 4, "ames": 6}
     assert "99" not in page(busy, TABLES, list(SYSTEMS))
+    beside = [r | {"busy": True} if r["table"] == "ames" else r for r in RESULTS]
+    assert times(beside, TABLES, THEIRS, OURS) == {"credit": 4}
     moved = [r | {"machine": "B"} if r["system"] == OURS else r for r in RESULTS]
     assert times(moved, TABLES, THEIRS, OURS) == {}
 

@@ -205,6 +205,10 @@ REFUSED = {
     "a drop": ((*TRAIN, "--drop", "list"), "--drop: 'list' is unknown; did you mean 'lists'"),
     "the target": ((*TRAIN, "--drop", "price"), "--drop: 'price' is the target, which cannot"),
     "a target": (("train", "odd.parquet", "--target", "prise"), "target: 'prise' is unknown; did"),
+    "both a drop and a kind": (
+        (*TRAIN, "--drop", "lists", "--kinds", "lists=number"),
+        "--drop: 'lists' is left out, and --kinds says what it holds; pass one",
+    ),
     "float64": (
         (*TRAIN, "--drop", "lists", "--dtype", "float64"),
         "dtype: got 'float64'; accepted: bfloat16, float16, float32",
@@ -259,12 +263,18 @@ def test_predictions_are_written_to_the_standard_output(out, odd):
     assert (done.returncode, done.stderr) == (0, "120 predictions\n")
     assert done.stdout.startswith("prediction\n")
     assert done.stdout.count("\n") == 121
+    written = done.stdout
     assert not (odd / "-").exists()
+    (odd / "less.csv").write_text("size\n1\n")
+    command[5] = "less.csv"
+    done = subprocess.run(command, capture_output=True, text=True, cwd=odd, timeout=300)
+    assert (done.returncode, done.stdout) == (1, "")  # no line of names either
+    command[5] = "rows.csv"
     with (odd / "appended").open("w") as file:
         file.write("before\n")
         file.flush()
         subprocess.run(command, check=True, cwd=odd, stdout=file, stderr=subprocess.PIPE)
-    assert (odd / "appended").read_text() == f"before\n{done.stdout}"
+    assert (odd / "appended").read_text() == f"before\n{written}"
 
 
 def test_a_training_that_sigterm_ends_is_saved_and_has_its_status(run, odd, monkeypatch, tmp_path):

@@ -15,9 +15,10 @@ else:
     parser.add_argument("what", choices=["run", "dropin", "epochs", "report"])
     parser.add_argument("--tables", nargs="+", choices=SOURCES, default=list(SOURCES))
     parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
+    parser.add_argument("--busy", action="store_true", help="other work runs: costs do not count")
     options = parser.parse_args()
     if options.what == "run":
-        run(options.tables, options.systems)
+        run(options.tables, options.systems, busy=options.busy)
     if options.what == "dropin" or not dropin.RESULTS.exists():
         dropin.compare()
     if options.what == "epochs" or not epochs.RESULTS.exists():

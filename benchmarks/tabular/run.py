@@ -51,12 +51,12 @@ def still_to_do(
                     yield table, seed, system
 
 
-def run(tables: list[str], systems: list[str]) -> None:
-    """Run all that is to do."""
+def run(tables: list[str], systems: list[str], *, busy: bool = False) -> None:
+    """Run all that is to do; the costs do not count if the machine is busy with something else."""
     # one fit may show that a system is to have no other seed
     while (first := next(still_to_do(results(), tables, systems), None)) is not None:
         table, seed, system = first
-        result = _one(table, seed, system)
+        result = _one(table, seed, system) | ({"busy": True} if busy else {})
         with RESULTS.open("a") as file:
             file.write(json.dumps(result) + "\n")
         figure = result.get("accuracy", result.get("rmse", result.get("error")))

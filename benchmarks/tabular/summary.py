@@ -137,7 +137,7 @@ def times(
 
 def timed(results: Iterable[Result]) -> list[Result]:
     """Return the results whose costs count."""
-    return [result for result in results if result["seed"] == TIMED]
+    return [r for r in results if r["seed"] == TIMED and not r.get("busy")]
 
 
 def _pairs(

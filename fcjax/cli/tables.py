@@ -4,6 +4,7 @@ import contextlib
 import csv
 import gzip
 import io
+import itertools
 import os
 import signal
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -55,6 +56,8 @@ def train_on_own(
     table = read(own.file, [name for name in names if name not in unread], progress=None)
     _console.print(f"{own.file}: {rows_of(table):,} rows, {len(names)} columns")
     kinds = {**_pairs("kinds", own.kinds), **dict.fromkeys(own.drop, "drop")}
+    for name in set(own.drop) & set(_pairs("kinds", own.kinds)):
+        raise ValueError(f"--drop: {name!r} is left out, and --kinds says what it holds; pass one")
     prepare(out, "--out")  # fail before training if the folder cannot be written
     model = train_table(
         {**table, **dict.fromkeys(unread)},
@@ -223,11 +226,11 @@ def _opened(out: Path) -> Generator[io.BufferedWriter]:
 
 
 def _to_csv(opened: Opened, parts: Iterator[Mapping[str, np.ndarray]], model: TableModel) -> int:
-    rows = 0
+    rows, first = 0, next(parts, None)  # a column that is missing is found before a line is written
     with io.TextIOWrapper(opened, encoding="utf8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(model.prediction_names)
-        for part in parts:
+        for part in itertools.chain([] if first is None else [first], parts):
             columns = [column.tolist() for column in part.values()]
             writer.writerows(zip(*columns, strict=True))
             rows += len(columns[0])

@@ -1,5 +1,6 @@
 """The target of a table: a class, or one or several numbers."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .._arguments import brief, check_one_of
-from .columns import Table, as_dates, as_numbers, as_text, text_of
+from .columns import Table, as_dates, as_numbers, as_text, has_codes, text_of
 from .features import exception_of, looks_like_identifier, notation_of
 from .presets import Task
 
@@ -161,9 +162,24 @@ def classes_of(name: str, column: np.ndarray) -> tuple[Class, ...]:
     else:
         texts = set(as_text(column))
         classes = _in_order(texts)
+        _check_alike(name, classes)
     if len(classes) < 2:
         raise ValueError(f"target {name!r} must have at least two classes, got {brief(classes)}")
     return classes
+
+
+def _check_alike(name: str, classes: Sequence[Class]) -> None:
+    """Raise ValueError if two classes of texts are one number; those with zeros are codes."""
+    texts = np.array([str(value) for value in classes], object)
+    numbers = None if has_codes(texts) else as_numbers(texts)
+    if numbers is None:
+        return
+    for one, other in itertools.pairwise(np.argsort(numbers, kind="stable")):
+        if numbers[one] == numbers[other]:
+            raise ValueError(
+                f"target {name!r} holds {texts[one]!r} and {texts[other]!r}, which are one "
+                "number; write them alike"
+            )
 
 
 def _in_order(texts: set[str]) -> tuple[Class, ...]:

@@ -423,6 +423,14 @@ def test_a_class_of_one_row_can_be_split():
     assert sorted(np.concatenate(parts("rows", {}, range(51), labels))) == list(range(51))
 
 
+def test_classes_that_are_one_number_are_named():
+    found = {"y": np.array(["1", "2", "1.0", "2"] * 5, object)}
+    with pytest.raises(ValueError, match=r"target 'y' holds '1' and '1\.0', which are one"):
+        fit_target(found, ["y"], "classification", found)
+    codes = {"y": np.array(["01", "1", "2"], object)}
+    assert fit_target(codes, ["y"], "classification", codes).classes == ("01", "1", "2")
+
+
 @pytest.mark.parametrize("sizes", [(140, 5, 5), (100, 5, 5), (50, 50, 50), (148, 1, 1)])
 @pytest.mark.parametrize("seed", range(4))
 def test_large_groups_are_for_training(sizes, seed):
