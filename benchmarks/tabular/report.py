@@ -37,7 +37,8 @@ on real data. `make bench-tables` goes on where it stopped, and writes this page
 - **Cost**: each fit in a process of its own with {THREADS} threads, one after another. Times and
   memory are those of the first seed, while nothing else ran on the machine; other seeds, and
   fits beside other work, tell only how well the systems predict. The seconds include the import
-  of the library, and compiling. A fit of less than {SHORT} s is repeated in the same process, which has neither.
+  of the library, and compiling. A fit of less than {SHORT} s is repeated in the same process,
+  which has neither.
 - **Systems**: pytabkit's RealMLP-TD-S is that of its authors. Its TabM-D is the network and the
   training loop of TabM's authors, whose own package `tabm` has the network alone.
 - **Treatment**: what a system cannot take is filled as its users do: medians, a category for what
