@@ -91,11 +91,20 @@ def read(folder: Path) -> Contents:
 
 
 def _config_of(folder: Path) -> bytes:
-    if not (folder / CONFIG).is_file():  # a pipe would wait for ever
+    content = _content(folder / CONFIG)
+    if content is None:
         raise FileNotFoundError(
             f"folder must hold a model, got {str(folder)!r}, which has no {CONFIG}"
         )
-    return (folder / CONFIG).read_bytes()
+    return content
+
+
+def _content(path: Path) -> bytes | None:
+    """Return the content of a file, None if there is none; to read a pipe would wait for ever."""
+    try:
+        return path.read_bytes() if path.is_file() else None
+    except FileNotFoundError:  # it has been removed since
+        return None
 
 
 def _checked_config(folder: Path, text: bytes) -> dict[str, Any]:
@@ -127,9 +136,9 @@ def _is_weights(name: Any) -> bool:
 
 def _arrays(folder: Path, weights: Mapping[str, str]) -> dict[str, np.ndarray]:
     path = folder / weights["file"]
-    if not path.is_file():
+    data = _content(path)
+    if data is None:
         raise DamageError(f"{path.name} is {'no file' if path.exists() else 'missing'}")
-    data = path.read_bytes()
     if hashlib.sha256(data).hexdigest() != weights["sha256"]:
         raise DamageError(f"{weights['file']} is not as it was written ({len(data)} bytes)")
     return from_safetensors(data)
@@ -138,7 +147,8 @@ def _arrays(folder: Path, weights: Mapping[str, str]) -> dict[str, np.ndarray]:
 def _files(folder: Path, config: Mapping[str, Any]) -> dict[str, bytes]:
     """Return the other files that are still there; a model without its picture is a model."""
     names = [name for name in config.get("files", ()) if _is_extra(name)]
-    return {name: (folder / name).read_bytes() for name in names if (folder / name).is_file()}
+    contents = {name: _content(folder / name) for name in names}
+    return {name: content for name, content in contents.items() if content is not None}
 
 
 def _is_extra(name: Any) -> bool:
