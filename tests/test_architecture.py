@@ -62,6 +62,7 @@ ALLOWED = {
     },
     "cli": {
         "_arguments",
+        "_files",
         *RULES,
         "network",
         "model",
