@@ -23,7 +23,7 @@ def keeping_interrupts() -> Generator[None]:
         if unraisable.exc_type is not KeyboardInterrupt:
             report(unraisable)
             return
-        timer = threading.Timer(_PAUSE, signal.raise_signal, [signal.SIGINT])
+        timer = threading.Timer(_PAUSE, _interrupt_main)
         timer.daemon = True
         timer.start()
 
@@ -32,3 +32,11 @@ def keeping_interrupts() -> Generator[None]:
         yield
     finally:
         sys.unraisablehook = report
+
+
+def _interrupt_main() -> None:
+    """Send SIGINT to the main thread, which it wakes where the system can send it to a thread."""
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+    else:
+        signal.raise_signal(signal.SIGINT)

@@ -21,7 +21,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from training import assert_same_bits, fit
 
 import fcjax
-from fcjax.checkpoint import checksum as checksums
+from fcjax.checkpoint import checksum as checksums, orbax
 from fcjax.checkpoint.checksum import checksum
 from fcjax.checkpoint.orbax import quietly
 
@@ -362,33 +362,38 @@ def test_a_save_that_failed_does_not_take_the_next_one_with_it(tmp_path):
     assert checkpoint.verify(tmp_path) == {12: None}
 
 
+@pytest.fixture
+def asyncio_logger():
+    """The logger, without what the failed saves of other tests have left."""
+    logger = logging.getLogger("asyncio")
+    logger.removeFilter(orbax._LEFT_BEHIND)
+    return logger
+
+
 @pytest.mark.parametrize(("where", "said"), [("orbax/checkpoint/x.py", False), ("own/x.py", True)])
-def test_only_what_orbax_left_in_asyncio_is_not_said_again(caplog, where, said):
+def test_only_what_orbax_left_in_asyncio_is_not_said_again(caplog, asyncio_logger, where, said):
     # Which of its futures nobody asks, and when the collector finds them, differs from run to run.
     try:
         exec(compile("raise ValueError('left')", f"/site-packages/{where}", "exec"))
     except ValueError as error:
         left = error
     with quietly():
-        logging.getLogger("asyncio").error("exception was never retrieved", exc_info=left)
+        asyncio_logger.error("exception was never retrieved", exc_info=left)
     assert [record.name for record in caplog.records] == ["asyncio"] * said
-    logging.getLogger("asyncio").error("after", exc_info=left)
+    asyncio_logger.error("after", exc_info=left)
     assert caplog.records[-1].getMessage() == "after"
 
 
-def test_what_a_save_that_failed_leaves_behind_is_not_said_later(caplog):
+def test_what_a_save_that_failed_leaves_behind_is_not_said_later(caplog, asyncio_logger):
     try:
         exec(compile("raise ValueError('left')", "/site-packages/orbax/checkpoint/x.py", "exec"))
     except ValueError as error:
         left = error
     with pytest.raises(ValueError, match="left"), quietly():
         raise left
-    logger = logging.getLogger("asyncio")
-    logger.error("exception was never retrieved", exc_info=left)
-    logger.error("exception was never retrieved", exc_info=ValueError("own"))
+    asyncio_logger.error("exception was never retrieved", exc_info=left)
+    asyncio_logger.error("exception was never retrieved", exc_info=ValueError("own"))
     assert [record.exc_info[1].args[0] for record in caplog.records] == ["own"]
-    for own in [f for f in logger.filters if type(f).__name__ == "_IsNotFromOrbax"]:
-        logger.removeFilter(own)
 
 
 def test_a_save_that_fails_leaves_the_warnings_of_others_alone(recwarn):
