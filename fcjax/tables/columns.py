@@ -187,7 +187,7 @@ def _of_objects(name: str, values: np.ndarray) -> np.ndarray:
     if all(isinstance(v, _NUMBERS) for v in present):
         return np.array([math.nan if v is None else float(v) for v in values])
     if all(hasattr(v, "isoformat") and hasattr(v, "year") for v in present):
-        return np.array([np.datetime64("NaT") if v is None else _moment(v) for v in values],
+        return np.array([np.datetime64("NaT", "us") if v is None else _moment(v) for v in values],
                         "datetime64[us]")  # fmt: skip
     if all(isinstance(v, str) for v in present):
         return values
