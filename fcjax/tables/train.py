@@ -101,7 +101,6 @@ def train_table(
         TypeError, ValueError: an argument is wrong, or something is wrong with the table; the
             message says what can be done.
         TrainingInterrupted: Ctrl-C or SIGTERM in the first epoch.
-
         ImportError: `pictures` is true, and matplotlib is not installed.
 
     Source: Holzmüller, Grinsztajn & Steinwart, NeurIPS 2024 (realmlp); Gorishniy et al., ICLR 2025

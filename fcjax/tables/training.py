@@ -142,7 +142,7 @@ def _loss(
 
 
 def _with_gradient_of(value: Array, other: Array) -> Array:
-    """Return a value whose gradient is that of another."""
+    """Return a value whose gradient is that of another: what is added back is a constant."""
     return other + jax.lax.stop_gradient(value - other)
 
 
