@@ -1,9 +1,11 @@
 """Fully connected networks in JAX, with every gradient derived by hand and verified."""
 
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
 from . import (
     activations as activations,
     distributed as distributed,
-    export as export,
     losses as losses,
     trackers as trackers,
 )
@@ -69,3 +71,17 @@ from .verify import (
     check_elementwise as check_elementwise,
     check_rule as check_rule,
 )
+
+if _TYPE_CHECKING:
+    from . import export as export
+
+
+def __getattr__(name: str) -> object:
+    # it knows the models for tables too, and is loaded at first use: half of the import otherwise
+    if name == "export":
+        return _import_module(".export", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), "export"})

@@ -169,6 +169,13 @@ def test_the_checker_catches_everything_in_one_place_only():
 @pytest.mark.parametrize("path", list(PACKAGE.rglob("__init__.py")), ids=lambda p: p.parent.name)
 def test_an_init_only_re_exports(path):
     statements = ast.parse(path.read_text()).body[1:]  # after the docstring
+    if path.parent == PACKAGE:  # `fcjax.export` is loaded at first use
+        assert [ast.unparse(s).splitlines()[0] for s in statements[-3:]] == [
+            "if _TYPE_CHECKING:",
+            "def __getattr__(name: str) -> object:",
+            "def __dir__() -> list[str]:",
+        ]
+        statements = statements[:-3]
     assert all(isinstance(statement, ast.ImportFrom) for statement in statements)
 
 

@@ -201,6 +201,31 @@ def test_importing_fcjax_loads_little_else():
     assert [name for name in loaded if name.startswith("jax._src.pallas")] == []
     outside = {name.partition(".")[0] for name in loaded} - {*sys.stdlib_module_names, "fcjax"}
     assert outside - {"jax", "numpy"} == {"jaxtyping"}
+    # models for tables and other formats are loaded where they are used
+    parts = {name.split(".")[1] for name in loaded if name.startswith("fcjax.")}
+    assert parts.isdisjoint({"tables", "export", "estimators", "plot", "cli", "datasets"})
+
+
+USES_EXPORT = """
+import sys, fcjax
+assert "export" in dir(fcjax)
+print("fcjax.export" in sys.modules, fcjax.export.to_torch.__name__)
+try:
+    fcjax.exports
+except AttributeError as error:
+    print(error)
+from fcjax import export
+print(export is fcjax.export)
+"""
+
+
+def test_export_is_there_without_an_import_of_its_own():
+    done = python(USES_EXPORT)
+    assert done.stdout.splitlines() == [
+        "False to_torch",
+        "module 'fcjax' has no attribute 'exports'",
+        "True",
+    ]
 
 
 THEN_LIST = f"""
