@@ -8,8 +8,9 @@ this file depends on them, and `tests/test_jax_internals.py` tests each dependen
 import contextlib
 import functools
 import inspect
+import logging
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard, TypeVar
@@ -195,6 +196,12 @@ def type_of(atom: Atom) -> Any:
 def is_literal(atom: Atom) -> TypeGuard[Literal]:
     """Whether an input of an equation is a literal number."""
     return isinstance(atom, Literal)
+
+
+def literals_of(equation: JaxprEqn) -> list[float]:
+    """Return the literal floating-point numbers among the inputs of an equation."""
+    values = [atom.val for atom in equation.invars if isinstance(atom, Literal)]
+    return [float(v) for v in values if has_dtype(v, jnp.floating) or isinstance(v, float)]
 
 
 def name_of(equation: JaxprEqn) -> str:
@@ -836,6 +843,18 @@ def _is_known(option: CompilerOptions) -> bool:
     except jax.errors.JaxRuntimeError:
         return False
     return True
+
+
+@contextlib.contextmanager
+def without_logs_of_callbacks() -> Generator[None]:
+    """Keep JAX from logging the traceback of each error that a callback raises."""
+    logger = logging.getLogger("jax._src.callback")
+    before = logger.disabled
+    logger.disabled = True
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 def is_tracing() -> bool:

@@ -10,7 +10,7 @@ from tyro.conf import Positional, arg
 CHECKS = (
     "structure", "dtype", "primal", "vjp", "finite_differences", "dot_product", "precision",
     "exact", "partial_use", "zero_cotangent", "linearity", "second_order", "finite", "kinks",
-    "integers", "vmap", "jit", "scan", "determinism", "sharding",
+    "search", "integers", "vmap", "jit", "scan", "determinism", "sharding",
 )  # fmt: skip
 CHECKS_TO_RUN = f"which checks to perform; by default all of {', '.join(CHECKS)}."
 

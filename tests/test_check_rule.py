@@ -82,7 +82,17 @@ LONG = {
 FIRST = ["structure", "primal", "vjp", "finite_differences", "jit"]
 # They take more time than all others together, so each runs on every sixth rule. `make test-every`
 # runs them on all, and `make bench-power` at 20 points.
-IN_TURN = ["vmap", "scan", "second_order", "precision"]
+IN_TURN = ["vmap", "scan", "second_order", "precision", "search"]
+
+
+# Right at ordinary points only, as the search finds. The first four are mistakes of JAX itself.
+WRONG_SOMEWHERE = {
+    "sinc": "near 0 its derivative cancels: 3.1 for 2e-8 at 1e-8 in float32",
+    "log_ndtr": "at -10,000 in float32, less than a third of its derivative is left",
+    "xlogy": "NaN at (0, 0), though the function is 0 for x = 0 and any y",
+    "determinant": "0 at some singular matrices, where a cofactor is not 0",
+    "loop_with_an_implicit_system": "far away, the loop does not reach the equilibrium",
+}
 
 
 def checks_of(rule):
@@ -90,6 +100,7 @@ def checks_of(rule):
         return FIRST
     number = correct_rules.RULES.index(rule)
     left_out = [name for turn, name in enumerate(IN_TURN) if (number + turn) % (1 if EVERY else 6)]
+    left_out += ["search"] if rule.name in WRONG_SOMEWHERE else []
     return [name for name in ON_ONE_DEVICE if name not in left_out]
 
 
@@ -310,6 +321,7 @@ def test_an_expected_failure_does_not_count_but_others_do():
     assert {r.argument for r in report.results if r.status == "expected"} == {"x"}
     assert {r.name for r in report.results if r.status == "expected"} > {"vjp", "precision"}
     other = {"finite_differences": "x", "dot_product": True, "precision": ("x",), "exact": "x"}
+    other |= {"search": "x"}
     report = fcjax.check_rule(straight_through, args, expected_failures=other, **checks)
     assert [(r.name, r.argument) for r in report.failures] == [("vjp", "x")]
 

@@ -23,10 +23,12 @@ from fcjax._jax import (
     constants_in,
     equations_in,
     inline_calls,
+    literals_of,
     name_of,
     opened,
     original,
     rule_in,
+    without_logs_of_callbacks,
 )
 
 X = jnp.array([0.5, 1.0, 1.5])
@@ -291,6 +293,30 @@ def test_what_an_equation_says_of_itself():
     loop = PLACES["while_loop"](jnp.tan)
     found = [*map(_jax.may_not_end, opened(jax.make_jaxpr(loop)(X)).eqns)]
     expect(found == [True], "while_loop is not called 'while'")
+
+
+def test_the_literals_of_an_equation():
+    program = jax.make_jaxpr(lambda x, n: (jnp.maximum(x, 2.5) < 7.0, n + 3))(1.0, 2)
+    found = [number for equation in equations_in(program) for number in literals_of(equation)]
+    assert found == [2.5, 7.0]
+
+
+def test_the_logs_of_callbacks_are_kept_quiet(caplog):
+    def fails(x):
+        raise ValueError("on purpose")
+
+    def run():
+        with pytest.raises(jax.errors.JaxRuntimeError, match="on purpose"):
+            jax.block_until_ready(jax.jit(fails_in_callback)(jnp.ones(3)))
+
+    def fails_in_callback(x):
+        return jax.pure_callback(fails, x, x)
+
+    with without_logs_of_callbacks():
+        run()
+    assert "on purpose" not in caplog.text
+    run()
+    assert "on purpose" in caplog.text
 
 
 def test_an_equation_names_its_place_in_the_source():

@@ -18,8 +18,8 @@ def test_every_snippet_runs_and_shows_what_it_is_for(capsys):
     for snippet in SNIPPETS:
         exec(compile(snippet, "README.md", "exec"), namespace)
         printed.append(capsys.readouterr().out)
-    train, tracked, step, table, classifier, model, verify, verdict, forward, *others = printed
-    deep, together, many, processes, kept, see = others
+    train, tracked, step, table, classifier, model, verify, verdict, *others = printed
+    found, forward, deep, together, many, processes, kept, see = others
     losses = namespace["result"].history["loss"]
     assert str(losses) in train
     assert losses[-1] < 0.2 < losses[0]
@@ -31,6 +31,7 @@ def test_every_snippet_runs_and_shows_what_it_is_for(capsys):
     assert model.startswith("Model(64-128-10 float32, activations='relu'")
     assert verify.strip() in README, "what is printed is what is shown"
     assert verdict == "inconclusive\n"
+    assert found.strip() in README, "what is printed is what is shown"
     u, du, d2u = (namespace["jnp"].asarray(float(value)) for value in forward.split())
     step_size = 0.05
     u_of = namespace["u"]

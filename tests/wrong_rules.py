@@ -1840,3 +1840,19 @@ def softplus_of_network_jvp(primals, tangents):
 def network_with_custom_jvp(params, x):
     first, last = params
     return right_layer(softplus_of_network(right_layer(x, *first)), *last)
+
+
+@vjp_of(lambda x: x / (1 + jnp.abs(x)))
+def soft_sign_of_positive_numbers(kept, dy):
+    (x,) = kept
+    return (dy / (1 + x) ** 2,)
+
+
+@wrong_function(
+    (jnp.abs(normal(5, 3)),),
+    "search",
+    "x",
+    source=CONSTRUCTED + "|x| is taken for x, which no positive argument shows",
+)
+def soft_sign_for_positive_arguments(x):
+    return soft_sign_of_positive_numbers(x)

@@ -7,6 +7,7 @@ from ..forward_mode import (
     jvp as jvp,
     linearize as linearize,
 )
+from .budget import Budget as Budget
 from .check import (
     assert_rule as assert_rule,
     check_at_points as check_at_points,

@@ -12,6 +12,7 @@ from jax import Array
 from .._arguments import brief, check_tree, describe
 from .._jax import is_tracing
 from .._types import Tree
+from .budget import Budget
 from .checks import CHECKS
 from .checks._check import Check
 from .expected import Expected
@@ -118,6 +119,19 @@ def accuracy_of(rtol: object, atol: object) -> Accuracy:
 def seconds_of(time_limit: object) -> float | None:
     """Return the time limit in seconds."""
     return _size("time_limit", time_limit)
+
+
+def budget_of(search: object) -> Budget:
+    """Return the budget of the search."""
+    if isinstance(search, Budget):
+        for name, value in search._asdict().items():
+            _size(f"search.{name}", value)
+        return search
+    if not isinstance(search, bool | np.bool_):
+        raise TypeError(
+            f"search must be True, False or a Budget(points, seconds), got {describe(search)}"
+        )
+    return Budget()
 
 
 def mapping_of(option: str, value: Mapping[K, V] | None, of: str) -> Mapping[K, V]:

@@ -15,6 +15,7 @@ from .arbiter import autodiff_is_refuted
 from .arguments import (
     Kinks,
     accuracy_of,
+    budget_of,
     call_of,
     checks_of,
     kinks_of,
@@ -27,6 +28,7 @@ from .arguments import (
     seconds_of,
     seed_of,
 )
+from .budget import Budget
 from .checks import CHECKS
 from .checks._check import ORACLE, Check
 from .checks.differences import finite_differences
@@ -58,6 +60,7 @@ def check_rule(
     kinks: Kinks | None = None,
     rtol: float | None = None,
     atol: float | None = None,
+    search: bool | Budget = False,
     time_limit: float | None = None,
 ) -> RuleReport:
     r"""Check the hand-written gradient of `fun` at `args`, argument by argument.
@@ -90,6 +93,11 @@ def check_rule(
     - second_order: the rule can be differentiated again, in forward and in reverse mode.
     - finite: at 0 and far from 0, the rule is finite where the gradient of the reference is.
     - kinks: the derivative at a kink is the declared one, or lies between the one-sided slopes.
+    - search: the rule is right at points where gradients break: zeros, ties, infinities, huge and
+      tiny numbers, equal arguments, numbers that the program compares with, edges of the domain.
+      A mistake of the rule fails. One that autodiff of the plain function makes too is a note.
+      `report.findings` has both, each at the simplest point that shows it, `finding.args`, with
+      the call that repeats it, `finding.call`.
     - integers: integer arguments get no gradient.
     - vmap, jit, scan: the transformed rule gives the same gradients; `scan` is also differentiated.
     - determinism: two calls return equal bits, and two traces the same program.
@@ -125,6 +133,8 @@ def check_rule(
         rtol: the relative accuracy of the function itself, such as 1e-6 for an iteration that stops
             there. Every tolerance is widened by it. 0 by default.
         atol: the absolute accuracy of the function itself, used likewise.
+        search: whether to look for points at which the rule is wrong, starting from `args`. True
+            is for 200 points or one second; a `fcjax.verify.Budget` sets how many or how long.
         time_limit: seconds after which no further check starts; a check that has started finishes.
             The report says which checks were left out. None: no limit.
 
@@ -169,8 +179,12 @@ def check_rule(
     """
     call_of(fun, args, kwargs)
     declared = kinks_of(kinks)
-    options = _Options(reference, dict(kwargs or {}), declared, key, rtol, atol, time_limit)
+    options = _Options(
+        reference, dict(kwargs or {}), declared, key, rtol, atol, time_limit, budget_of(search)
+    )
     selected, expected = checks_of(checks), _expected(expected_failures)
+    if checks is None and not search:
+        selected = [check for check in selected if check.name != "search"]
     sample = _sample(fun, args, options, explicit=checks is not None)
     require_known_arguments(sample, {"kinks": options.kinks}, expected)
     require_floating_output(sample)
@@ -227,6 +241,8 @@ def check_at_points(
     points = points_of(fun, points, kwargs)
     options = _Options(reference, dict(kwargs or {}), {}, None, rtol, atol, None)
     selected, expected = checks_of(checks), _expected(expected_failures)
+    if checks is None:  # the points are given
+        selected = [check for check in selected if check.name != "search"]
     first = _sample(fun, points[0], options, explicit=checks is not None)
     require_known_arguments(first, {}, expected)
     require_floating_output(first)
@@ -278,6 +294,7 @@ class _Options(NamedTuple):
     rtol: float | None
     atol: float | None
     time_limit: float | None
+    budget: Budget = Budget()
 
 
 def _expected(expected_failures: ExpectedFailures | None) -> Expected:
@@ -303,7 +320,15 @@ def _sample(fun: Function, args: Sequence[Tree], options: _Options, explicit: bo
             why = "the reference does not take it as an argument"
             point.captured = point.captured.with_first_fixed(why)
     point.require_leaves()
-    return Sample(fun, subject(), point, seed, kinks=options.kinks, explicit_checks=explicit)
+    return Sample(
+        fun,
+        subject(),
+        point,
+        seed,
+        kinks=options.kinks,
+        explicit_checks=explicit,
+        budget=options.budget,
+    )
 
 
 def _exclude_nondifferentiable(point: Point, subject: Callable[[], Subject]) -> None:
@@ -385,9 +410,12 @@ def _classified(result: CheckResult, check: Check, sample: Sample) -> CheckResul
 
 
 def _call(sample: Sample, report: RuleReport, args: Sequence[Tree], options: _Options) -> str:
+    names = dict.fromkeys(result.name for result in report.failures if not result.call)
+    if not names:
+        return ""  # each result has its own
     repeated = {
-        "checks": list(dict.fromkeys(result.name for result in report.failures)),
+        "checks": list(names),
         **options._asdict(),
     }
-    repeated.pop("time_limit")
+    del repeated["time_limit"], repeated["budget"]
     return call_that_repeats(sample.fun, args, sample.point.described(), repeated)

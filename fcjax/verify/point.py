@@ -81,7 +81,7 @@ class Point:
     @property
     def call(self) -> tuple[tuple[Tree, ...], dict[str, Tree]]:
         """The positional and keyword arguments."""
-        return jax.tree.unflatten(self._tree, self.leaves)
+        return self.unflattened(self.leaves)
 
     def moved_to(self, args: Sequence[Tree]) -> "Point":
         """Return a copy of this point with the differentiable leaves of `args`.
@@ -103,6 +103,17 @@ class Point:
                 raise ValueError(f"{self.names[i]} must be {want}, got {described(leaves[i])}")
         other.leaves = tuple(leaves)
         return other
+
+    def unflattened(self, leaves: Sequence[Tree]) -> tuple[tuple[Tree, ...], dict[str, Tree]]:
+        """Return the positional and keyword arguments with other leaves."""
+        return jax.tree.unflatten(self._tree, leaves)
+
+    def args_at(self, values: Sequence[np.ndarray]) -> tuple[Tree, ...]:
+        """Return the positional arguments with other numbers in their differentiable leaves."""
+        leaves = list(self.leaves)
+        for i, value in zip(self.wrt, values, strict=False):
+            leaves[i] = jnp.asarray(value.astype(leaves[i].dtype))
+        return self.unflattened(leaves)[0]
 
     def cast(self, precision: Precision) -> Leaves:
         """Return the differentiable leaves in `precision`; captured arrays keep their dtype."""

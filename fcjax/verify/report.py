@@ -42,6 +42,8 @@ class CheckResult:
         message: further explanation.
         compared: how many entries were compared with finite numbers of an oracle.
         unjudged: how many entries were not, because the oracle has no number there.
+        args: the arguments that show it, if they are others than those given.
+        call: the Python call that repeats it there.
     """
 
     name: str
@@ -57,6 +59,13 @@ class CheckResult:
     message: str | None = None
     compared: int = 0
     unjudged: int = 0
+    args: tuple[Any, ...] | None = None
+    call: str = ""
+
+    @property
+    def severity(self) -> Literal["wrong", "note"] | None:
+        """Return "wrong" if the rule is, "note" if it is only worth knowing, else None."""
+        return "wrong" if self.status == "failed" else "note" if self.status == "noted" else None
 
     @property
     def title(self) -> str:
@@ -131,8 +140,12 @@ class RuleReport:
 
     @property
     def findings(self) -> tuple[CheckResult, ...]:
-        """The failures that do not make the rule wrong."""
-        return self._with_status("noted")
+        """What the search found, and failures that do not make the rule wrong, by `severity`."""
+        return tuple(
+            result
+            for result in self.results
+            if result.status == "noted" or (result.status == "failed" and result.name == "search")
+        )
 
     def _with_status(self, *statuses: Status) -> tuple[CheckResult, ...]:
         return tuple(result for result in self.results if result.status in statuses)
@@ -178,6 +191,9 @@ class RuleReport:
         yield "", ""
         yield from self._table()
         yield from ((str(result), "dim") for result in self._with_status("skipped"))
+        for result in self.findings:
+            if result.call:
+                yield from (("", ""), (f"To repeat {result.title}:", ""), (result.call, ""))
         if self.call:
             yield from (("", ""), ("To repeat the failed checks:", ""), (self.call, ""))
         others = [text for text in self.unchecked if text not in self.doubts]

@@ -8,6 +8,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from .._types import Function
+from .budget import Budget
 from .hints import HintContext
 from .point import Leaves, Point
 from .precision import Precision, as_float64, eps_of, largest
@@ -24,6 +25,7 @@ class Sample:
     Results at the point itself are cached.
 
     Attributes:
+        budget: how long the search goes on.
         explicit_checks: whether the caller named the checks; expensive ones are then done too.
         refuted: for each leaf that was decided, whether the function contradicts autodiff.
     """
@@ -37,10 +39,11 @@ class Sample:
         *,
         kinks: Kinks | None = None,
         explicit_checks: bool = False,
+        budget: Budget = Budget(),  # noqa: B008 - immutable
     ):
         self.fun, self.subject, self.point, self.seed = fun, subject, point, tuple(seed)
         self.kinks = kinks or {}
-        self.explicit_checks = explicit_checks
+        self.explicit_checks, self.budget = explicit_checks, budget
         self._xs: dict[Precision, Leaves] = {}
         self._dys: dict[Precision, Leaves] = {}
         self._results: dict[tuple[Side, Precision], ValuesAndGrads] = {}

@@ -111,9 +111,11 @@ def one_sided_slopes(sample: Sample, k: int, u: np.ndarray, weights: Weights) ->
 
     def slope(h: float) -> float:
         moved = (as_float64(x) + h * u).astype(x.dtype)
-        actual = float(np.sum((as_float64(moved) - as_float64(x)) * u) / np.sum(u * u))
+        with np.errstate(invalid="ignore"):  # an infinite entry does not move
+            change = (as_float64(moved) - as_float64(x)) * u
+        actual = float(np.sum(np.where(np.isnan(change), 0, change)) / np.sum(u * u))
         value = weighted(sample, precision, sample.moved(precision, k, moved), weights)
-        return (value - middle) / actual
+        return (value - middle) / actual if actual else np.nan
 
     middle = weighted(sample, precision, sample.xs(precision), weights)
     noise = 64 * eps * max(weights.terms, weights.total) + 2 * rtol * weights.terms

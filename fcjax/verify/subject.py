@@ -77,6 +77,7 @@ class Subject:
         self.deadline = deadline or Deadline()
         self.rule, self.plain = Side(rule, self.deadline), Side(plain, self.deadline)
         self.point, self.has_reference, self.accuracy = point, has_reference, accuracy
+        self.reference: Function | None = None
         self._programs: dict[str, Program[Tree]] = {}
         self._ys: dict[Precision, Types] = {}
 
@@ -87,7 +88,15 @@ class Subject:
         """Return the subject for a function; the default reference is `fun` without its rules."""
         rule = point.on(fun)
         plain = without_rules(rule) if reference is None else point.on(reference)
-        return cls(rule, plain, point, has_reference=reference is not None, **options)
+        subject = cls(rule, plain, point, has_reference=reference is not None, **options)
+        subject.reference = reference
+        return subject
+
+    def of_form(self, fun: Function, point: Point) -> "Subject":
+        """Return the subject for the same function and reference at arguments of another form."""
+        return Subject.of(
+            fun, self.reference, point, accuracy=self.accuracy, deadline=self.deadline
+        )
 
     def with_rules_kept(self, keep: Callable[[RuleCall], bool]) -> "Subject":
         """Return the subject whose function keeps only the rules that `keep` selects."""

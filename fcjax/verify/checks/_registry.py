@@ -1,6 +1,7 @@
 """All checks by name, in the order in which they run."""
 
 from ..sample import Sample
+from ..search import search
 from ._check import (
     ELEMENTS,
     ENDS,
@@ -46,6 +47,7 @@ CHECKS: dict[str, Check] = {
         Check(second_order, "transform", (ELEMENTS, ORACLE), follows_vjp=True),
         Check(finite, "form", (ENDS,)),
         Check(kinks, "form", follows_vjp=True),
+        Check(search, "form", (ENDS,), follows_vjp=True),
         Check(integers, "form"),
         Check(vmap, "transform"),
         Check(jit, "transform"),

@@ -1,0 +1,132 @@
+"""The same call with other sizes: one example, many, one feature."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..._jax import has_dtype, is_array, is_key
+from ..point import Leaves, Point
+from ..program import Refused, user_code
+from ..sample import Sample
+from ..subject import Subject, pullback_of
+from .arithmetic import CLOSE, differs, size_of
+from .judge import ROUNDINGS
+from .outcome import values_of
+
+# Sizes of the first axis of the first array, and sizes of any other. A sum over one tile of a
+# kernel, 128 rows, passes every smaller test.
+OF_BATCH = (1, 2, 129, 1000)
+OF_OTHERS = (1,)
+# Larger forms are left out.
+ENTRIES = 2**17
+
+
+class Form(NamedTuple):
+    """A sample of the same function with another size.
+
+    Attributes:
+        sample: the sample.
+        text: what is other about it.
+    """
+
+    sample: Sample
+    text: str
+
+
+def suspicious_forms(sample: Sample) -> Iterator[Form]:
+    """Yield the forms, of those that the function allows, at which the rule differs from autodiff.
+
+    They share one program, because compiling takes most of the time.
+    """
+    if not sample.subject.has_oracle:
+        return
+    found = list(_forms(sample))
+    inputs = [(f.sample.xs(f.sample.wide), f.sample.dys(f.sample.wide)) for f in found]
+    functions = [_both(form.sample.subject) for form in found]
+
+    def program(inputs: list[tuple[Leaves, Leaves]]) -> list[tuple[Leaves, Leaves]]:
+        return [both(*each) for both, each in zip(functions, inputs, strict=True)]
+
+    try:
+        results = sample.subject.program("forms", program)(sample.wide, inputs)
+    except Refused:
+        yield from found
+        return
+    for form, (by_rule, plain) in zip(found, results, strict=True):
+        pairs = zip(values_of(by_rule), values_of(plain), strict=True)
+        rtol = max(CLOSE, ROUNDINGS * form.sample.subject.eps(sample.wide))
+        if any(differs(got, want, size_of(want), rtol=rtol).any() for got, want in pairs):
+            yield form
+
+
+def _both(subject: Subject) -> Callable[[Leaves, Leaves], tuple[Leaves, Leaves]]:
+    """Return the function that gives the values and gradients of the rule and of autodiff."""
+    sides = [pullback_of(side.function) for side in (subject.rule, subject.plain)]
+
+    def both(xs: Leaves, dys: Leaves) -> tuple[Leaves, Leaves]:
+        by_rule, plain = (pullback(xs, dys) for pullback in sides)
+        return (*by_rule.ys, *by_rule.dxs), (*plain.ys, *plain.dxs)
+
+    return both
+
+
+def _forms(sample: Sample) -> Iterator[Form]:
+    """Yield the forms that the function allows."""
+    leaves = [leaf for leaf in sample.point.leaves if _is_resized(leaf)]
+    # integers may be indices into an axis, such as labels
+    has_indices = any(has_dtype(leaf, jnp.integer) for leaf in leaves)
+    sizes = dict.fromkeys(size for leaf in leaves for size in np.shape(leaf))
+    for number, old in enumerate(sizes):
+        for new in () if number and has_indices else OF_OTHERS if number else OF_BATCH:
+            form = _form(sample, old, new) if new != old else None
+            if form is not None:
+                yield Form(form, f"with {new} instead of {old} along {_axis(sample, old)}")
+
+
+def _is_resized(leaf: object) -> bool:
+    return is_array(leaf) and not is_key(leaf) and bool(np.size(leaf)) and bool(np.ndim(leaf))
+
+
+def _axis(sample: Sample, size: int) -> str:
+    """Return the first axis of this size."""
+    for name, leaf in zip(sample.point.names, sample.point.leaves, strict=True):
+        if _is_resized(leaf) and size in np.shape(leaf):
+            return f"axis {np.shape(leaf).index(size)} of {name}"
+    return "an axis"
+
+
+def _form(sample: Sample, old: int, new: int) -> Sample | None:
+    """Return the sample with every axis of one size resized, None if the function refuses it."""
+    point = sample.point
+    rng = np.random.default_rng([*sample.seed, 90, new])
+    leaves = [_resized(leaf, old, new, rng) if _is_resized(leaf) else leaf for leaf in point.leaves]
+    if sum(np.size(leaf) for leaf in leaves if is_array(leaf)) > ENTRIES:
+        return None
+    args, kwargs = point.unflattened(leaves)
+    other = Point(sample.fun, args, kwargs)
+    subject = sample.subject.of_form(sample.fun, other)
+    try:
+        types = other.types(sample.wide), subject.ys(sample.wide)
+        with user_code(), sample.wide.context():
+            jax.eval_shape(_both(subject), *types)
+    except Refused:
+        return None
+    return Sample(sample.fun, subject, other, sample.seed)
+
+
+def _resized(leaf: Any, old: int, new: int, rng: np.random.Generator) -> jax.Array:
+    """Return an array whose axes of one size have another, with entries of the old one."""
+    array = np.asarray(leaf)
+    for axis, size in enumerate(array.shape):
+        if size == old:
+            # in order, so that an array of distinct numbers stays one where it shrinks
+            places = np.arange(new) if new <= old else rng.integers(old, size=new)
+            array = np.take(array, places, axis)
+    if has_dtype(leaf, jnp.floating):
+        # no two rows are equal, and numbers in (0, 1) remain there
+        factors = rng.uniform(0.6, 1, array.shape)
+        array = (array.astype(np.float64) * factors).astype(array.dtype)
+    return jnp.asarray(array)

@@ -1,0 +1,190 @@
+"""The gradient near a point: whether it has a limit, lies in a range, or grows without bound.
+
+At the points of a search, autodiff itself is often wrong: `0 · ∞` in a branch that is not taken, a
+`where` that returns a constant. Random points nearby do not have this problem. If the gradients
+there agree, their limit is the gradient at the point. If they differ but are bounded, the point is
+a kink, and any value in their range is a valid choice. If they grow as the distance shrinks, the
+gradient does not exist.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from ..precision import eps_of
+from ..sample import Sample
+from .outcome import Outcome, Values, outcome_at
+
+# Points at each distance in random directions, and towards the given point, which is inside of the
+# domain where the other points may not be.
+RANDOM = 8
+INWARDS = 3
+# Gradients that differ by less than this, relative to the largest, agree.
+AGREEMENT = 1e-3
+# Values that differ by more than this, relative to the largest, jump.
+CONTINUOUS = 0.1
+# Gradients that grow by more than this factor from the far points to the near ones are not bounded.
+# A logarithm and any small negative power do; the directions are the same at both distances.
+GROWTH = 1.05
+# A range of gradients, from a few points, is widened by this multiple of its largest width.
+WIDENED = 1.5
+
+
+class Limits(NamedTuple):
+    """What the gradient of one leaf may be at a point.
+
+    Attributes:
+        low: the smallest gradient nearby.
+        high: the largest gradient nearby.
+        slack: how far outside a correct gradient may lie.
+        exist: the entries where the gradients nearby are finite and bounded.
+        total: the sum of the gradient over all entries, if the gradients nearby agree on it; where
+            two entries tie for a maximum, they differ in each entry and agree on the sum.
+    """
+
+    low: np.ndarray
+    high: np.ndarray
+    slack: float
+    exist: np.ndarray
+    total: float | None = None
+
+    @property
+    def middle(self) -> np.ndarray:
+        """The gradient, or the middle of its range."""
+        return (self.low + self.high) / 2
+
+    @property
+    def are_narrow(self) -> bool:
+        """Whether the gradients agree, so that the point is no kink."""
+        size = float(np.max(np.abs(self.middle), initial=0.0, where=self.exist))
+        width = np.max(self.high - self.low, initial=0.0, where=self.exist)
+        return bool(width <= AGREEMENT * size)
+
+    def widened(self, slack: float) -> "Limits":
+        """Return limits that allow more."""
+        return self._replace(slack=self.slack + slack)
+
+    def admit(self, gradient: np.ndarray) -> np.ndarray:
+        """Return a mask of the entries that may be right, or about which nothing is known."""
+        with np.errstate(invalid="ignore"):
+            inside = (gradient >= self.low - self.slack) & (gradient <= self.high + self.slack)
+        return inside | ~self.exist
+
+    def admit_sum(self, gradient: np.ndarray) -> bool:
+        """Whether the sum over all entries may be right."""
+        if self.total is None:
+            return True
+        size = float(np.sum(np.abs(self.low) + np.abs(self.high)))
+        return bool(abs(np.sum(gradient) - self.total) <= 2 * AGREEMENT * size + 1e-300)
+
+
+def limits_at(
+    sample: Sample,
+    values: Values,
+    base: Values,
+    outcome: Outcome,
+    usual: Sequence[float],
+    sizes: Sequence[float],
+) -> list[Limits] | None:
+    """Return the limits of each gradient, by autodiff of the reference; None if they are unknown.
+
+    They are unknown where the function jumps. `base` gives the scale of entries that are 0,
+    `outcome` the values at the point, `usual` and `sizes` the sizes of outputs and gradients at the
+    given point.
+    """
+    eps = max(eps_of(x.dtype) for x in sample.xs(sample.wide))
+    far, near = eps**0.25, eps**0.6
+    by_distance = [
+        _around(sample, values, base, outcome, distance, usual) for distance in (far, near)
+    ]
+    if any(found is None for found in by_distance):
+        return None
+    wide, narrow = by_distance
+    triples = zip(wide or (), narrow or (), sizes, strict=True)
+    return [_limits(*triple) for triple in triples]
+
+
+def moved_by(values: Values, base: Values, directions: Values, distance: float) -> Values:
+    """Return the numbers moved along directions, in proportion to their size; not infinite ones."""
+    return tuple(
+        np.where(np.isfinite(v), v + distance * _scale(v, b) * u, v)
+        for v, b, u in zip(values, base, directions, strict=True)
+    )
+
+
+def _scale(value: np.ndarray, base: np.ndarray) -> np.ndarray:
+    finite = np.where(np.isfinite(value), np.abs(value), 0)
+    usual = np.where(np.isfinite(base), np.abs(base), 1) + 1e-3
+    return np.where(finite > 1e-30, finite, usual)
+
+
+def _around(
+    sample: Sample,
+    values: Values,
+    base: Values,
+    here: Outcome,
+    distance: float,
+    usual: Sequence[float],
+) -> list[np.ndarray] | None:
+    """Return the gradients at points around, stacked for each leaf."""
+    found: list[Outcome] = []
+    side = sample.subject.plain
+    for i in range(RANDOM + INWARDS):
+        streams = (1000 + 64 * k + i for k in range(len(values)))
+        us = [_signs(sample.random(v.shape, s)) for v, s in zip(values, streams, strict=True)]
+        if i >= RANDOM:
+            with np.errstate(invalid="ignore"):
+                towards = (np.sign(b - v) for v, b in zip(values, base, strict=True))
+                us = [np.abs(u) * t for u, t in zip(us, towards, strict=True)]
+        moved = moved_by(values, base, tuple(us), distance)
+        outcome = outcome_at(sample, side, sample.wide, moved, here.dys)
+        if outcome is None:
+            return None
+        # a point outside of the domain says nothing
+        if all(np.isfinite(y[dy != 0]).all() for y, dy in zip(outcome.ys, here.dys, strict=True)):
+            found.append(outcome)
+    if len(found) < 2 or (distance < 1e-6 and any(_jumps(o, here, distance, usual) for o in found)):
+        return None
+    return [np.stack([o.dxs[k] for o in found]) for k in range(len(values))]
+
+
+def _jumps(outcome: Outcome, here: Outcome, distance: float, usual: Sequence[float]) -> bool:
+    """Whether the values at a point next to this one are others.
+
+    A function that is not differentiable may be a root, which changes by the root of the distance.
+    """
+    for near, y, dy, scale in zip(outcome.ys, here.ys, here.dys, usual, strict=True):
+        used = dy != 0
+        size = float(np.max(np.abs(y), initial=0.0, where=used))
+        allowed = CONTINUOUS * size + 10 * float(np.sqrt(distance)) * scale
+        if used.any() and np.max(np.abs(near - y)[used]) > allowed:
+            return True
+    return False
+
+
+def _signs(u: np.ndarray) -> np.ndarray:
+    """Return random numbers that are not small, so that each entry moves."""
+    return np.where(u < 0, -1, 1) * (0.5 + np.abs(np.tanh(u)))
+
+
+def _limits(wide: np.ndarray, narrow: np.ndarray, usual: float) -> Limits:
+    exist = np.isfinite(narrow).all(0) & np.isfinite(wide).all(0)
+    with np.errstate(invalid="ignore", over="ignore"):
+        largest = np.max(np.abs(narrow), 0), np.max(np.abs(wide), 0)
+        size = float(np.max(largest[0], initial=0.0, where=exist))
+        exist &= largest[0] <= GROWTH * largest[1] + 1e-12 * size + 1e-30
+        # nor do they shrink: a small positive power has no limit at these distances
+        exist &= largest[1] <= GROWTH * largest[0] + AGREEMENT * max(size, usual)
+        low, high = np.where(exist, narrow.min(0), 0), np.where(exist, narrow.max(0), 0)
+        width = float(np.max(high - low, initial=0.0))
+    size = float(np.max(largest[0], initial=0.0, where=exist))
+    slack = WIDENED * width + AGREEMENT * size
+    return Limits(low, high, slack, exist, _total(narrow) if exist.all() else None)
+
+
+def _total(gradients: np.ndarray) -> float | None:
+    """Return the sum over all entries, if all gradients agree on it."""
+    sums = gradients.reshape(len(gradients), -1).sum(1)
+    size = float(np.max(np.sum(np.abs(gradients.reshape(len(gradients), -1)), 1)))
+    return float(np.mean(sums)) if np.ptp(sums) <= AGREEMENT * size else None

@@ -1,0 +1,228 @@
+"""The search of `check_rule`: it finds the points at which a rule is wrong, and only those."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import fcjax
+from fcjax.verify import Budget
+
+RANDOM = np.random.default_rng(0)
+
+
+def normal(*shape):
+    return jnp.asarray(RANDOM.normal(size=shape), jnp.float32)
+
+
+def with_rule(primal, bwd, fwd=None):
+    """Return `primal` with a backward rule that takes the arguments and the cotangent."""
+    rule = jax.custom_vjp(primal)
+    rule.defvjp(fwd or (lambda *args: (primal(*args), args)), lambda args, dy: bwd(*args, dy))
+    return rule
+
+
+# --- mistakes at points, none of which shows at ordinary arguments ------------------------------
+
+MISTAKES = {}
+
+
+def mistake(kind, shows, args):
+    """Add a rule that is wrong in one way; `shows` says whether arguments show it."""
+
+    def add(make):
+        MISTAKES[make.__name__] = make, kind, shows, args
+        return make
+
+    return add
+
+
+def safe_norm(x):
+    square = jnp.sum(x * x, axis=-1)
+    return jnp.where(square == 0, 0.0, jnp.sqrt(jnp.where(square == 0, 1.0, square)))
+
+
+@mistake("not finite", lambda x: (np.abs(x).sum(-1) == 0).any(), (normal(5, 3),))
+def norm_divides_by_zero():
+    return with_rule(safe_norm, lambda x, dy: (dy[:, None] * x / safe_norm(x)[:, None],))
+
+
+@mistake("wrong", lambda x: (x < 0).any(), (jnp.abs(normal(5, 3)) + 0.1,))
+def cube_root_forgets_the_sign():
+    return with_rule(lambda x: x**3, lambda x, dy: (3 * dy * x * jnp.abs(x),))
+
+
+@mistake("wrong", lambda x: (x > 10).any(), (normal(5, 3),))
+def clip_forgets_the_clip():
+    return with_rule(lambda x: jnp.minimum(x, 10.0) ** 2, lambda x, dy: (2 * dy * x,))
+
+
+@mistake("wrong", lambda x: (x == 0.625).any(), (normal(5, 3),))
+def one_number_is_left_out():
+    def bwd(x, dy):
+        return (jnp.where(x == 0.625, 0.0, dy * jnp.cos(x)),)
+
+    return with_rule(jnp.sin, bwd)
+
+
+@mistake("not finite", lambda x, y: (x == y).any(), (normal(5, 3), normal(5, 3)))
+def quotient_of_equal_arguments():
+    def primal(x, y):
+        near = jnp.abs(x - y) < 1e-4
+        return jnp.where(near, jnp.exp(x), (jnp.exp(x) - jnp.exp(y)) / jnp.where(near, 1, x - y))
+
+    def bwd(x, y, dy):
+        slope = (jnp.exp(x) - jnp.exp(y)) / (x - y)
+        return dy * (jnp.exp(x) - slope) / (x - y), dy * (slope - jnp.exp(y)) / (x - y)
+
+    return with_rule(primal, bwd)
+
+
+@mistake("not finite", lambda x: np.isneginf(x).any(), (normal(5, 3),))
+def a_mask_of_infinities():
+    def bwd(x, dy):
+        p = jax.nn.softmax(x)
+        return (p * dy - p * jnp.sum(p * dy, -1, keepdims=True) + 0 * x,)
+
+    return with_rule(lambda x: jax.nn.softmax(x), bwd)
+
+
+@mistake("another value", lambda x: (np.abs(x) > 5).any(), (normal(5, 3),))
+def the_forward_rule_saturates_early():
+    def fwd(x):
+        return jnp.where(jnp.abs(x) > 5, jnp.sign(x), jnp.tanh(x / 3)), (x,)
+
+    return with_rule(
+        lambda x: jnp.tanh(x / 3), lambda x, dy: (dy * (1 - jnp.tanh(x / 3) ** 2) / 3,), fwd
+    )
+
+
+@mistake("wrong", lambda x: _has_tie(x), (normal(5, 3),))
+def a_tie_counts_twice():
+    def bwd(x, dy):
+        return (dy[:, None] * (x == jnp.max(x, -1, keepdims=True)),)
+
+    return with_rule(lambda x: jnp.max(x, -1), bwd)
+
+
+def _has_tie(x):
+    return ((x == x.max(-1, keepdims=True)).sum(-1) > 1).any()
+
+
+@mistake("no digit", lambda x: (np.abs(x) < 1e-2).any(), (normal(5, 3) + 3,))
+def a_derivative_that_cancels():
+    # ((1 - cos x)/x)'
+    def bwd(x, dy):
+        return (dy * (x * jnp.sin(x) + jnp.cos(x) - 1) / x**2,)
+
+    return with_rule(lambda x: 2 * jnp.sin(x / 2) ** 2 / x, bwd)
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_at_a_point_is_found_from_ordinary_arguments(name):
+    make, kind, shows, args = MISTAKES[name]
+    report = fcjax.check_rule(make(), args, checks=["vjp", "search"])
+    assert report.verdict == "wrong", report
+    finding = next(f for f in report.findings if f.severity == "wrong")
+    assert kind in str(finding), finding
+    assert shows(*map(np.asarray, finding.args)), finding
+    assert "fcjax.check_rule(" in finding.call
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_it_is_found_at_its_point_too(name):
+    make, *_, args = MISTAKES[name]
+    finding = fcjax.check_rule(make(), args, checks=["search"]).findings[0]
+    assert fcjax.check_rule(make(), finding.args).verdict == "wrong"
+
+
+def test_a_point_is_as_simple_as_possible():
+    make, *_, args = MISTAKES["norm_divides_by_zero"]
+    (finding,) = fcjax.check_rule(make(), args, checks=["search"]).findings
+    assert (np.asarray(finding.args[0]) != args[0]).sum() == 3  # one row
+
+
+def test_the_search_can_be_left_out_or_extended():
+    make, *_, args = MISTAKES["one_number_is_left_out"]
+    assert fcjax.check_rule(make(), args, search=False).ok
+    assert fcjax.check_rule(make(), args, search=Budget(points=1)).ok
+    (result,) = [
+        r
+        for r in fcjax.check_rule(jnp.sin, args, search=Budget(5, 60)).results
+        if r.name == "search"
+    ]
+    assert result.message == "no mistake of the rule at 5 points"
+    with pytest.raises(TypeError, match="search"):
+        fcjax.check_rule(make(), args, search=3)
+    with pytest.raises(ValueError, match=r"search\.points must be finite and not negative, got -1"):
+        fcjax.check_rule(make(), args, search=Budget(points=-1))
+
+
+def test_the_same_key_finds_the_same():
+    make, *_, args = MISTAKES["one_number_is_left_out"]
+    reports = [fcjax.check_rule(make(), args, checks=["search"]) for _ in range(2)]
+    one, two = (np.asarray(report.findings[0].args[0]) for report in reports)
+    np.testing.assert_array_equal(one, two)
+
+
+# --- whose fault ------------------------------------------------------------------------------
+
+
+def plain_norm(x):
+    return jnp.sqrt(jnp.sum(x * x, axis=-1))
+
+
+def test_a_rule_that_is_as_wrong_as_autodiff_gets_a_note():
+    rule = with_rule(plain_norm, lambda x, dy: (dy[:, None] * x / plain_norm(x)[:, None],))
+    report = fcjax.check_rule(rule, (normal(5, 3),), search=True)
+    assert report.ok, report
+    (finding,) = report.findings
+    assert finding.severity == "note"
+    assert "so is that of autodiff" in str(finding)
+
+
+def test_a_function_without_a_rule_has_no_excuse():
+    (finding,) = fcjax.check_rule(plain_norm, (normal(5, 3),), search=True).findings
+    assert finding.severity == "wrong"
+    assert "x[" in finding.message
+    assert "= 0" in finding.message
+
+
+def test_a_rule_that_mends_autodiff_is_right():
+    rule = with_rule(
+        plain_norm, lambda x, dy: (dy[:, None] * x / jnp.maximum(plain_norm(x), 1e-30)[:, None],)
+    )
+    report = fcjax.check_rule(rule, (normal(5, 3),), search=True)
+    assert report.ok, report
+    assert not report.findings
+
+
+# --- other sizes ------------------------------------------------------------------------------
+
+
+def sums_tiles(x):
+    return jnp.sum(jnp.sin(x), 0)
+
+
+def test_a_sum_over_one_tile_is_found_with_more_rows():
+    def bwd(x, dy):
+        return (jnp.where(jnp.arange(x.shape[0])[:, None] < 128, dy * jnp.cos(x), 0),)
+
+    (finding,) = fcjax.check_rule(with_rule(sums_tiles, bwd), (normal(5, 3),), search=True).findings
+    assert "with 129 instead of 5 along axis 0 of x" in finding.message
+    assert finding.args[0].shape == (129, 3)
+
+
+def test_a_rule_for_several_examples_is_found_with_one():
+    def bwd(x, dy):
+        return (dy * jnp.cos(x) / (1 if x.shape[0] > 1 else 2),)
+
+    (finding,) = fcjax.check_rule(with_rule(sums_tiles, bwd), (normal(5, 3),), search=True).findings
+    assert "with 1 instead of 5 along axis 0 of x" in finding.message
+
+
+def test_labels_are_resized_with_the_rows():
+    def loss(z, labels):
+        return fcjax.softmax_cross_entropy(z, labels)
+
+    assert fcjax.check_rule(loss, (normal(5, 3), jnp.array([0, 2, 1, 1, 0])), search=True).ok
