@@ -1,5 +1,6 @@
 """Decide whether a rule is right at a point, and who is at fault if it is not."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
@@ -66,6 +67,7 @@ class Judge:
     Attributes:
         sizes: the size of each gradient at the given point.
         usual: the size of each output there.
+        terms: Σ |dy y| there.
         rtol: how much two results may differ, relative to the largest entry.
         skipped: the leaves that are left out.
         compares_digits: whether gradients in the dtypes of the arguments are judged.
@@ -76,6 +78,7 @@ class Judge:
         self.has_oracle = sample.subject.has_oracle
         self.sizes = [0.0] * sample.count
         self.usual = [0.0] * len(sample.subject.ys(sample.wide))
+        self.terms = 0.0
         # a function may round to a coarser dtype, and its rule at other places
         self.rtol = max(CLOSE, ROUNDINGS * sample.subject.eps(sample.wide))
         self.skipped: set[int] = set()
@@ -93,6 +96,9 @@ class Judge:
         by_rule, plain = found
         self.sizes = [size_of(dx) for dx in plain.dxs]
         self.usual = [size_of(y) for y in plain.ys]
+        # what is small may be the difference of numbers of this size
+        pairs = zip(by_rule.dys, by_rule.ys, strict=True)
+        self.terms = sum(float(np.sum(np.abs(dy * y)[np.isfinite(y)])) for dy, y in pairs)
         self.compares_slopes = not brief
         self.compares_digits = not brief and self._has_digits(by_rule)
         flaws: list[Flaw] = []
@@ -215,8 +221,10 @@ class Judge:
             if k not in self.skipped
             and (
                 not np.isfinite(got).all()
-                or (self.rtol < COARSE
-                and differs(got, want, size_of(want), NOTHING * self.sizes[k], self.rtol).any())
+                or (
+                    self.rtol < COARSE
+                    and differs(got, want, size_of(want), NOTHING * self.sizes[k], self.rtol).any()
+                )
             )
         ]
         if not suspicious:
@@ -365,7 +373,7 @@ class Judge:
     def _quotient(self, values: Values, us: Values, dys: Values) -> Quotient | None:
         """Return the slope along directions; None if there is none."""
         found: list[float] = []
-        terms = 0.0
+        terms = self.terms
         for h in OFFSETS:
             near = moved_by(values, self.base, us, h)
             ys = value_at(self.sample, self.sample.wide, near)
@@ -386,7 +394,11 @@ class Judge:
         if any(is_subnormal(v, x.dtype).any() for v, x in pairs):
             return None  # devices count them as zero
         by_rule = outcome_at(self.sample, self.sample.subject.rule, own, values, exact.dys)
-        if by_rule is None or self._values_are_lost(by_rule, exact):
+        if by_rule is None:
+            return None
+        is_extreme = any(((v != 0) & (abs(np.log10(abs(v) + (v == 0))) > 10)).any() for v in values)
+        # the function itself under- or overflows, or is no more accurate than its rule
+        if (is_extreme or self.has_oracle) and self._values_are_lost(by_rule, exact):
             return None
         for k in range(self.sample.count):
             got, want = by_rule.dxs[k], exact.dxs[k]
@@ -439,8 +451,9 @@ class Judge:
         want = exact.dxs[k]
         change = np.zeros(want.shape)
         subject, wide = self.sample.subject, self.sample.wide
-        for stream in (911, 912, 913):
-            near = self._near_in_norm(values, 4 * eps, stream)
+        # in opposite directions, so that one of them crosses a kink
+        for stream, distance in itertools.product((911, 912), (4 * eps, -4 * eps)):
+            near = self._near_in_norm(values, distance, stream)
             nearby = outcome_at(self.sample, subject.plain, wide, near, exact.dys)
             if nearby is None:
                 return np.ones(want.shape, bool)

@@ -107,7 +107,8 @@ class Screen:
         steps = self.judge.steps(points, self._us)
         mask = np.zeros(self.chunk, bool)
         for i in range(self.chunk):
-            quotient = quotient_of(products[0][i], float(np.max(products[1][i])), eps)
+            terms = max(float(np.max(products[1][i])), self.judge.terms)
+            quotient = quotient_of(products[0][i], terms, eps)
             here, along = [dx[i] for dx in dxs], [step[i] for step in steps]
             mask[i] = quotient is not None and not self.judge.agrees(here, along, quotient)
         return mask
