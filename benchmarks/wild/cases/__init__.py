@@ -1,0 +1,1 @@
+"""The functions, with arguments for them."""

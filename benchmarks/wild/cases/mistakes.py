@@ -1,6 +1,6 @@
 """Functions whose gradients are wrong somewhere, of JAX and of packages beside it."""
 
-import numpy as _np
+from .arrays import normal, uniform
 
 CASES = []
 
@@ -8,27 +8,6 @@ CASES = []
 def case(f):
     CASES.append(f)
     return f
-
-
-def _n(seed, *shape):
-    import jax.numpy as jnp
-
-    return jnp.asarray(_np.asarray(_np.random.RandomState(seed).randn(*shape), _np.float32))
-
-
-def _u(seed, lo, hi, *shape):
-    import jax.numpy as jnp
-
-    return jnp.asarray(
-        _np.asarray(lo + (hi - lo) * _np.random.RandomState(seed).rand(*shape), _np.float32)
-    )
-
-
-def _spd(seed, n):
-    import jax.numpy as jnp
-
-    a = _np.random.RandomState(seed).randn(n, n)
-    return jnp.asarray((a @ a.T + n * _np.eye(n)).astype(_np.float32))
 
 
 @case
@@ -40,7 +19,7 @@ def bessel_jn_f32_mid():
     return {
         "package": "jax",
         "fun": lambda z: sp.bessel_jn(z, v=0)[0],
-        "ordinary": (_u(34, 12.0, 25.0, 4),),
+        "ordinary": (uniform(34, 12.0, 25.0, 4),),
         "at_point": (jnp.array([5.0, 8.0]),),
         "got": "2.13, -1.32 (float32 only)",
         "want": "-J1(z) = 0.3276, -0.2346",
@@ -57,7 +36,7 @@ def beta_logpdf_x0():
     return {
         "package": "jax",
         "fun": lambda x: st.beta.logpdf(x, 1.0, 2.0),
-        "ordinary": (_u(35, 0.1, 0.9, 4, 3),),
+        "ordinary": (uniform(35, 0.1, 0.9, 4, 3),),
         "at_point": (jnp.array([0.0, 0.5]),),
         "got": "nan",
         "want": "-1",
@@ -74,7 +53,7 @@ def beta_logpdf_x1():
     return {
         "package": "jax",
         "fun": lambda x: st.beta.logpdf(x, 2.0, 1.0),
-        "ordinary": (_u(36, 0.1, 0.9, 4, 3),),
+        "ordinary": (uniform(36, 0.1, 0.9, 4, 3),),
         "at_point": (jnp.array([1.0, 0.5]),),
         "got": "nan",
         "want": "1",
@@ -91,7 +70,7 @@ def betaln_negative():
     return {
         "package": "jax",
         "fun": sp.betaln,
-        "ordinary": (_u(25, 0.5, 3.0, 4, 3), _u(26, 0.5, 3.0, 4, 3)),
+        "ordinary": (uniform(25, 0.5, 3.0, 4, 3), uniform(26, 0.5, 3.0, 4, 3)),
         "at_point": (jnp.array([-1.5]), jnp.array([0.7])),
         "got": "nan",
         "want": "psi(-1.5)-psi(-.8)",
@@ -108,7 +87,7 @@ def binom_logpmf_edge():
     return {
         "package": "jax",
         "fun": lambda p: st.binom.logpmf(jnp.array([0, 5, 2]), 5, p),
-        "ordinary": (_u(43, 0.1, 0.9, 4, 3),),
+        "ordinary": (uniform(43, 0.1, 0.9, 4, 3),),
         "at_point": (jnp.array([0.0, 1.0, 0.5]),),
         "got": "nan",
         "want": "-5, 5",
@@ -125,7 +104,7 @@ def boxcox1p_lambda0():
     return {
         "package": "jax",
         "fun": lambda x, l: sp.boxcox1p(x, l),
-        "ordinary": (_u(28, 0.5, 3.0, 4, 3), _u(29, 0.5, 2.0, 4, 3)),
+        "ordinary": (uniform(28, 0.5, 3.0, 4, 3), uniform(29, 0.5, 2.0, 4, 3)),
         "at_point": (jnp.array([1.0, 2.0]), jnp.array([0.0, 0.5])),
         "got": "0",
         "want": "log(2)^2/2 = 0.2402",
@@ -142,7 +121,7 @@ def boxcox_x0():
     return {
         "package": "jax",
         "fun": lambda x, l: sp.boxcox(x, l),
-        "ordinary": (_u(30, 0.5, 3.0, 4, 3), _u(31, 0.5, 2.0, 4, 3)),
+        "ordinary": (uniform(30, 0.5, 3.0, 4, 3), uniform(31, 0.5, 2.0, 4, 3)),
         "at_point": (jnp.array([0.0, 2.0]), jnp.array([2.0, 1.0])),
         "got": "nan",
         "want": "0 in x; 1/4 in lmbda",
@@ -158,7 +137,7 @@ def det_singular_5x5():
     return {
         "package": "jax",
         "fun": jnp.linalg.det,
-        "ordinary": (_n(46, 5, 5),),
+        "ordinary": (normal(46, 5, 5),),
         "at_point": (jnp.diag(jnp.array([1.0, 0.0, 2.0, 3.0, 4.0])),),
         "got": "0",
         "want": "24 at [1,1]",
@@ -175,7 +154,7 @@ def distrax_bernoulli_log_prob_edge():
     return {
         "package": "distrax",
         "fun": lambda q: distrax.Bernoulli(probs=q).log_prob(jnp.array([0, 1, 1])),
-        "ordinary": (_u(66, 0.2, 0.8, 4, 3),),
+        "ordinary": (uniform(66, 0.2, 0.8, 4, 3),),
         "at_point": (jnp.array([0.0, 1.0, 0.5]),),
         "got": "nan",
         "want": "-1, 1",
@@ -194,7 +173,7 @@ def distrax_categorical_kl_probs_zero():
         "fun": lambda q, r: distrax.Categorical(probs=q).kl_divergence(
             distrax.Categorical(probs=r)
         ),
-        "ordinary": (_u(64, 0.2, 1.0, 3, 4), _u(65, 0.2, 1.0, 3, 4)),
+        "ordinary": (uniform(64, 0.2, 1.0, 3, 4), uniform(65, 0.2, 1.0, 3, 4)),
         "at_point": (jnp.array([0.0, 0.5, 0.5]), jnp.array([0.3, 0.2, 0.5])),
         "got": "nan",
         "want": "finite for positive entries",
@@ -211,7 +190,7 @@ def distrax_categorical_probs_zero():
     return {
         "package": "distrax",
         "fun": lambda q: distrax.Categorical(probs=q).log_prob(jnp.array(1)),
-        "ordinary": (_u(63, 0.2, 1.0, 3, 4),),
+        "ordinary": (uniform(63, 0.2, 1.0, 3, 4),),
         "at_point": (jnp.array([0.0, 0.5, 0.5]),),
         "got": "nan",
         "want": "(-1, 1, -1)",
@@ -228,7 +207,7 @@ def e3nn_log_coords_to_quaternion_zero():
     return {
         "package": "e3nn-jax",
         "fun": e3.log_coordinates_to_quaternion,
-        "ordinary": (_n(170, 4, 3),),
+        "ordinary": (normal(170, 4, 3),),
         "at_point": (jnp.zeros(3),),
         "got": "0",
         "want": "0.5 (d q_xyz / d x)",
@@ -266,8 +245,8 @@ def flax_groupnorm_large_mean():
     return {
         "package": "flax",
         "fun": ap(fn.GroupNorm(2)),
-        "ordinary": (_n(140, 2, 5, 4),),
-        "at_point": (1e4 + _n(141, 2, 5, 4),),
+        "ordinary": (normal(140, 2, 5, 4),),
+        "at_point": (1e4 + normal(141, 2, 5, 4),),
         "got": "wrong",
         "want": "as float64",
         "rule": None,
@@ -285,8 +264,8 @@ def flax_layernorm_large_mean():
     return {
         "package": "flax",
         "fun": ap(fn.LayerNorm()),
-        "ordinary": (_n(138, 3, 4),),
-        "at_point": (1e4 + _n(139, 3, 4),),
+        "ordinary": (normal(138, 3, 4),),
+        "at_point": (1e4 + normal(139, 3, 4),),
         "got": "wrong (float32)",
         "want": "as float64",
         "rule": None,
@@ -301,7 +280,7 @@ def frobenius_zero_matrix():
     return {
         "package": "jax",
         "fun": lambda x: jnp.linalg.norm(x),
-        "ordinary": (_n(7, 4, 3),),
+        "ordinary": (normal(7, 4, 3),),
         "at_point": (jnp.zeros((3, 2)),),
         "got": "nan",
         "want": "0",
@@ -318,7 +297,7 @@ def gamma_logpdf_x0():
     return {
         "package": "jax",
         "fun": lambda x: st.gamma.logpdf(x, 1.0),
-        "ordinary": (_u(37, 0.1, 3.0, 4, 3),),
+        "ordinary": (uniform(37, 0.1, 3.0, 4, 3),),
         "at_point": (jnp.array([0.0, 1.0]),),
         "got": "nan",
         "want": "-1",
@@ -335,7 +314,7 @@ def gammainc_a1_x0():
     return {
         "package": "jax",
         "fun": lambda x: sp.gammainc(1.0, x),
-        "ordinary": (_u(21, 0.1, 3.0, 4, 3),),
+        "ordinary": (uniform(21, 0.1, 3.0, 4, 3),),
         "at_point": (jnp.array([0.0, 1.0]),),
         "got": "nan",
         "want": "1",
@@ -352,7 +331,7 @@ def gelu_tanh_huge_f32():
     return {
         "package": "jax",
         "fun": lambda x: jax.nn.gelu(x),
-        "ordinary": (_n(15, 4, 3),),
+        "ordinary": (normal(15, 4, 3),),
         "at_point": (jnp.array([1e20, -1e20]),),
         "got": "nan",
         "want": "1 and 0",
@@ -368,7 +347,7 @@ def hypot_zero():
     return {
         "package": "jax",
         "fun": jnp.hypot,
-        "ordinary": (_n(3, 4, 3), _n(4, 4, 3)),
+        "ordinary": (normal(3, 4, 3), normal(4, 4, 3)),
         "at_point": (jnp.array([0.0, 3.0]), jnp.array([0.0, 4.0])),
         "got": "nan",
         "want": "0",
@@ -387,7 +366,7 @@ def interpax_monotonic_flat_data():
         "fun": lambda f: interpax.interp1d(
             jnp.array([0.3, 2.5, 4.9]), jnp.arange(6.0), f, method="monotonic"
         ),
-        "ordinary": (_n(181, 6),),
+        "ordinary": (normal(181, 6),),
         "at_point": (jnp.array([1.0, 1.0, 1.0, 1.0, 4.0, 4.5]),),
         "got": "outside the one-sided slopes",
         "want": "within the one-sided slopes",
@@ -404,8 +383,8 @@ def jaxopt_projection_transport():
     return {
         "package": "jaxopt",
         "fun": lambda x: jp.projection_transport(x, (jnp.array([0.4, 0.6]), jnp.array([0.5, 0.5]))),
-        "ordinary": (_u(131, 0.2, 0.6, 2, 2),),
-        "at_point": (_u(132, 0.2, 0.6, 2, 2),),
+        "ordinary": (uniform(131, 0.2, 0.6, 2, 2),),
+        "at_point": (uniform(132, 0.2, 0.6, 2, 2),),
         "got": "0 (always)",
         "want": "+-0.25 pattern",
         "rule": None,
@@ -421,7 +400,7 @@ def jaxopt_tree_l2_norm_zero():
     return {
         "package": "jaxopt",
         "fun": lambda x, y: jaxopt.tree_util.tree_l2_norm((x, y)),
-        "ordinary": (_n(126, 5), _n(127, 4, 3)),
+        "ordinary": (normal(126, 5), normal(127, 4, 3)),
         "at_point": (jnp.zeros(2), jnp.zeros((2, 3))),
         "got": "nan",
         "want": "0",
@@ -438,7 +417,7 @@ def log_ndtr_far_tail():
     return {
         "package": "jax",
         "fun": sp.log_ndtr,
-        "ordinary": (_n(27, 4, 3),),
+        "ordinary": (normal(27, 4, 3),),
         "at_point": (jnp.array([-1e4, -1e5]),),
         "got": "wrong (e.g. 2981)",
         "want": "10000, 100000",
@@ -455,7 +434,7 @@ def numpyro_kumaraswamy_edge():
     return {
         "package": "numpyro",
         "fun": lambda x: nd.Kumaraswamy(jnp.array([1.0, 2.0]), jnp.array([2.0, 3.0])).log_prob(x),
-        "ordinary": (_u(123, 0.2, 0.8, 4, 2),),
+        "ordinary": (uniform(123, 0.2, 0.8, 4, 2),),
         "at_point": (jnp.array([0.0, 0.5]),),
         "got": "nan",
         "want": "-1",
@@ -473,10 +452,10 @@ def numpyro_powerlaw_icdf_near_minus1():
         "package": "numpyro",
         "fun": lambda x, al, lo, hi: nd.DoublyTruncatedPowerLaw(al, lo, hi).icdf(x),
         "ordinary": (
-            _u(118, 0.2, 0.8, 4),
-            _u(119, 0.3, 2.0, 4),
-            _u(120, 0.5, 1.0, 4),
-            _u(121, 2.5, 4.0, 4),
+            uniform(118, 0.2, 0.8, 4),
+            uniform(119, 0.3, 2.0, 4),
+            uniform(120, 0.5, 1.0, 4),
+            uniform(121, 2.5, 4.0, 4),
         ),
         "at_point": (jnp.array([0.4]), jnp.array([-0.9995]), jnp.array([1.0]), jnp.array([3.0])),
         "got": "0.046 (float32)",
@@ -494,7 +473,7 @@ def optax_safe_sxent_forward():
     return {
         "package": "optax",
         "fun": lambda l: ol.safe_softmax_cross_entropy(l, jnp.array([0.0, 0.5, 0.5])),
-        "ordinary": (_n(92, 4, 3),),
+        "ordinary": (normal(92, 4, 3),),
         "at_point": (jnp.array([[-jnp.inf, 1.0, 2.0]]),),
         "got": "jvp nan",
         "want": "softmax(l) - labels",
@@ -511,7 +490,7 @@ def ott_norm_zero_row():
     return {
         "package": "ott-jax",
         "fun": lambda x: ou.norm(x, axis=-1),
-        "ordinary": (_n(160, 4, 3),),
+        "ordinary": (normal(160, 4, 3),),
         "at_point": (jnp.array([[0.0, 0.0, 0.0], [1.0, 2.0, 2.0]]),),
         "got": "nan",
         "want": "0",
@@ -528,7 +507,7 @@ def pix_rgb_to_hsl_gray():
     return {
         "package": "dm-pix",
         "fun": lambda x: dm_pix.rgb_to_hsl(x)[..., 1:],
-        "ordinary": (_u(133, 0.1, 0.9, 3, 4, 3),),
+        "ordinary": (uniform(133, 0.1, 0.9, 3, 4, 3),),
         "at_point": (jnp.full((1, 1, 3), 0.5),),
         "got": "nan",
         "want": "finite one-sided slopes",
@@ -544,8 +523,8 @@ def pix_rmse_identical():
     return {
         "package": "dm-pix",
         "fun": lambda a, b: dm_pix.rmse(a, b),
-        "ordinary": (_u(134, 0.1, 0.9, 3, 4, 3), _u(135, 0.1, 0.9, 3, 4, 3)),
-        "at_point": (_u(136, 0.1, 0.9, 1, 2, 3), _u(136, 0.1, 0.9, 1, 2, 3)),
+        "ordinary": (uniform(134, 0.1, 0.9, 3, 4, 3), uniform(135, 0.1, 0.9, 3, 4, 3)),
+        "at_point": (uniform(136, 0.1, 0.9, 1, 2, 3), uniform(136, 0.1, 0.9, 1, 2, 3)),
         "got": "nan",
         "want": "0",
         "rule": None,
@@ -561,7 +540,7 @@ def poisson_cdf_mu0():
     return {
         "package": "jax",
         "fun": lambda mu: st.poisson.cdf(jnp.array([0, 3, 2]), mu),
-        "ordinary": (_u(41, 0.5, 3.0, 4, 3),),
+        "ordinary": (uniform(41, 0.5, 3.0, 4, 3),),
         "at_point": (jnp.array([0.0, 1.0, 1.0]),),
         "got": "nan",
         "want": "-1",
@@ -578,7 +557,7 @@ def poisson_logpmf_mu0():
     return {
         "package": "jax",
         "fun": lambda mu: st.poisson.logpmf(jnp.array([0, 0, 2]), mu),
-        "ordinary": (_u(40, 0.5, 3.0, 4, 3),),
+        "ordinary": (uniform(40, 0.5, 3.0, 4, 3),),
         "at_point": (jnp.array([0.0, 1.0, 1.0]),),
         "got": "nan",
         "want": "-1",
@@ -594,7 +573,7 @@ def power_const_zero():
     return {
         "package": "jax",
         "fun": lambda x: jnp.power(x, 0.0),
-        "ordinary": (_n(9, 4, 3),),
+        "ordinary": (normal(9, 4, 3),),
         "at_point": (jnp.array([0.0, 2.0]),),
         "got": "nan",
         "want": "0",
@@ -630,7 +609,7 @@ def rlax_signed_hyperbolic_zero():
     return {
         "package": "rlax",
         "fun": rlax.signed_hyperbolic,
-        "ordinary": (_n(74, 4, 3),),
+        "ordinary": (normal(74, 4, 3),),
         "at_point": (jnp.array([0.0, 0.5, -3.0]),),
         "got": "1e-3",
         "want": "0.501 (0.5+eps)",
@@ -647,7 +626,7 @@ def rotation_as_rotvec_identity():
     return {
         "package": "jax",
         "fun": lambda q: Ro.from_quat(q).as_rotvec(),
-        "ordinary": (_n(53, 4, 4),),
+        "ordinary": (normal(53, 4, 4),),
         "at_point": (jnp.array([0.0, 0.0, 0.0, 1.0]),),
         "got": "nan",
         "want": "2 on x,y,z",
@@ -664,7 +643,7 @@ def rotation_magnitude_identity():
     return {
         "package": "jax",
         "fun": lambda q: Ro.from_quat(q).magnitude(),
-        "ordinary": (_n(54, 4, 4),),
+        "ordinary": (normal(54, 4, 4),),
         "at_point": (jnp.array([0.0, 0.0, 0.0, 1.0]),),
         "got": "nan",
         "want": "0",
@@ -681,7 +660,7 @@ def spence_above():
     return {
         "package": "jax",
         "fun": sp.spence,
-        "ordinary": (_u(18, 0.55, 0.95, 4, 3),),
+        "ordinary": (uniform(18, 0.55, 0.95, 4, 3),),
         "at_point": (jnp.array([1.5, 2.0]),),
         "got": "nan",
         "want": "-0.8109, -0.6931",
@@ -698,7 +677,7 @@ def squareplus_huge_f32():
     return {
         "package": "jax",
         "fun": lambda x: jax.nn.squareplus(x),
-        "ordinary": (_n(16, 4, 3),),
+        "ordinary": (normal(16, 4, 3),),
         "at_point": (jnp.array([1e20, -1e20]),),
         "got": "0.5",
         "want": "1 and 0",
@@ -714,7 +693,7 @@ def std_single_sample():
     return {
         "package": "jax",
         "fun": lambda x: jnp.std(x, axis=0),
-        "ordinary": (_n(2, 4, 3),),
+        "ordinary": (normal(2, 4, 3),),
         "at_point": (jnp.array([[1.0, 2.0, 3.0]]),),
         "got": "nan",
         "want": "0",
@@ -730,7 +709,7 @@ def svd_reconstruct_degenerate():
     return {
         "package": "jax",
         "fun": lambda a: (lambda u, s, v: (u * s) @ v)(*jnp.linalg.svd(a, full_matrices=False)),
-        "ordinary": (_n(48, 4, 3),),
+        "ordinary": (normal(48, 4, 3),),
         "at_point": (jnp.eye(4, 3),),
         "got": "nan",
         "want": "identity",
@@ -746,7 +725,7 @@ def svd_reconstruct_rank1():
     return {
         "package": "jax",
         "fun": lambda a: (lambda u, s, v: (u * s) @ v)(*jnp.linalg.svd(a, full_matrices=False)),
-        "ordinary": (_n(49, 3, 4),),
+        "ordinary": (normal(49, 3, 4),),
         "at_point": (jnp.ones((3, 2)),),
         "got": "nan",
         "want": "identity",
@@ -763,7 +742,7 @@ def tfp_bessel_ive_v1_zero():
     return {
         "package": "tfp-nightly",
         "fun": lambda z: tfp.math.bessel_ive(1.0, z),
-        "ordinary": (_u(146, 0.5, 3.0, 4),),
+        "ordinary": (uniform(146, 0.5, 3.0, 4),),
         "at_point": (jnp.array([0.0, 1.0]),),
         "got": "nan",
         "want": "0.5",
@@ -781,7 +760,7 @@ def tfp_chi2_cdf_x0():
     return {
         "package": "tfp-nightly",
         "fun": lambda x: D.Chi2(2.0).cdf(x),
-        "ordinary": (_u(156, 0.2, 3.0, 4, 3),),
+        "ordinary": (uniform(156, 0.2, 3.0, 4, 3),),
         "at_point": (jnp.array([0.0, 0.5]),),
         "got": "nan",
         "want": "0.5",
@@ -799,7 +778,7 @@ def tfp_gamma_logprob_x0():
     return {
         "package": "tfp-nightly",
         "fun": lambda x: D.Gamma(1.0, 1.0).log_prob(x),
-        "ordinary": (_u(153, 0.2, 3.0, 4, 3),),
+        "ordinary": (uniform(153, 0.2, 3.0, 4, 3),),
         "at_point": (jnp.array([0.0, 1.0]),),
         "got": "nan",
         "want": "-1",
@@ -817,7 +796,7 @@ def tfp_generalized_normal_cdf_zero():
     return {
         "package": "tfp-nightly",
         "fun": lambda x: D.GeneralizedNormal(0.0, 1.0, 3.0).cdf(x),
-        "ordinary": (_n(157, 4, 3),),
+        "ordinary": (normal(157, 4, 3),),
         "at_point": (jnp.array([0.0, 0.5]),),
         "got": "0",
         "want": "0.5600",
@@ -835,7 +814,7 @@ def tfp_geometric_p1():
     return {
         "package": "tfp-nightly",
         "fun": lambda q: D.Geometric(probs=q).log_prob(jnp.array([0.0, 5.0, 2.0])),
-        "ordinary": (_u(163, 0.2, 0.8, 4, 3),),
+        "ordinary": (uniform(163, 0.2, 0.8, 4, 3),),
         "at_point": (jnp.array([1.0, 0.5, 0.3]),),
         "got": "nan",
         "want": "1",
@@ -853,7 +832,7 @@ def tfp_gev_cdf_concentration0():
     return {
         "package": "tfp-nightly",
         "fun": lambda c: tfp.bijectors.GeneralizedExtremeValueCDF(0.0, 1.0, c).forward(0.5),
-        "ordinary": (_u(152, 0.2, 0.8, 4),),
+        "ordinary": (uniform(152, 0.2, 0.8, 4),),
         "at_point": (jnp.array([0.0, 0.1]),),
         "got": "0",
         "want": "-0.0413",
@@ -871,7 +850,7 @@ def tfp_gev_logprob_concentration0():
     return {
         "package": "tfp-nightly",
         "fun": lambda c: D.GeneralizedExtremeValue(0.0, 1.0, c).log_prob(0.5),
-        "ordinary": (_u(162, 0.2, 0.8, 4),),
+        "ordinary": (uniform(162, 0.2, 0.8, 4),),
         "at_point": (jnp.array(0.0),),
         "got": "-0.5",
         "want": "-0.4508",
@@ -889,7 +868,7 @@ def tfp_kumaraswamy_logprob_x0():
     return {
         "package": "tfp-nightly",
         "fun": lambda x: D.Kumaraswamy(1.0, 2.0).log_prob(x),
-        "ordinary": (_u(155, 0.2, 0.8, 4, 3),),
+        "ordinary": (uniform(155, 0.2, 0.8, 4, 3),),
         "at_point": (jnp.array([0.0, 0.5]),),
         "got": "nan",
         "want": "-1",
@@ -906,7 +885,7 @@ def tfp_log_cumsum_exp_inf():
     return {
         "package": "tfp-nightly",
         "fun": lambda x: tfp.math.log_cumsum_exp(x)[2:],
-        "ordinary": (_n(144, 5),),
+        "ordinary": (normal(144, 5),),
         "at_point": (jnp.array([-jnp.inf, -jnp.inf, 3.0]),),
         "got": "nan",
         "want": "0 for -inf entries",
@@ -923,7 +902,7 @@ def tfp_stddev_constant():
     return {
         "package": "tfp-nightly",
         "fun": lambda x: tfp.stats.stddev(x),
-        "ordinary": (_n(145, 5, 3),),
+        "ordinary": (normal(145, 5, 3),),
         "at_point": (jnp.ones((3, 2)),),
         "got": "nan",
         "want": "0",
@@ -940,7 +919,11 @@ def truncnorm_logsf_tail():
     return {
         "package": "jax",
         "fun": lambda x, a, b: st.truncnorm.logsf(x, a, b),
-        "ordinary": (_u(88, -0.5, 0.5, 4), _u(89, -2.0, -1.0, 4), _u(90, 1.0, 2.0, 4)),
+        "ordinary": (
+            uniform(88, -0.5, 0.5, 4),
+            uniform(89, -2.0, -1.0, 4),
+            uniform(90, 1.0, 2.0, 4),
+        ),
         "at_point": (jnp.array([11.0, 0.5]), jnp.array([10.0, 0.0]), jnp.array([12.0, 1.0])),
         "got": "nan",
         "want": "finite",
@@ -956,7 +939,7 @@ def vander_zero():
     return {
         "package": "jax",
         "fun": lambda x: jnp.vander(x, 3),
-        "ordinary": (_u(11, 0.5, 2.0, 4),),
+        "ordinary": (uniform(11, 0.5, 2.0, 4),),
         "at_point": (jnp.array([0.0, 1.0]),),
         "got": "nan",
         "want": "finite: d x^2=0, d x=1, d 1=0",

@@ -1,6 +1,6 @@
 """More functions whose gradients are wrong somewhere, which nothing was adjusted to."""
 
-import numpy as _np
+from .arrays import normal, uniform
 
 CASES = []
 
@@ -8,27 +8,6 @@ CASES = []
 def case(f):
     CASES.append(f)
     return f
-
-
-def _n(seed, *shape):
-    import jax.numpy as jnp
-
-    return jnp.asarray(_np.asarray(_np.random.RandomState(seed).randn(*shape), _np.float32))
-
-
-def _u(seed, lo, hi, *shape):
-    import jax.numpy as jnp
-
-    return jnp.asarray(
-        _np.asarray(lo + (hi - lo) * _np.random.RandomState(seed).rand(*shape), _np.float32)
-    )
-
-
-def _spd(seed, n):
-    import jax.numpy as jnp
-
-    a = _np.random.RandomState(seed).randn(n, n)
-    return jnp.asarray((a @ a.T + n * _np.eye(n)).astype(_np.float32))
 
 
 @case
@@ -40,7 +19,7 @@ def bernoulli_logpmf_edge():
     return {
         "package": "jax",
         "fun": lambda p: st.bernoulli.logpmf(jnp.array([0, 1, 1]), p),
-        "ordinary": (_u(42, 0.1, 0.9, 4, 3),),
+        "ordinary": (uniform(42, 0.1, 0.9, 4, 3),),
         "at_point": (jnp.array([0.0, 1.0, 0.5]),),
         "got": "nan",
         "want": "-1, 1",
@@ -57,7 +36,7 @@ def beta_negative():
     return {
         "package": "jax",
         "fun": sp.beta,
-        "ordinary": (_u(23, 0.5, 3.0, 4, 3), _u(24, 0.5, 3.0, 4, 3)),
+        "ordinary": (uniform(23, 0.5, 3.0, 4, 3), uniform(24, 0.5, 3.0, 4, 3)),
         "at_point": (jnp.array([-1.5]), jnp.array([0.7])),
         "got": "nan",
         "want": "beta(a,b)*(psi(a)-psi(a+b))",
@@ -74,7 +53,7 @@ def betainc_a1_x0():
     return {
         "package": "jax",
         "fun": lambda x: sp.betainc(1.0, 2.0, x),
-        "ordinary": (_u(19, 0.1, 0.9, 4, 3),),
+        "ordinary": (uniform(19, 0.1, 0.9, 4, 3),),
         "at_point": (jnp.array([0.0, 0.5]),),
         "got": "nan",
         "want": "2",
@@ -91,7 +70,7 @@ def betainc_b1_x1():
     return {
         "package": "jax",
         "fun": lambda x: sp.betainc(2.0, 1.0, x),
-        "ordinary": (_u(20, 0.1, 0.9, 4, 3),),
+        "ordinary": (uniform(20, 0.1, 0.9, 4, 3),),
         "at_point": (jnp.array([1.0, 0.5]),),
         "got": "nan",
         "want": "2",
@@ -108,7 +87,7 @@ def chi2_logpdf_x0():
     return {
         "package": "jax",
         "fun": lambda x: st.chi2.logpdf(x, 2.0),
-        "ordinary": (_u(39, 0.1, 3.0, 4, 3),),
+        "ordinary": (uniform(39, 0.1, 3.0, 4, 3),),
         "at_point": (jnp.array([0.0, 1.0]),),
         "got": "nan",
         "want": "-0.5",
@@ -127,7 +106,7 @@ def distrax_beta_edge():
         "fun": lambda x: distrax.Beta(
             jnp.array([1.0, 2.0, 3.0]), jnp.array([2.0, 3.0, 1.0])
         ).log_prob(x),
-        "ordinary": (_u(68, 0.2, 0.8, 4, 3),),
+        "ordinary": (uniform(68, 0.2, 0.8, 4, 3),),
         "at_point": (jnp.array([0.0, 0.5, 1.0]),),
         "got": "nan",
         "want": "-1, ., 2",
@@ -146,7 +125,7 @@ def distrax_multinomial_zero():
         "fun": lambda q: distrax.Multinomial(total_count=3, probs=q).log_prob(
             jnp.array([1.0, 2.0, 0.0])
         ),
-        "ordinary": (_u(67, 0.2, 0.8, 3, 3),),
+        "ordinary": (uniform(67, 0.2, 0.8, 3, 3),),
         "at_point": (jnp.array([0.3, 0.7, 0.0]),),
         "got": "nan",
         "want": "finite",
@@ -163,7 +142,7 @@ def distrax_power_no_nan_negative_forward():
     return {
         "package": "distrax",
         "fun": lambda x: dm.power_no_nan(x, 2.0),
-        "ordinary": (_u(93, 0.5, 2.0, 4, 3),),
+        "ordinary": (uniform(93, 0.5, 2.0, 4, 3),),
         "at_point": (jnp.array([-1.0, 2.0, -3.0]),),
         "got": "jvp nan",
         "want": "2x",
@@ -180,7 +159,7 @@ def distrax_power_no_nan_x0_dy():
     return {
         "package": "distrax",
         "fun": dm.power_no_nan,
-        "ordinary": (_u(60, 0.5, 2.0, 4, 3), _u(61, 0.5, 2.0, 4, 3)),
+        "ordinary": (uniform(60, 0.5, 2.0, 4, 3), uniform(61, 0.5, 2.0, 4, 3)),
         "at_point": (jnp.array([0.0, 2.0]), jnp.array([2.0, 3.0])),
         "got": "nan",
         "want": "0",
@@ -197,7 +176,7 @@ def distrax_power_no_nan_y0():
     return {
         "package": "distrax",
         "fun": lambda x: dm.power_no_nan(x, jnp.zeros_like(x)),
-        "ordinary": (_u(62, 0.5, 2.0, 4, 3),),
+        "ordinary": (uniform(62, 0.5, 2.0, 4, 3),),
         "at_point": (jnp.array([0.0, 2.0]),),
         "got": "nan",
         "want": "0",
@@ -214,7 +193,7 @@ def distrax_sigmoid_fldj_f32():
     return {
         "package": "distrax",
         "fun": distrax.Sigmoid().forward_log_det_jacobian,
-        "ordinary": (_n(72, 4, 3),),
+        "ordinary": (normal(72, 4, 3),),
         "at_point": (jnp.array([100.0, 0.0]),),
         "got": "nan",
         "want": "-1",
@@ -231,7 +210,7 @@ def distrax_vonmises_conc_f32():
     return {
         "package": "distrax",
         "fun": lambda x, l, c: distrax.VonMises(l, c).log_prob(x),
-        "ordinary": (_n(69, 4), _n(70, 4), _u(71, 0.5, 3.0, 4)),
+        "ordinary": (normal(69, 4), normal(70, 4), uniform(71, 0.5, 3.0, 4)),
         "at_point": (jnp.array([0.4]), jnp.array([1.0]), jnp.array([100.0])),
         "got": "nan",
         "want": "cos(-.6)-I1(100)/I0(100) = -0.1697",
@@ -247,7 +226,7 @@ def eigh_matrix_exp_degenerate():
     return {
         "package": "jax",
         "fun": lambda a: (lambda w, v: (v * jnp.exp(w)) @ v.T)(*jnp.linalg.eigh((a + a.T) / 2)),
-        "ordinary": (_n(47, 4, 4),),
+        "ordinary": (normal(47, 4, 4),),
         "at_point": (jnp.eye(3),),
         "got": "nan",
         "want": "e * (dA+dA^T)/2",
@@ -263,7 +242,7 @@ def float_power_zero():
     return {
         "package": "jax",
         "fun": lambda x: jnp.float_power(x, jnp.array([0.0, 1.0, 2.0])),
-        "ordinary": (_u(10, 0.5, 2.0, 4, 3),),
+        "ordinary": (uniform(10, 0.5, 2.0, 4, 3),),
         "at_point": (jnp.array([0.0, 1.0, 2.0]),),
         "got": "nan",
         "want": "0",
@@ -280,7 +259,7 @@ def gamma_logsf_x0():
     return {
         "package": "jax",
         "fun": lambda x: st.gamma.logsf(x, 1.0),
-        "ordinary": (_u(91, 0.2, 3.0, 4, 3),),
+        "ordinary": (uniform(91, 0.2, 3.0, 4, 3),),
         "at_point": (jnp.array([0.0, 1.0, 3.0]),),
         "got": "nan",
         "want": "-1",
@@ -297,7 +276,7 @@ def gamma_pdf_x0():
     return {
         "package": "jax",
         "fun": lambda x: st.gamma.pdf(x, 2.0),
-        "ordinary": (_u(38, 0.1, 3.0, 4, 3),),
+        "ordinary": (uniform(38, 0.1, 3.0, 4, 3),),
         "at_point": (jnp.array([0.0, 1.0]),),
         "got": "nan",
         "want": "1 (0 from outside)",
@@ -314,7 +293,7 @@ def gammaincc_a1_x0():
     return {
         "package": "jax",
         "fun": lambda x: sp.gammaincc(1.0, x),
-        "ordinary": (_u(22, 0.1, 3.0, 4, 3),),
+        "ordinary": (uniform(22, 0.1, 3.0, 4, 3),),
         "at_point": (jnp.array([0.0, 1.0]),),
         "got": "nan",
         "want": "-1",
@@ -331,7 +310,7 @@ def gennorm_cdf_zero():
     return {
         "package": "jax",
         "fun": lambda x, b: st.gennorm.cdf(x, b),
-        "ordinary": (_n(80, 4, 3), _u(81, 1.2, 3.0, 4, 3)),
+        "ordinary": (normal(80, 4, 3), uniform(81, 1.2, 3.0, 4, 3)),
         "at_point": (jnp.array([0.0, 1.0, -2.0]), jnp.array([2.0, 1.0, 3.0])),
         "got": "nan",
         "want": "0.5642 in x, 0 in beta",
@@ -348,7 +327,7 @@ def geom_logpmf_p1():
     return {
         "package": "jax",
         "fun": lambda p: st.geom.logpmf(jnp.array([1, 5, 2]), p),
-        "ordinary": (_u(44, 0.1, 0.9, 4, 3),),
+        "ordinary": (uniform(44, 0.1, 0.9, 4, 3),),
         "at_point": (jnp.array([1.0, 0.5, 0.3]),),
         "got": "nan",
         "want": "1",
@@ -365,7 +344,7 @@ def hyp1f1_a_zero():
     return {
         "package": "jax",
         "fun": lambda a: sp.hyp1f1(a, 2.5, 1.5),
-        "ordinary": (_u(32, 0.5, 3.0, 4),),
+        "ordinary": (uniform(32, 0.5, 3.0, 4),),
         "at_point": (jnp.array([0.0, 1.0]),),
         "got": "0",
         "want": "0.7643",
@@ -384,7 +363,7 @@ def interpax_akima_linear_data():
         "fun": lambda f: interpax.interp1d(
             jnp.array([0.3, 2.5, 4.9]), jnp.arange(6.0), f, method="akima"
         ),
-        "ordinary": (_n(180, 6),),
+        "ordinary": (normal(180, 6),),
         "at_point": (jnp.array([1.0, 2.0, 3.0, 4.0, 5.0, 6.0]),),
         "got": "outside the one-sided slopes",
         "want": "one-sided slopes (agree)",
@@ -401,7 +380,7 @@ def jaxopt_group_lasso_zero():
     return {
         "package": "jaxopt",
         "fun": lambda x: jx.prox_group_lasso(x, 1.0),
-        "ordinary": (3 * _n(125, 5),),
+        "ordinary": (3 * normal(125, 5),),
         "at_point": (jnp.zeros(2),),
         "got": "nan",
         "want": "0",
@@ -418,7 +397,7 @@ def jaxopt_l2_ball_zero():
     return {
         "package": "jaxopt",
         "fun": lambda x: jp.projection_l2_ball(x, 1.0),
-        "ordinary": (_n(124, 5),),
+        "ordinary": (normal(124, 5),),
         "at_point": (jnp.zeros(2),),
         "got": "nan",
         "want": "identity",
@@ -435,7 +414,7 @@ def logsumexp_b_zero():
     return {
         "package": "jax",
         "fun": lambda a, b: sp.logsumexp(a, axis=-1, b=b),
-        "ordinary": (_n(12, 3, 4), _u(13, 0.5, 2.0, 3, 4)),
+        "ordinary": (normal(12, 3, 4), uniform(13, 0.5, 2.0, 3, 4)),
         "at_point": (jnp.array([[1.0, 2.0]]), jnp.array([[1.0, 0.0]])),
         "got": "0",
         "want": "exp(1) = 2.718",
@@ -451,7 +430,7 @@ def lstsq_equal_singular():
     return {
         "package": "jax",
         "fun": lambda a, b: jnp.linalg.lstsq(a, b)[0],
-        "ordinary": (_n(50, 5, 3), _n(51, 5)),
+        "ordinary": (normal(50, 5, 3), normal(51, 5)),
         "at_point": (jnp.eye(5, 3), jnp.arange(1.0, 6.0)),
         "got": "nan",
         "want": "finite (derivative of pinv(A) b)",
@@ -485,7 +464,7 @@ def nbinom_logpmf_p1():
     return {
         "package": "jax",
         "fun": lambda p: st.nbinom.logpmf(jnp.array([0, 5, 2]), 3.0, p),
-        "ordinary": (_u(45, 0.1, 0.9, 4, 3),),
+        "ordinary": (uniform(45, 0.1, 0.9, 4, 3),),
         "at_point": (jnp.array([1.0, 0.5, 0.3]),),
         "got": "nan",
         "want": "3",
@@ -501,7 +480,7 @@ def norm_overflow_f32():
     return {
         "package": "jax",
         "fun": lambda x: jnp.linalg.norm(x),
-        "ordinary": (_n(5, 5),),
+        "ordinary": (normal(5, 5),),
         "at_point": (jnp.array([1e25, 1e25]),),
         "got": "0",
         "want": "0.7071",
@@ -517,7 +496,7 @@ def norm_row_zero():
     return {
         "package": "jax",
         "fun": lambda x: jnp.linalg.norm(x, axis=-1),
-        "ordinary": (_n(0, 4, 3),),
+        "ordinary": (normal(0, 4, 3),),
         "at_point": (jnp.array([[0.0, 0.0, 0.0], [1.0, 2.0, 3.0]]),),
         "got": "nan",
         "want": "0 (row 0)",
@@ -533,7 +512,7 @@ def norm_underflow_f32():
     return {
         "package": "jax",
         "fun": lambda x: jnp.linalg.norm(x),
-        "ordinary": (_n(6, 5),),
+        "ordinary": (normal(6, 5),),
         "at_point": (jnp.array([1e-25, 1e-25]),),
         "got": "inf/nan",
         "want": "0.7071",
@@ -552,7 +531,7 @@ def numpyro_beta_edge():
         "fun": lambda x: nd.Beta(jnp.array([1.0, 2.0, 3.0]), jnp.array([2.0, 3.0, 1.0])).log_prob(
             x
         ),
-        "ordinary": (_u(122, 0.2, 0.8, 4, 3),),
+        "ordinary": (uniform(122, 0.2, 0.8, 4, 3),),
         "at_point": (jnp.array([0.0, 0.5, 1.0]),),
         "got": "0",
         "want": "-1, ., 2",
@@ -569,7 +548,7 @@ def numpyro_poisson_rate0():
     return {
         "package": "numpyro",
         "fun": lambda r: nd.Poisson(r).log_prob(jnp.array([0, 3, 2])),
-        "ordinary": (_u(130, 0.5, 3.0, 4, 3),),
+        "ordinary": (uniform(130, 0.5, 3.0, 4, 3),),
         "at_point": (jnp.array([0.0, 3.0, 1.0]),),
         "got": "nan",
         "want": "-1",
@@ -587,10 +566,10 @@ def numpyro_powerlaw_cdf_minus1():
         "package": "numpyro",
         "fun": lambda x, al, lo, hi: nd.DoublyTruncatedPowerLaw(al, lo, hi).cdf(x),
         "ordinary": (
-            _u(114, 1.2, 2.0, 4),
-            _u(115, 0.3, 2.0, 4),
-            _u(116, 0.5, 1.0, 4),
-            _u(117, 2.5, 4.0, 4),
+            uniform(114, 1.2, 2.0, 4),
+            uniform(115, 0.3, 2.0, 4),
+            uniform(116, 0.5, 1.0, 4),
+            uniform(117, 2.5, 4.0, 4),
         ),
         "at_point": (jnp.array([1.5]), jnp.array([-1.0]), jnp.array([1.0]), jnp.array([3.0])),
         "got": "+0.112 in high",
@@ -609,10 +588,10 @@ def numpyro_powerlaw_logprob_bounds():
         "package": "numpyro",
         "fun": lambda x, al, lo, hi: nd.DoublyTruncatedPowerLaw(al, lo, hi).log_prob(x),
         "ordinary": (
-            _u(110, 1.2, 2.0, 4),
-            _u(111, 0.3, 2.0, 4),
-            _u(112, 0.5, 1.0, 4),
-            _u(113, 2.5, 4.0, 4),
+            uniform(110, 1.2, 2.0, 4),
+            uniform(111, 0.3, 2.0, 4),
+            uniform(112, 0.5, 1.0, 4),
+            uniform(113, 2.5, 4.0, 4),
         ),
         "at_point": (jnp.array([1.5]), jnp.array([0.5]), jnp.array([1.0]), jnp.array([3.0])),
         "got": "wrong in low, high (always)",
@@ -630,7 +609,7 @@ def optax_global_norm_zero():
     return {
         "package": "optax",
         "fun": lambda x, y: optax.global_norm([x, y]),
-        "ordinary": (_n(55, 4, 3), _n(56, 5)),
+        "ordinary": (normal(55, 4, 3), normal(56, 5)),
         "at_point": (jnp.zeros((2, 3)), jnp.zeros(3)),
         "got": "nan",
         "want": "0",
@@ -647,7 +626,7 @@ def ott_softmin_gamma():
     return {
         "package": "ott-jax",
         "fun": lambda x, g: ou.softmin(x, g, None),
-        "ordinary": (_n(150, 5), _u(151, 0.5, 2.0)),
+        "ordinary": (normal(150, 5), uniform(151, 0.5, 2.0)),
         "at_point": (jnp.array([1.0, 2.0]), jnp.array(0.5)),
         "got": "0 in gamma (always)",
         "want": "-0.365 (d/dgamma)",
@@ -664,7 +643,7 @@ def pix_adjust_hue_gray():
     return {
         "package": "dm-pix",
         "fun": lambda x: dm_pix.adjust_hue(x, 0.1),
-        "ordinary": (_u(137, 0.1, 0.9, 3, 4, 3),),
+        "ordinary": (uniform(137, 0.1, 0.9, 3, 4, 3),),
         "at_point": (jnp.full((1, 1, 3), 0.5),),
         "got": "wrong (0.84 for rand cotangent)",
         "want": "1.778 ...",
@@ -681,7 +660,7 @@ def poch_zero():
     return {
         "package": "jax",
         "fun": lambda z: sp.poch(z, 2.0),
-        "ordinary": (_u(33, 0.5, 3.0, 4, 3),),
+        "ordinary": (uniform(33, 0.5, 3.0, 4, 3),),
         "at_point": (jnp.array([0.0]),),
         "got": "nan",
         "want": "1",
@@ -697,7 +676,7 @@ def power_zero_exponent_array():
     return {
         "package": "jax",
         "fun": lambda x: jnp.power(x, jnp.array([2.0, 0.0, 1.0], x.dtype)),
-        "ordinary": (_u(8, 0.5, 2.0, 4, 3),),
+        "ordinary": (uniform(8, 0.5, 2.0, 4, 3),),
         "at_point": (jnp.array([0.0, 0.0, 0.0]),),
         "got": "nan in entry 1",
         "want": "0",
@@ -714,7 +693,7 @@ def rlax_signed_expm1_zero():
     return {
         "package": "rlax",
         "fun": rlax.signed_expm1,
-        "ordinary": (_n(69, 4, 3),),
+        "ordinary": (normal(69, 4, 3),),
         "at_point": (jnp.array([0.0, 0.5, -3.0]),),
         "got": "0",
         "want": "1",
@@ -731,7 +710,7 @@ def rlax_signed_logp1_zero():
     return {
         "package": "rlax",
         "fun": rlax.signed_logp1,
-        "ordinary": (_n(69, 4, 3),),
+        "ordinary": (normal(69, 4, 3),),
         "at_point": (jnp.array([0.0, 0.5, -3.0]),),
         "got": "0",
         "want": "1",
@@ -748,7 +727,7 @@ def rlax_signed_parabolic_zero():
     return {
         "package": "rlax",
         "fun": rlax.signed_parabolic,
-        "ordinary": (_n(73, 4, 3),),
+        "ordinary": (normal(73, 4, 3),),
         "at_point": (jnp.array([0.0, 0.5, -3.0]),),
         "got": "0",
         "want": "about 1.996",
@@ -765,7 +744,7 @@ def rotation_from_rotvec_zero():
     return {
         "package": "jax",
         "fun": lambda r: Ro.from_rotvec(r).as_matrix(),
-        "ordinary": (_n(52, 4, 3),),
+        "ordinary": (normal(52, 4, 3),),
         "at_point": (jnp.zeros(3),),
         "got": "nan",
         "want": "skew generators (+-1)",
@@ -782,7 +761,7 @@ def spence_one():
     return {
         "package": "jax",
         "fun": sp.spence,
-        "ordinary": (_u(17, 0.55, 0.95, 4, 3),),
+        "ordinary": (uniform(17, 0.55, 0.95, 4, 3),),
         "at_point": (jnp.array([1.0, 0.7]),),
         "got": "0",
         "want": "-1",
@@ -799,7 +778,7 @@ def squareplus_b_zero():
     return {
         "package": "jax",
         "fun": lambda x: jax.nn.squareplus(x, b=0.0),
-        "ordinary": (_n(14, 4, 3),),
+        "ordinary": (normal(14, 4, 3),),
         "at_point": (jnp.array([0.0, 1.0]),),
         "got": "nan",
         "want": "in [0,1]",
@@ -815,7 +794,7 @@ def std_constant():
     return {
         "package": "jax",
         "fun": lambda x: jnp.std(x, axis=0),
-        "ordinary": (_n(1, 5, 3),),
+        "ordinary": (normal(1, 5, 3),),
         "at_point": (jnp.array([[2.0, 1.0], [2.0, 3.0], [2.0, 4.0]]),),
         "got": "nan",
         "want": "0 in column 0",
@@ -833,7 +812,7 @@ def tfp_bernoulli_logprob_edge():
     return {
         "package": "tfp-nightly",
         "fun": lambda q: D.Bernoulli(probs=q).log_prob(jnp.array([0, 1, 1])),
-        "ordinary": (_u(159, 0.2, 0.8, 4, 3),),
+        "ordinary": (uniform(159, 0.2, 0.8, 4, 3),),
         "at_point": (jnp.array([0.0, 1.0, 0.5]),),
         "got": "nan",
         "want": "-1, 1",
@@ -851,7 +830,7 @@ def tfp_beta_logprob_x0():
     return {
         "package": "tfp-nightly",
         "fun": lambda x: D.Beta(1.0, 2.0).log_prob(x),
-        "ordinary": (_u(154, 0.2, 0.8, 4, 3),),
+        "ordinary": (uniform(154, 0.2, 0.8, 4, 3),),
         "at_point": (jnp.array([0.0, 0.5]),),
         "got": "nan",
         "want": "-1",
@@ -869,7 +848,7 @@ def tfp_categorical_probs_zero():
     return {
         "package": "tfp-nightly",
         "fun": lambda q: D.Categorical(probs=q).log_prob(1),
-        "ordinary": (_u(158, 0.2, 1.0, 3, 4),),
+        "ordinary": (uniform(158, 0.2, 1.0, 3, 4),),
         "at_point": (jnp.array([0.0, 0.5, 0.5]),),
         "got": "nan",
         "want": "finite (-1 in entry 0)",
@@ -905,7 +884,7 @@ def tfp_gpd_concentration0():
     return {
         "package": "tfp-nightly",
         "fun": lambda c: D.GeneralizedPareto(0.0, 1.0, c).log_prob(0.5),
-        "ordinary": (_u(161, 0.2, 0.8, 4),),
+        "ordinary": (uniform(161, 0.2, 0.8, 4),),
         "at_point": (jnp.array(0.0),),
         "got": "0",
         "want": "-0.375",
@@ -922,7 +901,7 @@ def tfp_reduce_weighted_lse_w0():
     return {
         "package": "tfp-nightly",
         "fun": lambda x, w: tfp.math.reduce_weighted_logsumexp(x, w),
-        "ordinary": (_n(142, 5), _u(143, 0.5, 2.0, 5)),
+        "ordinary": (normal(142, 5), uniform(143, 0.5, 2.0, 5)),
         "at_point": (jnp.array([1.0, 2.0, 3.0]), jnp.array([0.0, 1.0, 2.0])),
         "got": "nan",
         "want": "exp(x_0-lse) = 0.0572",
@@ -939,7 +918,11 @@ def truncnorm_logcdf_tail():
     return {
         "package": "jax",
         "fun": lambda x, a, b: st.truncnorm.logcdf(x, a, b),
-        "ordinary": (_u(85, -0.5, 0.5, 4), _u(86, -2.0, -1.0, 4), _u(87, 1.0, 2.0, 4)),
+        "ordinary": (
+            uniform(85, -0.5, 0.5, 4),
+            uniform(86, -2.0, -1.0, 4),
+            uniform(87, 1.0, 2.0, 4),
+        ),
         "at_point": (jnp.array([11.0, 0.5]), jnp.array([10.0, 0.0]), jnp.array([12.0, 1.0])),
         "got": "nan",
         "want": "finite",
@@ -956,7 +939,11 @@ def truncnorm_logpdf_tail():
     return {
         "package": "jax",
         "fun": lambda x, a, b: st.truncnorm.logpdf(x, a, b),
-        "ordinary": (_u(82, -0.5, 0.5, 4), _u(83, -2.0, -1.0, 4), _u(84, 1.0, 2.0, 4)),
+        "ordinary": (
+            uniform(82, -0.5, 0.5, 4),
+            uniform(83, -2.0, -1.0, 4),
+            uniform(84, 1.0, 2.0, 4),
+        ),
         "at_point": (jnp.array([11.0, -21.0]), jnp.array([10.0, -22.0]), jnp.array([12.0, -20.0])),
         "got": "nan",
         "want": "finite (10.098 in a)",

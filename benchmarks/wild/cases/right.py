@@ -1,6 +1,6 @@
 """Functions whose gradients are right, of JAX and of packages beside it."""
 
-import numpy as _np
+from .arrays import normal, positive_definite, uniform
 
 CASES = []
 
@@ -10,27 +10,6 @@ def case(f):
     return f
 
 
-def _n(seed, *shape):
-    import jax.numpy as jnp
-
-    return jnp.asarray(_np.random.RandomState(seed).randn(*shape).astype(_np.float32))
-
-
-def _u(seed, lo, hi, *shape):
-    import jax.numpy as jnp
-
-    return jnp.asarray(
-        (lo + (hi - lo) * _np.random.RandomState(seed).rand(*shape)).astype(_np.float32)
-    )
-
-
-def _spd(seed, n):
-    import jax.numpy as jnp
-
-    a = _np.random.RandomState(seed).randn(n, n)
-    return jnp.asarray((a @ a.T + n * _np.eye(n)).astype(_np.float32))
-
-
 @case
 def at_add():
     import jax.numpy as jnp
@@ -38,7 +17,7 @@ def at_add():
     return {
         "package": "jax",
         "fun": lambda x, y: x.at[jnp.array([0, 2, 0])].add(y),
-        "ordinary": (_n(316, 4, 3), _n(317, 3, 3)),
+        "ordinary": (normal(316, 4, 3), normal(317, 3, 3)),
     }
 
 
@@ -50,7 +29,7 @@ def distrax_cat():
     return {
         "package": "distrax",
         "fun": lambda l: distrax.Categorical(logits=l).log_prob(jnp.array([0, 2, 1, 1])),
-        "ordinary": (_n(397, 4, 3),),
+        "ordinary": (normal(397, 4, 3),),
     }
 
 
@@ -61,7 +40,7 @@ def distrax_cat_ent():
     return {
         "package": "distrax",
         "fun": lambda l: distrax.Categorical(logits=l).entropy(),
-        "ordinary": (_n(398, 4, 3),),
+        "ordinary": (normal(398, 4, 3),),
     }
 
 
@@ -75,7 +54,7 @@ def distrax_mvn():
         "fun": lambda x, m: distrax.MultivariateNormalDiag(m, jnp.array([1.0, 2.0, 0.5])).log_prob(
             x
         ),
-        "ordinary": (_n(404, 4, 3), _n(405, 3)),
+        "ordinary": (normal(404, 4, 3), normal(405, 3)),
     }
 
 
@@ -86,7 +65,7 @@ def distrax_tanh():
     return {
         "package": "distrax",
         "fun": distrax.Tanh().forward_and_log_det,
-        "ordinary": (_n(401, 4, 3),),
+        "ordinary": (normal(401, 4, 3),),
     }
 
 
@@ -99,7 +78,7 @@ def eqx_avgpool():
     return {
         "package": "equinox",
         "fun": lambda x: en.AvgPool1d(3, 2)(x),
-        "ordinary": (_n(371, 2, 7),),
+        "ordinary": (normal(371, 2, 7),),
     }
 
 
@@ -110,7 +89,7 @@ def fft_abs2():
     return {
         "package": "jax",
         "fun": lambda x: jnp.abs(jnp.fft.rfft(x)) ** 2,
-        "ordinary": (_n(221, 3, 8),),
+        "ordinary": (normal(221, 3, 8),),
     }
 
 
@@ -126,7 +105,7 @@ def flax_dense():
         "fun": (lambda mod: lambda *a: mod.apply(mod.init(k, *map(jnp.ones_like, a)), *a))(
             fn.Dense(4)
         ),
-        "ordinary": (_n(378, 4, 3),),
+        "ordinary": (normal(378, 4, 3),),
     }
 
 
@@ -142,7 +121,7 @@ def flax_groupnorm():
         "fun": (lambda mod: lambda *a: mod.apply(mod.init(k, *map(jnp.ones_like, a)), *a))(
             fn.GroupNorm(2, use_fast_variance=False)
         ),
-        "ordinary": (_n(381, 2, 3, 4),),
+        "ordinary": (normal(381, 2, 3, 4),),
     }
 
 
@@ -153,7 +132,7 @@ def interpax_cubic2():
     return {
         "package": "interpax",
         "fun": lambda q, f: __import__("interpax").interp1d(q, jnp.arange(6.0), f, method="cubic2"),
-        "ordinary": (_u(482, 0.1, 4.9, 4), _n(483, 6)),
+        "ordinary": (uniform(482, 0.1, 4.9, 4), normal(483, 6)),
     }
 
 
@@ -163,7 +142,7 @@ def jaxopt_enet():
     return {
         "package": "jaxopt",
         "fun": lambda x: __import__("jaxopt").prox.prox_elastic_net(x, (0.3, 0.5)),
-        "ordinary": (_n(501, 5),),
+        "ordinary": (normal(501, 5),),
     }
 
 
@@ -174,7 +153,7 @@ def lineax_svd():
     return {
         "package": "lineax",
         "fun": lambda a, b: lx.linear_solve(lx.MatrixLinearOperator(a), b, lx.SVD()).value,
-        "ordinary": (_n(473, 5, 3), _n(474, 5)),
+        "ordinary": (normal(473, 5, 3), normal(474, 5)),
     }
 
 
@@ -184,7 +163,7 @@ def md_distance():
     return {
         "package": "jax-md",
         "fun": lambda d: __import__("jax_md").space.distance(d),
-        "ordinary": (_n(511, 4, 3),),
+        "ordinary": (normal(511, 4, 3),),
     }
 
 
@@ -195,7 +174,7 @@ def multi_dot():
     return {
         "package": "jax",
         "fun": lambda a, b, c: jnp.linalg.multi_dot([a, b, c]),
-        "ordinary": (_n(242, 2, 3), _n(243, 3, 4), _n(244, 4, 2)),
+        "ordinary": (normal(242, 2, 3), normal(243, 3, 4), normal(244, 4, 2)),
     }
 
 
@@ -203,7 +182,7 @@ def multi_dot():
 def nn_elu():
     import jax
 
-    return {"package": "jax", "fun": jax.nn.elu, "ordinary": (_n(110, 4, 3),)}
+    return {"package": "jax", "fun": jax.nn.elu, "ordinary": (normal(110, 4, 3),)}
 
 
 @case
@@ -213,7 +192,7 @@ def nn_gelu_exact():
     return {
         "package": "jax",
         "fun": lambda x: jax.nn.gelu(x, approximate=False),
-        "ordinary": (_n(120, 4, 3),),
+        "ordinary": (normal(120, 4, 3),),
     }
 
 
@@ -221,63 +200,63 @@ def nn_gelu_exact():
 def nn_hard_tanh():
     import jax
 
-    return {"package": "jax", "fun": jax.nn.hard_tanh, "ordinary": (_n(107, 4, 3),)}
+    return {"package": "jax", "fun": jax.nn.hard_tanh, "ordinary": (normal(107, 4, 3),)}
 
 
 @case
 def nn_identity():
     import jax
 
-    return {"package": "jax", "fun": jax.nn.identity, "ordinary": (_n(118, 4, 3),)}
+    return {"package": "jax", "fun": jax.nn.identity, "ordinary": (normal(118, 4, 3),)}
 
 
 @case
 def nn_leaky_relu():
     import jax
 
-    return {"package": "jax", "fun": jax.nn.leaky_relu, "ordinary": (_n(106, 4, 3),)}
+    return {"package": "jax", "fun": jax.nn.leaky_relu, "ordinary": (normal(106, 4, 3),)}
 
 
 @case
 def nn_log_softmax():
     import jax
 
-    return {"package": "jax", "fun": jax.nn.log_softmax, "ordinary": (_n(122, 4, 3),)}
+    return {"package": "jax", "fun": jax.nn.log_softmax, "ordinary": (normal(122, 4, 3),)}
 
 
 @case
 def nn_mish():
     import jax
 
-    return {"package": "jax", "fun": jax.nn.mish, "ordinary": (_n(115, 4, 3),)}
+    return {"package": "jax", "fun": jax.nn.mish, "ordinary": (normal(115, 4, 3),)}
 
 
 @case
 def nn_sigmoid():
     import jax
 
-    return {"package": "jax", "fun": jax.nn.sigmoid, "ordinary": (_n(117, 4, 3),)}
+    return {"package": "jax", "fun": jax.nn.sigmoid, "ordinary": (normal(117, 4, 3),)}
 
 
 @case
 def nn_silu():
     import jax
 
-    return {"package": "jax", "fun": jax.nn.silu, "ordinary": (_n(105, 4, 3),)}
+    return {"package": "jax", "fun": jax.nn.silu, "ordinary": (normal(105, 4, 3),)}
 
 
 @case
 def nn_soft_sign():
     import jax
 
-    return {"package": "jax", "fun": jax.nn.soft_sign, "ordinary": (_n(104, 4, 3),)}
+    return {"package": "jax", "fun": jax.nn.soft_sign, "ordinary": (normal(104, 4, 3),)}
 
 
 @case
 def nn_softmax():
     import jax
 
-    return {"package": "jax", "fun": jax.nn.softmax, "ordinary": (_n(121, 4, 3),)}
+    return {"package": "jax", "fun": jax.nn.softmax, "ordinary": (normal(121, 4, 3),)}
 
 
 @case
@@ -287,7 +266,7 @@ def nn_softmax_ax0():
     return {
         "package": "jax",
         "fun": lambda x: jax.nn.softmax(x, axis=0),
-        "ordinary": (_n(123, 4, 3),),
+        "ordinary": (normal(123, 4, 3),),
     }
 
 
@@ -299,7 +278,7 @@ def nn_softmax_where():
     return {
         "package": "jax",
         "fun": lambda x: jax.nn.softmax(x, where=jnp.array([True, False, True])),
-        "ordinary": (_n(124, 4, 3),),
+        "ordinary": (normal(124, 4, 3),),
     }
 
 
@@ -307,56 +286,56 @@ def nn_softmax_where():
 def nn_softplus():
     import jax
 
-    return {"package": "jax", "fun": jax.nn.softplus, "ordinary": (_n(103, 4, 3),)}
+    return {"package": "jax", "fun": jax.nn.softplus, "ordinary": (normal(103, 4, 3),)}
 
 
 @case
 def nn_sparse_plus():
     import jax
 
-    return {"package": "jax", "fun": jax.nn.sparse_plus, "ordinary": (_n(113, 4, 3),)}
+    return {"package": "jax", "fun": jax.nn.sparse_plus, "ordinary": (normal(113, 4, 3),)}
 
 
 @case
 def np_abs():
     import jax.numpy as jnp
 
-    return {"package": "jax", "fun": jnp.abs, "ordinary": (_n(147, 4, 3),)}
+    return {"package": "jax", "fun": jnp.abs, "ordinary": (normal(147, 4, 3),)}
 
 
 @case
 def np_add():
     import jax.numpy as jnp
 
-    return {"package": "jax", "fun": jnp.add, "ordinary": (_n(166, 4, 3), _n(167, 4, 3))}
+    return {"package": "jax", "fun": jnp.add, "ordinary": (normal(166, 4, 3), normal(167, 4, 3))}
 
 
 @case
 def np_arctanh():
     import jax.numpy as jnp
 
-    return {"package": "jax", "fun": jnp.arctanh, "ordinary": (_u(165, -0.8, 0.8, 4, 3),)}
+    return {"package": "jax", "fun": jnp.arctanh, "ordinary": (uniform(165, -0.8, 0.8, 4, 3),)}
 
 
 @case
 def np_cos():
     import jax.numpy as jnp
 
-    return {"package": "jax", "fun": jnp.cos, "ordinary": (_n(138, 4, 3),)}
+    return {"package": "jax", "fun": jnp.cos, "ordinary": (normal(138, 4, 3),)}
 
 
 @case
 def np_cosh():
     import jax.numpy as jnp
 
-    return {"package": "jax", "fun": jnp.cosh, "ordinary": (_n(141, 4, 3),)}
+    return {"package": "jax", "fun": jnp.cosh, "ordinary": (normal(141, 4, 3),)}
 
 
 @case
 def np_cumprod():
     import jax.numpy as jnp
 
-    return {"package": "jax", "fun": jnp.cumprod, "ordinary": (_n(154, 4, 3),)}
+    return {"package": "jax", "fun": jnp.cumprod, "ordinary": (normal(154, 4, 3),)}
 
 
 @case
@@ -366,7 +345,7 @@ def np_einsum():
     return {
         "package": "jax",
         "fun": lambda a, b: jnp.einsum("ij,kj->ik", a, b),
-        "ordinary": (_n(219, 4, 3), _n(220, 5, 3)),
+        "ordinary": (normal(219, 4, 3), normal(220, 5, 3)),
     }
 
 
@@ -374,7 +353,7 @@ def np_einsum():
 def np_i0():
     import jax.numpy as jnp
 
-    return {"package": "jax", "fun": jnp.i0, "ordinary": (_n(150, 4, 3),)}
+    return {"package": "jax", "fun": jnp.i0, "ordinary": (normal(150, 4, 3),)}
 
 
 @case
@@ -384,7 +363,7 @@ def np_interp_fp():
     return {
         "package": "jax",
         "fun": lambda fp: jnp.interp(jnp.array([0.3, 1.2, 1.9]), jnp.array([0.0, 1.0, 2.0]), fp),
-        "ordinary": (_n(202, 3),),
+        "ordinary": (normal(202, 3),),
     }
 
 
@@ -392,21 +371,29 @@ def np_interp_fp():
 def np_log2():
     import jax.numpy as jnp
 
-    return {"package": "jax", "fun": jnp.log2, "ordinary": (_u(158, 1.2, 3.0, 4, 3),)}
+    return {"package": "jax", "fun": jnp.log2, "ordinary": (uniform(158, 1.2, 3.0, 4, 3),)}
 
 
 @case
 def np_max():
     import jax.numpy as jnp
 
-    return {"package": "jax", "fun": lambda x: jnp.max(x, axis=-1), "ordinary": (_n(188, 4, 3),)}
+    return {
+        "package": "jax",
+        "fun": lambda x: jnp.max(x, axis=-1),
+        "ordinary": (normal(188, 4, 3),),
+    }
 
 
 @case
 def np_maximum():
     import jax.numpy as jnp
 
-    return {"package": "jax", "fun": jnp.maximum, "ordinary": (_n(170, 4, 3), _n(171, 4, 3))}
+    return {
+        "package": "jax",
+        "fun": jnp.maximum,
+        "ordinary": (normal(170, 4, 3), normal(171, 4, 3)),
+    }
 
 
 @case
@@ -416,7 +403,7 @@ def np_pow15():
     return {
         "package": "jax",
         "fun": lambda x: jnp.power(x, 1.5),
-        "ordinary": (_u(182, 0.3, 2.0, 4, 3),),
+        "ordinary": (uniform(182, 0.3, 2.0, 4, 3),),
     }
 
 
@@ -424,34 +411,42 @@ def np_pow15():
 def np_ptp():
     import jax.numpy as jnp
 
-    return {"package": "jax", "fun": lambda x: jnp.ptp(x, axis=0), "ordinary": (_n(198, 4, 3),)}
+    return {"package": "jax", "fun": lambda x: jnp.ptp(x, axis=0), "ordinary": (normal(198, 4, 3),)}
 
 
 @case
 def np_sinc():
     import jax.numpy as jnp
 
-    return {"package": "jax", "fun": jnp.sinc, "ordinary": (_n(149, 4, 3),)}
+    return {"package": "jax", "fun": jnp.sinc, "ordinary": (normal(149, 4, 3),)}
 
 
 @case
 def np_sort():
     import jax.numpy as jnp
 
-    return {"package": "jax", "fun": lambda x: jnp.sort(x, axis=-1), "ordinary": (_n(187, 4, 3),)}
+    return {
+        "package": "jax",
+        "fun": lambda x: jnp.sort(x, axis=-1),
+        "ordinary": (normal(187, 4, 3),),
+    }
 
 
 @case
 def np_square_pow():
 
-    return {"package": "jax", "fun": lambda x: x**2, "ordinary": (_n(180, 4, 3),)}
+    return {"package": "jax", "fun": lambda x: x**2, "ordinary": (normal(180, 4, 3),)}
 
 
 @case
 def np_subtract():
     import jax.numpy as jnp
 
-    return {"package": "jax", "fun": jnp.subtract, "ordinary": (_n(174, 4, 3), _n(175, 4, 3))}
+    return {
+        "package": "jax",
+        "fun": jnp.subtract,
+        "ordinary": (normal(174, 4, 3), normal(175, 4, 3)),
+    }
 
 
 @case
@@ -461,7 +456,7 @@ def np_where():
     return {
         "package": "jax",
         "fun": lambda x, y: jnp.where(x > 0, x * y, x - y),
-        "ordinary": (_u(215, 0.1, 1.0, 4, 3), _n(216, 4, 3)),
+        "ordinary": (uniform(215, 0.1, 1.0, 4, 3), normal(216, 4, 3)),
     }
 
 
@@ -472,7 +467,7 @@ def numpyro_invgamma():
     return {
         "package": "numpyro",
         "fun": lambda x: nd.InverseGamma(2.5, 1.2).log_prob(x),
-        "ordinary": (_u(415, 0.3, 2.0, 4, 3),),
+        "ordinary": (uniform(415, 0.3, 2.0, 4, 3),),
     }
 
 
@@ -483,7 +478,7 @@ def numpyro_logistic():
     return {
         "package": "numpyro",
         "fun": lambda x: nd.Logistic(0.3, 1.2).log_prob(x),
-        "ordinary": (_n(412, 4, 3),),
+        "ordinary": (normal(412, 4, 3),),
     }
 
 
@@ -491,14 +486,22 @@ def numpyro_logistic():
 def optax_huber():
     import optax.losses as ol
 
-    return {"package": "optax", "fun": ol.huber_loss, "ordinary": (_n(330, 4, 3), _n(331, 4, 3))}
+    return {
+        "package": "optax",
+        "fun": ol.huber_loss,
+        "ordinary": (normal(330, 4, 3), normal(331, 4, 3)),
+    }
 
 
 @case
 def optax_l2():
     import optax.losses as ol
 
-    return {"package": "optax", "fun": ol.l2_loss, "ordinary": (_n(328, 4, 3), _n(329, 4, 3))}
+    return {
+        "package": "optax",
+        "fun": ol.l2_loss,
+        "ordinary": (normal(328, 4, 3), normal(329, 4, 3)),
+    }
 
 
 @case
@@ -507,7 +510,7 @@ def optax_proj_box():
     return {
         "package": "optax",
         "fun": lambda x: __import__("optax").projections.projection_box(x, 0.0, 1.0),
-        "ordinary": (_n(353, 5),),
+        "ordinary": (normal(353, 5),),
     }
 
 
@@ -519,7 +522,7 @@ def optax_ranking():
     return {
         "package": "optax",
         "fun": lambda l: ol.ranking_softmax_loss(l, jnp.array([[1.0, 0.0, 2.0]] * 4)),
-        "ordinary": (_n(347, 4, 3),),
+        "ordinary": (normal(347, 4, 3),),
     }
 
 
@@ -529,7 +532,7 @@ def optax_safe_norm():
     return {
         "package": "optax",
         "fun": lambda x: __import__("optax").safe_norm(x, 1e-6),
-        "ordinary": (_n(350, 5),),
+        "ordinary": (normal(350, 5),),
     }
 
 
@@ -539,7 +542,7 @@ def optax_smooth():
     return {
         "package": "optax",
         "fun": lambda y: __import__("optax").smooth_labels(y, 0.1),
-        "ordinary": (_n(349, 4, 3),),
+        "ordinary": (normal(349, 4, 3),),
     }
 
 
@@ -551,7 +554,7 @@ def optax_sparsemax():
     return {
         "package": "optax",
         "fun": lambda l: ol.sparsemax_loss(l, jnp.array([0, 1, 1])),
-        "ordinary": (_n(342, 4, 3),),
+        "ordinary": (normal(342, 4, 3),),
     }
 
 
@@ -559,7 +562,11 @@ def optax_sparsemax():
 def optax_sq():
     import optax.losses as ol
 
-    return {"package": "optax", "fun": ol.squared_error, "ordinary": (_n(334, 4, 3), _n(335, 4, 3))}
+    return {
+        "package": "optax",
+        "fun": ol.squared_error,
+        "ordinary": (normal(334, 4, 3), normal(335, 4, 3)),
+    }
 
 
 @case
@@ -569,7 +576,7 @@ def resize_linear():
     return {
         "package": "jax",
         "fun": lambda x: jax.image.resize(x, (5, 7), "linear"),
-        "ordinary": (_n(307, 3, 4),),
+        "ordinary": (normal(307, 3, 4),),
     }
 
 
@@ -579,7 +586,7 @@ def rlax_huber():
     return {
         "package": "rlax",
         "fun": lambda x: __import__("rlax").huber_loss(x),
-        "ordinary": (_n(491, 4, 3),),
+        "ordinary": (normal(491, 4, 3),),
     }
 
 
@@ -593,7 +600,7 @@ def scan_rnn():
         "fun": lambda w, x: jax.lax.scan(lambda h, t: (jnp.tanh(w @ h + t),) * 2, jnp.zeros(3), x)[
             1
         ],
-        "ordinary": (_n(311, 3, 3), _n(312, 5, 3)),
+        "ordinary": (normal(311, 3, 3), normal(312, 5, 3)),
     }
 
 
@@ -604,7 +611,7 @@ def slogdet():
     return {
         "package": "jax",
         "fun": lambda a: jnp.linalg.slogdet(a)[1],
-        "ordinary": (_spd(228, 4),),
+        "ordinary": (positive_definite(228, 4),),
     }
 
 
@@ -612,7 +619,11 @@ def slogdet():
 def solve():
     import jax.numpy as jnp
 
-    return {"package": "jax", "fun": jnp.linalg.solve, "ordinary": (_spd(224, 4), _n(225, 4, 2))}
+    return {
+        "package": "jax",
+        "fun": jnp.linalg.solve,
+        "ordinary": (positive_definite(224, 4), normal(225, 4, 2)),
+    }
 
 
 @case
@@ -622,7 +633,7 @@ def solve_triangular():
     return {
         "package": "jax",
         "fun": lambda a, b: jax.scipy.linalg.solve_triangular(a, b, lower=True),
-        "ordinary": (_spd(237, 4), _n(238, 4, 2)),
+        "ordinary": (positive_definite(237, 4), normal(238, 4, 2)),
     }
 
 
@@ -630,42 +641,42 @@ def solve_triangular():
 def sp_entr():
     import jax.scipy.special as sp
 
-    return {"package": "jax", "fun": sp.entr, "ordinary": (_u(256, 0.5, 4.0, 4, 3),)}
+    return {"package": "jax", "fun": sp.entr, "ordinary": (uniform(256, 0.5, 4.0, 4, 3),)}
 
 
 @case
 def sp_exp1():
     import jax.scipy.special as sp
 
-    return {"package": "jax", "fun": sp.exp1, "ordinary": (_u(270, 0.5, 4.0, 4, 3),)}
+    return {"package": "jax", "fun": sp.exp1, "ordinary": (uniform(270, 0.5, 4.0, 4, 3),)}
 
 
 @case
 def sp_expit():
     import jax.scipy.special as sp
 
-    return {"package": "jax", "fun": sp.expit, "ordinary": (_n(248, 4, 3),)}
+    return {"package": "jax", "fun": sp.expit, "ordinary": (normal(248, 4, 3),)}
 
 
 @case
 def sp_gamma():
     import jax.scipy.special as sp
 
-    return {"package": "jax", "fun": sp.gamma, "ordinary": (_u(255, 0.5, 4.0, 4, 3),)}
+    return {"package": "jax", "fun": sp.gamma, "ordinary": (uniform(255, 0.5, 4.0, 4, 3),)}
 
 
 @case
 def sp_i1():
     import jax.scipy.special as sp
 
-    return {"package": "jax", "fun": sp.i1, "ordinary": (_n(252, 4, 3),)}
+    return {"package": "jax", "fun": sp.i1, "ordinary": (normal(252, 4, 3),)}
 
 
 @case
 def sp_i1e():
     import jax.scipy.special as sp
 
-    return {"package": "jax", "fun": sp.i1e, "ordinary": (_n(251, 4, 3),)}
+    return {"package": "jax", "fun": sp.i1e, "ordinary": (normal(251, 4, 3),)}
 
 
 @case
@@ -675,7 +686,7 @@ def sp_multigammaln():
     return {
         "package": "jax",
         "fun": lambda a: sp.multigammaln(a, 2),
-        "ordinary": (_u(274, 1.5, 4.0, 4),),
+        "ordinary": (uniform(274, 1.5, 4.0, 4),),
     }
 
 
@@ -683,14 +694,18 @@ def sp_multigammaln():
 def sp_owens_t():
     import jax.scipy.special as sp
 
-    return {"package": "jax", "fun": sp.owens_t, "ordinary": (_n(272, 4, 3), _n(273, 4, 3))}
+    return {"package": "jax", "fun": sp.owens_t, "ordinary": (normal(272, 4, 3), normal(273, 4, 3))}
 
 
 @case
 def st_logistic_logpdf():
     import jax.scipy.stats as st
 
-    return {"package": "jax", "fun": lambda x: st.logistic.logpdf(x), "ordinary": (_n(280, 4, 3),)}
+    return {
+        "package": "jax",
+        "fun": lambda x: st.logistic.logpdf(x),
+        "ordinary": (normal(280, 4, 3),),
+    }
 
 
 @case
@@ -700,7 +715,7 @@ def st_pareto_logpdf():
     return {
         "package": "jax",
         "fun": lambda x: st.pareto.logpdf(x, 2.0, -1.0),
-        "ordinary": (_u(286, 0.3, 2.0, 4, 3),),
+        "ordinary": (uniform(286, 0.3, 2.0, 4, 3),),
     }
 
 
@@ -712,7 +727,7 @@ def st_poisson():
     return {
         "package": "jax",
         "fun": lambda mu: st.poisson.logpmf(jnp.array([1, 2, 5]), mu),
-        "ordinary": (_u(294, 0.5, 3.0, 4, 3),),
+        "ordinary": (uniform(294, 0.5, 3.0, 4, 3),),
     }
 
 
@@ -723,7 +738,7 @@ def sumpool():
     return {
         "package": "jax",
         "fun": lambda x: jax.lax.reduce_window(x, 0.0, jax.lax.add, (1, 2, 2), (1, 1, 1), "SAME"),
-        "ordinary": (_n(306, 3, 4, 4),),
+        "ordinary": (normal(306, 3, 4, 4),),
     }
 
 
@@ -734,7 +749,7 @@ def tfp_lbeta():
     return {
         "package": "tfp-nightly",
         "fun": tfp.math.lbeta,
-        "ordinary": (_u(439, 0.5, 3.0, 4, 3), _u(440, 0.5, 3.0, 4, 3)),
+        "ordinary": (uniform(439, 0.5, 3.0, 4, 3), uniform(440, 0.5, 3.0, 4, 3)),
     }
 
 
@@ -742,18 +757,18 @@ def tfp_lbeta():
 def tfp_log1psquare():
     import tensorflow_probability.substrates.jax as tfp
 
-    return {"package": "tfp-nightly", "fun": tfp.math.log1psquare, "ordinary": (_n(437, 4, 3),)}
+    return {"package": "tfp-nightly", "fun": tfp.math.log1psquare, "ordinary": (normal(437, 4, 3),)}
 
 
 @case
 def tfp_log_cosh():
     import tensorflow_probability.substrates.jax as tfp
 
-    return {"package": "tfp-nightly", "fun": tfp.math.log_cosh, "ordinary": (_n(431, 4, 3),)}
+    return {"package": "tfp-nightly", "fun": tfp.math.log_cosh, "ordinary": (normal(431, 4, 3),)}
 
 
 @case
 def tfp_logerfc():
     import tensorflow_probability.substrates.jax as tfp
 
-    return {"package": "tfp-nightly", "fun": tfp.math.logerfc, "ordinary": (_n(433, 4, 3),)}
+    return {"package": "tfp-nightly", "fun": tfp.math.logerfc, "ordinary": (normal(433, 4, 3),)}

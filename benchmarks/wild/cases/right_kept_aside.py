@@ -1,6 +1,6 @@
 """More functions whose gradients are right, which nothing was adjusted to."""
 
-import numpy as _np
+from .arrays import normal, positive_definite, uniform
 
 CASES = []
 
@@ -10,34 +10,13 @@ def case(f):
     return f
 
 
-def _n(seed, *shape):
-    import jax.numpy as jnp
-
-    return jnp.asarray(_np.random.RandomState(seed).randn(*shape).astype(_np.float32))
-
-
-def _u(seed, lo, hi, *shape):
-    import jax.numpy as jnp
-
-    return jnp.asarray(
-        (lo + (hi - lo) * _np.random.RandomState(seed).rand(*shape)).astype(_np.float32)
-    )
-
-
-def _spd(seed, n):
-    import jax.numpy as jnp
-
-    a = _np.random.RandomState(seed).randn(n, n)
-    return jnp.asarray((a @ a.T + n * _np.eye(n)).astype(_np.float32))
-
-
 @case
 def brax_rotate():
 
     return {
         "package": "brax",
         "fun": lambda v, q: __import__("brax.math", fromlist=["x"]).rotate(v, q),
-        "ordinary": (_n(496, 3), _n(497, 4)),
+        "ordinary": (normal(496, 3), normal(497, 4)),
     }
 
 
@@ -50,7 +29,7 @@ def conv_stride_dil():
         "fun": lambda x, w: jax.lax.conv_general_dilated(
             x, w, (2, 1), "VALID", rhs_dilation=(1, 2)
         ),
-        "ordinary": (_n(301, 2, 2, 6, 7), _n(302, 3, 2, 3, 3)),
+        "ordinary": (normal(301, 2, 2, 6, 7), normal(302, 3, 2, 3, 3)),
     }
 
 
@@ -63,7 +42,7 @@ def conv_transpose():
         "fun": lambda x, w: jax.lax.conv_transpose(
             x, w, (2,), "SAME", dimension_numbers=("NWC", "WIO", "NWC")
         ),
-        "ordinary": (_n(303, 2, 4, 3), _n(304, 3, 3, 2)),
+        "ordinary": (normal(303, 2, 4, 3), normal(304, 3, 3, 2)),
     }
 
 
@@ -71,7 +50,7 @@ def conv_transpose():
 def det3():
     import jax.numpy as jnp
 
-    return {"package": "jax", "fun": jnp.linalg.det, "ordinary": (_n(229, 5, 3, 3),)}
+    return {"package": "jax", "fun": jnp.linalg.det, "ordinary": (normal(229, 5, 3, 3),)}
 
 
 @case
@@ -81,7 +60,7 @@ def distrax_normal():
     return {
         "package": "distrax",
         "fun": lambda x, m, s: distrax.Normal(m, s).log_prob(x),
-        "ordinary": (_n(394, 4), _n(395, 4), _u(396, 0.5, 2.0, 4)),
+        "ordinary": (normal(394, 4), normal(395, 4), uniform(396, 0.5, 2.0, 4)),
     }
 
 
@@ -95,7 +74,7 @@ def e3nn_sh():
             .spherical_harmonics(2, __import__("e3nn_jax").IrrepsArray("1o", x), False)
             .array
         ),
-        "ordinary": (_n(492, 4, 3),),
+        "ordinary": (normal(492, 4, 3),),
     }
 
 
@@ -107,7 +86,7 @@ def e3nn_soh():
         "fun": lambda x: __import__("e3nn_jax").soft_one_hot_linspace(
             x, start=-1.0, end=1.0, number=3, basis="gaussian", cutoff=False
         ),
-        "ordinary": (_n(494, 4, 3),),
+        "ordinary": (normal(494, 4, 3),),
     }
 
 
@@ -115,7 +94,7 @@ def e3nn_soh():
 def eigvalsh():
     import jax.numpy as jnp
 
-    return {"package": "jax", "fun": jnp.linalg.eigvalsh, "ordinary": (_spd(231, 4),)}
+    return {"package": "jax", "fun": jnp.linalg.eigvalsh, "ordinary": (positive_definite(231, 4),)}
 
 
 @case
@@ -127,7 +106,7 @@ def eqx_adaptive():
     return {
         "package": "equinox",
         "fun": lambda x: en.AdaptiveAvgPool1d(3)(x),
-        "ordinary": (_n(372, 2, 7),),
+        "ordinary": (normal(372, 2, 7),),
     }
 
 
@@ -141,7 +120,7 @@ def eqx_embedding():
     return {
         "package": "equinox",
         "fun": lambda w: jax.vmap(en.Embedding(weight=w))(jnp.array([0, 2, 2])),
-        "ordinary": (_n(377, 4, 3),),
+        "ordinary": (normal(377, 4, 3),),
     }
 
 
@@ -154,7 +133,7 @@ def eqx_groupnorm():
     return {
         "package": "equinox",
         "fun": lambda x: en.GroupNorm(2, 4)(x),
-        "ordinary": (_n(373, 4, 5),),
+        "ordinary": (normal(373, 4, 5),),
     }
 
 
@@ -167,7 +146,7 @@ def eqx_gru():
     return {
         "package": "equinox",
         "fun": lambda x, h: en.GRUCell(3, 4, key=k)(x, h),
-        "ordinary": (_n(359, 3), _n(360, 4)),
+        "ordinary": (normal(359, 3), normal(360, 4)),
     }
 
 
@@ -180,7 +159,7 @@ def eqx_rope():
     return {
         "package": "equinox",
         "fun": lambda x: en.RotaryPositionalEmbedding(4)(x),
-        "ordinary": (_n(376, 5, 4),),
+        "ordinary": (normal(376, 5, 4),),
     }
 
 
@@ -188,7 +167,7 @@ def eqx_rope():
 def expm():
     import jax
 
-    return {"package": "jax", "fun": jax.scipy.linalg.expm, "ordinary": (_n(235, 3, 3),)}
+    return {"package": "jax", "fun": jax.scipy.linalg.expm, "ordinary": (normal(235, 3, 3),)}
 
 
 @case
@@ -200,7 +179,7 @@ def flax_attn():
     return {
         "package": "flax",
         "fun": lambda q, kk, v: fn.dot_product_attention(q, kk, v),
-        "ordinary": (_n(391, 2, 3, 1, 4), _n(392, 2, 5, 1, 4), _n(393, 2, 5, 1, 4)),
+        "ordinary": (normal(391, 2, 3, 1, 4), normal(392, 2, 5, 1, 4), normal(393, 2, 5, 1, 4)),
     }
 
 
@@ -216,7 +195,7 @@ def flax_layernorm():
         "fun": (lambda mod: lambda *a: mod.apply(mod.init(k, *map(jnp.ones_like, a)), *a))(
             fn.LayerNorm(use_fast_variance=False)
         ),
-        "ordinary": (_n(379, 3, 4),),
+        "ordinary": (normal(379, 3, 4),),
     }
 
 
@@ -229,7 +208,7 @@ def flax_maxpool():
     return {
         "package": "flax",
         "fun": lambda x: fn.max_pool(x, (2, 2), (2, 2)),
-        "ordinary": (_n(389, 2, 4, 4, 3),),
+        "ordinary": (normal(389, 2, 4, 4, 3),),
     }
 
 
@@ -240,7 +219,7 @@ def jaxopt_logistic():
     return {
         "package": "jaxopt",
         "fun": lambda x: __import__("jaxopt").loss.binary_logistic_loss(jnp.array([0, 1, 1]), x),
-        "ordinary": (_n(502, 4, 3),),
+        "ordinary": (normal(502, 4, 3),),
     }
 
 
@@ -250,7 +229,7 @@ def jaxopt_simplex():
     return {
         "package": "jaxopt",
         "fun": lambda x: __import__("jaxopt").projection.projection_simplex(x, 1.0),
-        "ordinary": (_n(498, 5),),
+        "ordinary": (normal(498, 5),),
     }
 
 
@@ -258,7 +237,11 @@ def jaxopt_simplex():
 def logaddexp():
     import jax.numpy as jnp
 
-    return {"package": "jax", "fun": jnp.logaddexp, "ordinary": (_n(133, 4, 3), _n(134, 4, 3))}
+    return {
+        "package": "jax",
+        "fun": jnp.logaddexp,
+        "ordinary": (normal(133, 4, 3), normal(134, 4, 3)),
+    }
 
 
 @case
@@ -268,7 +251,7 @@ def logsumexp():
     return {
         "package": "jax",
         "fun": lambda x: jax.scipy.special.logsumexp(x, axis=-1),
-        "ordinary": (_n(132, 4, 3),),
+        "ordinary": (normal(132, 4, 3),),
     }
 
 
@@ -279,7 +262,7 @@ def matrix_power():
     return {
         "package": "jax",
         "fun": lambda a: jnp.linalg.matrix_power(a, 3),
-        "ordinary": (_n(236, 3, 3),),
+        "ordinary": (normal(236, 3, 3),),
     }
 
 
@@ -289,7 +272,7 @@ def md_periodic():
     return {
         "package": "jax-md",
         "fun": lambda a, b: __import__("jax_md").space.periodic(2.0)[0](a, b),
-        "ordinary": (_u(509, 0.1, 0.9, 3), _u(510, 0.1, 0.9, 3)),
+        "ordinary": (uniform(509, 0.1, 0.9, 3), uniform(510, 0.1, 0.9, 3)),
     }
 
 
@@ -297,154 +280,162 @@ def md_periodic():
 def nn_celu():
     import jax
 
-    return {"package": "jax", "fun": jax.nn.celu, "ordinary": (_n(111, 4, 3),)}
+    return {"package": "jax", "fun": jax.nn.celu, "ordinary": (normal(111, 4, 3),)}
 
 
 @case
 def nn_glu():
     import jax
 
-    return {"package": "jax", "fun": jax.nn.glu, "ordinary": (_n(119, 3, 4),)}
+    return {"package": "jax", "fun": jax.nn.glu, "ordinary": (normal(119, 3, 4),)}
 
 
 @case
 def nn_hard_sigmoid():
     import jax
 
-    return {"package": "jax", "fun": jax.nn.hard_sigmoid, "ordinary": (_n(108, 4, 3),)}
+    return {"package": "jax", "fun": jax.nn.hard_sigmoid, "ordinary": (normal(108, 4, 3),)}
 
 
 @case
 def nn_hard_silu():
     import jax
 
-    return {"package": "jax", "fun": jax.nn.hard_silu, "ordinary": (_n(109, 4, 3),)}
+    return {"package": "jax", "fun": jax.nn.hard_silu, "ordinary": (normal(109, 4, 3),)}
 
 
 @case
 def nn_log_sigmoid():
     import jax
 
-    return {"package": "jax", "fun": jax.nn.log_sigmoid, "ordinary": (_n(116, 4, 3),)}
+    return {"package": "jax", "fun": jax.nn.log_sigmoid, "ordinary": (normal(116, 4, 3),)}
 
 
 @case
 def nn_relu():
     import jax
 
-    return {"package": "jax", "fun": jax.nn.relu, "ordinary": (_n(101, 4, 3),)}
+    return {"package": "jax", "fun": jax.nn.relu, "ordinary": (normal(101, 4, 3),)}
 
 
 @case
 def nn_relu6():
     import jax
 
-    return {"package": "jax", "fun": jax.nn.relu6, "ordinary": (_n(102, 4, 3),)}
+    return {"package": "jax", "fun": jax.nn.relu6, "ordinary": (normal(102, 4, 3),)}
 
 
 @case
 def nn_selu():
     import jax
 
-    return {"package": "jax", "fun": jax.nn.selu, "ordinary": (_n(112, 4, 3),)}
+    return {"package": "jax", "fun": jax.nn.selu, "ordinary": (normal(112, 4, 3),)}
 
 
 @case
 def nn_sparse_sigmoid():
     import jax
 
-    return {"package": "jax", "fun": jax.nn.sparse_sigmoid, "ordinary": (_n(114, 4, 3),)}
+    return {"package": "jax", "fun": jax.nn.sparse_sigmoid, "ordinary": (normal(114, 4, 3),)}
 
 
 @case
 def nn_standardize():
     import jax
 
-    return {"package": "jax", "fun": jax.nn.standardize, "ordinary": (_n(125, 4, 3),)}
+    return {"package": "jax", "fun": jax.nn.standardize, "ordinary": (normal(125, 4, 3),)}
 
 
 @case
 def np_arccosh():
     import jax.numpy as jnp
 
-    return {"package": "jax", "fun": jnp.arccosh, "ordinary": (_u(162, 1.2, 3.0, 4, 3),)}
+    return {"package": "jax", "fun": jnp.arccosh, "ordinary": (uniform(162, 1.2, 3.0, 4, 3),)}
 
 
 @case
 def np_arcsin():
     import jax.numpy as jnp
 
-    return {"package": "jax", "fun": jnp.arcsin, "ordinary": (_u(163, -0.8, 0.8, 4, 3),)}
+    return {"package": "jax", "fun": jnp.arcsin, "ordinary": (uniform(163, -0.8, 0.8, 4, 3),)}
 
 
 @case
 def np_arctan():
     import jax.numpy as jnp
 
-    return {"package": "jax", "fun": jnp.arctan, "ordinary": (_n(142, 4, 3),)}
+    return {"package": "jax", "fun": jnp.arctan, "ordinary": (normal(142, 4, 3),)}
 
 
 @case
 def np_cbrt():
     import jax.numpy as jnp
 
-    return {"package": "jax", "fun": jnp.cbrt, "ordinary": (_u(161, 1.2, 3.0, 4, 3),)}
+    return {"package": "jax", "fun": jnp.cbrt, "ordinary": (uniform(161, 1.2, 3.0, 4, 3),)}
 
 
 @case
 def np_cross():
     import jax.numpy as jnp
 
-    return {"package": "jax", "fun": jnp.cross, "ordinary": (_n(207, 4, 3), _n(208, 4, 3))}
+    return {"package": "jax", "fun": jnp.cross, "ordinary": (normal(207, 4, 3), normal(208, 4, 3))}
 
 
 @case
 def np_diff():
     import jax.numpy as jnp
 
-    return {"package": "jax", "fun": lambda x: jnp.diff(x, axis=0), "ordinary": (_n(218, 4, 3),)}
+    return {
+        "package": "jax",
+        "fun": lambda x: jnp.diff(x, axis=0),
+        "ordinary": (normal(218, 4, 3),),
+    }
 
 
 @case
 def np_log():
     import jax.numpy as jnp
 
-    return {"package": "jax", "fun": jnp.log, "ordinary": (_u(155, 1.2, 3.0, 4, 3),)}
+    return {"package": "jax", "fun": jnp.log, "ordinary": (uniform(155, 1.2, 3.0, 4, 3),)}
 
 
 @case
 def np_log1p():
     import jax.numpy as jnp
 
-    return {"package": "jax", "fun": jnp.log1p, "ordinary": (_u(156, 1.2, 3.0, 4, 3),)}
+    return {"package": "jax", "fun": jnp.log1p, "ordinary": (uniform(156, 1.2, 3.0, 4, 3),)}
 
 
 @case
 def np_mean():
     import jax.numpy as jnp
 
-    return {"package": "jax", "fun": lambda x: jnp.mean(x, axis=0), "ordinary": (_n(197, 4, 3),)}
+    return {
+        "package": "jax",
+        "fun": lambda x: jnp.mean(x, axis=0),
+        "ordinary": (normal(197, 4, 3),),
+    }
 
 
 @case
 def np_sign():
     import jax.numpy as jnp
 
-    return {"package": "jax", "fun": jnp.sign, "ordinary": (_n(151, 4, 3),)}
+    return {"package": "jax", "fun": jnp.sign, "ordinary": (normal(151, 4, 3),)}
 
 
 @case
 def np_square():
     import jax.numpy as jnp
 
-    return {"package": "jax", "fun": jnp.square, "ordinary": (_n(146, 4, 3),)}
+    return {"package": "jax", "fun": jnp.square, "ordinary": (normal(146, 4, 3),)}
 
 
 @case
 def np_tanh():
     import jax.numpy as jnp
 
-    return {"package": "jax", "fun": jnp.tanh, "ordinary": (_n(139, 4, 3),)}
+    return {"package": "jax", "fun": jnp.tanh, "ordinary": (normal(139, 4, 3),)}
 
 
 @case
@@ -454,7 +445,7 @@ def numpyro_gamma():
     return {
         "package": "numpyro",
         "fun": lambda x: nd.Gamma(2.5, 1.2).log_prob(x),
-        "ordinary": (_u(414, 0.3, 2.0, 4, 3),),
+        "ordinary": (uniform(414, 0.3, 2.0, 4, 3),),
     }
 
 
@@ -465,7 +456,7 @@ def numpyro_gumbel():
     return {
         "package": "numpyro",
         "fun": lambda x: nd.Gumbel(0.3, 1.2).log_prob(x),
-        "ordinary": (_n(411, 4, 3),),
+        "ordinary": (normal(411, 4, 3),),
     }
 
 
@@ -477,7 +468,7 @@ def numpyro_mvn():
     return {
         "package": "numpyro",
         "fun": lambda x: nd.MultivariateNormal(jnp.zeros(3), jnp.eye(3) * 2.0).log_prob(x),
-        "ordinary": (_n(430, 4, 3),),
+        "ordinary": (normal(430, 4, 3),),
     }
 
 
@@ -488,7 +479,7 @@ def numpyro_normal():
     return {
         "package": "numpyro",
         "fun": lambda x: nd.Normal(0.3, 1.2).log_prob(x),
-        "ordinary": (_n(407, 4, 3),),
+        "ordinary": (normal(407, 4, 3),),
     }
 
 
@@ -499,7 +490,7 @@ def numpyro_studt():
     return {
         "package": "numpyro",
         "fun": lambda x: nd.StudentT(3.0, 0.3, 1.2).log_prob(x),
-        "ordinary": (_n(408, 4, 3),),
+        "ordinary": (normal(408, 4, 3),),
     }
 
 
@@ -507,14 +498,18 @@ def numpyro_studt():
 def numpyro_t_sigmoid():
     import numpyro.distributions.transforms as nt
 
-    return {"package": "numpyro", "fun": nt.SigmoidTransform(), "ordinary": (_n(420, 4, 3),)}
+    return {"package": "numpyro", "fun": nt.SigmoidTransform(), "ordinary": (normal(420, 4, 3),)}
 
 
 @case
 def numpyro_t_stick():
     import numpyro.distributions.transforms as nt
 
-    return {"package": "numpyro", "fun": nt.StickBreakingTransform(), "ordinary": (_n(422, 4, 3),)}
+    return {
+        "package": "numpyro",
+        "fun": nt.StickBreakingTransform(),
+        "ordinary": (normal(422, 4, 3),),
+    }
 
 
 @case
@@ -524,7 +519,7 @@ def numpyro_weibull():
     return {
         "package": "numpyro",
         "fun": lambda x: nd.Weibull(1.2, 2.0).log_prob(x),
-        "ordinary": (_u(417, 0.3, 2.0, 4, 3),),
+        "ordinary": (uniform(417, 0.3, 2.0, 4, 3),),
     }
 
 
@@ -536,7 +531,7 @@ def optax_bce():
     return {
         "package": "optax",
         "fun": lambda l: ol.sigmoid_binary_cross_entropy(l, jnp.array([0.0, 1.0, 0.3])),
-        "ordinary": (_n(339, 4, 3),),
+        "ordinary": (normal(339, 4, 3),),
     }
 
 
@@ -544,7 +539,11 @@ def optax_bce():
 def optax_log_cosh():
     import optax.losses as ol
 
-    return {"package": "optax", "fun": ol.log_cosh, "ordinary": (_n(332, 4, 3), _n(333, 4, 3))}
+    return {
+        "package": "optax",
+        "fun": ol.log_cosh,
+        "ordinary": (normal(332, 4, 3), normal(333, 4, 3)),
+    }
 
 
 @case
@@ -555,7 +554,7 @@ def optax_mhinge():
     return {
         "package": "optax",
         "fun": lambda l: ol.multiclass_hinge_loss(l, jnp.array([0, 2, 1, 1])),
-        "ordinary": (_n(344, 4, 3),),
+        "ordinary": (normal(344, 4, 3),),
     }
 
 
@@ -565,7 +564,7 @@ def optax_proj_l2():
     return {
         "package": "optax",
         "fun": lambda x: __import__("optax").projections.projection_l2_ball(x),
-        "ordinary": (_n(352, 5),),
+        "ordinary": (normal(352, 5),),
     }
 
 
@@ -576,7 +575,7 @@ def ott_softmin():
     return {
         "package": "ott-jax",
         "fun": lambda x: ou.softmin(x, 0.5, -1),
-        "ordinary": (_n(457, 4, 3),),
+        "ordinary": (normal(457, 4, 3),),
     }
 
 
@@ -586,7 +585,7 @@ def pix_contrast():
     return {
         "package": "dm-pix",
         "fun": lambda x: __import__("dm_pix").adjust_contrast(x, 0.7),
-        "ordinary": (_u(507, 0.1, 0.9, 3, 4, 3),),
+        "ordinary": (uniform(507, 0.1, 0.9, 3, 4, 3),),
     }
 
 
@@ -597,7 +596,7 @@ def resize_cubic():
     return {
         "package": "jax",
         "fun": lambda x: jax.image.resize(x, (5, 2), "cubic"),
-        "ordinary": (_n(308, 3, 4),),
+        "ordinary": (normal(308, 3, 4),),
     }
 
 
@@ -609,7 +608,7 @@ def segment_max():
     return {
         "package": "jax",
         "fun": lambda x: jax.ops.segment_max(x, jnp.array([0, 1, 0, 2]), 3),
-        "ordinary": (_n(315, 4, 3),),
+        "ordinary": (normal(315, 4, 3),),
     }
 
 
@@ -617,28 +616,28 @@ def segment_max():
 def sp_erf():
     import jax.scipy.special as sp
 
-    return {"package": "jax", "fun": sp.erf, "ordinary": (_n(246, 4, 3),)}
+    return {"package": "jax", "fun": sp.erf, "ordinary": (normal(246, 4, 3),)}
 
 
 @case
 def sp_erfc():
     import jax.scipy.special as sp
 
-    return {"package": "jax", "fun": sp.erfc, "ordinary": (_n(247, 4, 3),)}
+    return {"package": "jax", "fun": sp.erfc, "ordinary": (normal(247, 4, 3),)}
 
 
 @case
 def sp_erfinv():
     import jax.scipy.special as sp
 
-    return {"package": "jax", "fun": sp.erfinv, "ordinary": (_u(259, -0.9, 0.9, 4, 3),)}
+    return {"package": "jax", "fun": sp.erfinv, "ordinary": (uniform(259, -0.9, 0.9, 4, 3),)}
 
 
 @case
 def sp_expi():
     import jax.scipy.special as sp
 
-    return {"package": "jax", "fun": sp.expi, "ordinary": (_u(269, 0.5, 4.0, 4, 3),)}
+    return {"package": "jax", "fun": sp.expi, "ordinary": (uniform(269, 0.5, 4.0, 4, 3),)}
 
 
 @case
@@ -648,7 +647,7 @@ def sp_gammainc_a25():
     return {
         "package": "jax",
         "fun": lambda x: sp.gammainc(2.5, x),
-        "ordinary": (_u(264, 0.5, 4.0, 4, 3),),
+        "ordinary": (uniform(264, 0.5, 4.0, 4, 3),),
     }
 
 
@@ -656,21 +655,21 @@ def sp_gammainc_a25():
 def sp_ndtr():
     import jax.scipy.special as sp
 
-    return {"package": "jax", "fun": sp.ndtr, "ordinary": (_n(249, 4, 3),)}
+    return {"package": "jax", "fun": sp.ndtr, "ordinary": (normal(249, 4, 3),)}
 
 
 @case
 def sp_ndtri():
     import jax.scipy.special as sp
 
-    return {"package": "jax", "fun": sp.ndtri, "ordinary": (_u(260, 0.1, 0.9, 4, 3),)}
+    return {"package": "jax", "fun": sp.ndtri, "ordinary": (uniform(260, 0.1, 0.9, 4, 3),)}
 
 
 @case
 def sp_si():
     import jax.scipy.special as sp
 
-    return {"package": "jax", "fun": lambda x: sp.sici(x)[0], "ordinary": (_n(275, 4, 3),)}
+    return {"package": "jax", "fun": lambda x: sp.sici(x)[0], "ordinary": (normal(275, 4, 3),)}
 
 
 @case
@@ -680,7 +679,7 @@ def st_betabinom():
     return {
         "package": "jax",
         "fun": lambda a, b: st.betabinom.logpmf(2, 5, a, b),
-        "ordinary": (_u(297, 0.5, 3.0, 4), _u(298, 0.5, 3.0, 4)),
+        "ordinary": (uniform(297, 0.5, 3.0, 4), uniform(298, 0.5, 3.0, 4)),
     }
 
 
@@ -691,7 +690,7 @@ def st_expon_logpdf():
     return {
         "package": "jax",
         "fun": lambda x: st.expon.logpdf(x),
-        "ordinary": (_u(284, 0.3, 2.0, 4, 3),),
+        "ordinary": (uniform(284, 0.3, 2.0, 4, 3),),
     }
 
 
@@ -702,7 +701,7 @@ def st_t_logpdf():
     return {
         "package": "jax",
         "fun": lambda x: st.t.logpdf(x, 3.0, 0.3, 1.2),
-        "ordinary": (_n(278, 4, 3),),
+        "ordinary": (normal(278, 4, 3),),
     }
 
 
@@ -713,7 +712,7 @@ def st_vonmises():
     return {
         "package": "jax",
         "fun": lambda x: st.vonmises.logpdf(x, 2.0),
-        "ordinary": (_n(296, 4, 3),),
+        "ordinary": (normal(296, 4, 3),),
     }
 
 
@@ -724,7 +723,7 @@ def svdvals_sq():
     return {
         "package": "jax",
         "fun": lambda a: jnp.sum(jnp.linalg.svd(a, compute_uv=False) ** 2),
-        "ordinary": (_n(232, 5, 3),),
+        "ordinary": (normal(232, 5, 3),),
     }
 
 
@@ -735,7 +734,7 @@ def take():
     return {
         "package": "jax",
         "fun": lambda x: x[jnp.array([2, 0, 0])],
-        "ordinary": (_n(320, 4, 3),),
+        "ordinary": (normal(320, 4, 3),),
     }
 
 
@@ -743,7 +742,7 @@ def take():
 def tfp_erfcx():
     import tensorflow_probability.substrates.jax as tfp
 
-    return {"package": "tfp-nightly", "fun": tfp.math.erfcx, "ordinary": (_n(432, 4, 3),)}
+    return {"package": "tfp-nightly", "fun": tfp.math.erfcx, "ordinary": (normal(432, 4, 3),)}
 
 
 @case
@@ -753,7 +752,7 @@ def tfp_round_exponential_bump_function():
     return {
         "package": "tfp-nightly",
         "fun": tfp.math.round_exponential_bump_function,
-        "ordinary": (_n(438, 4, 3),),
+        "ordinary": (normal(438, 4, 3),),
     }
 
 
@@ -764,7 +763,7 @@ def tfp_rq():
     return {
         "package": "tfp-nightly",
         "fun": lambda x, y: tfp.math.psd_kernels.RationalQuadratic().apply(x, y),
-        "ordinary": (_n(452, 4, 3), _n(453, 4, 3)),
+        "ordinary": (normal(452, 4, 3), normal(453, 4, 3)),
     }
 
 
@@ -774,7 +773,7 @@ def tinygp_m32():
     return {
         "package": "tinygp",
         "fun": lambda x, y: __import__("tinygp").kernels.Matern32(1.3)(x, y),
-        "ordinary": (_n(484, 4), _n(485, 3)),
+        "ordinary": (normal(484, 4), normal(485, 3)),
     }
 
 
@@ -782,4 +781,8 @@ def tinygp_m32():
 def top_k():
     import jax
 
-    return {"package": "jax", "fun": lambda x: jax.lax.top_k(x, 2)[0], "ordinary": (_n(192, 4, 3),)}
+    return {
+        "package": "jax",
+        "fun": lambda x: jax.lax.top_k(x, 2)[0],
+        "ordinary": (normal(192, 4, 3),),
+    }
