@@ -227,6 +227,11 @@ def may_not_end(equation: JaxprEqn) -> bool:
     return name_of(equation) == "while"
 
 
+def is_iterated_by_lapack(equation: JaxprEqn) -> bool:
+    """Whether an operation is an iteration that may not end for a matrix with infinities."""
+    return name_of(equation) in ("eig", "eigh", "schur", "svd")
+
+
 def stops_gradient(equation: JaxprEqn) -> bool:
     """Whether an equation is a `lax.stop_gradient`."""
     return name_of(equation) == "stop_gradient"

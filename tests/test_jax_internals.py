@@ -23,6 +23,7 @@ from fcjax._jax import (
     constants_in,
     equations_in,
     inline_calls,
+    is_iterated_by_lapack,
     literals_of,
     name_of,
     opened,
@@ -293,6 +294,15 @@ def test_what_an_equation_says_of_itself():
     loop = PLACES["while_loop"](jnp.tan)
     found = [*map(_jax.may_not_end, opened(jax.make_jaxpr(loop)(X)).eqns)]
     expect(found == [True], "while_loop is not called 'while'")
+
+
+def test_the_iterations_of_lapack():
+    def functions(x):
+        linalg = jnp.linalg
+        return linalg.eig(x), linalg.eigh(x), linalg.svd(x), jax.scipy.linalg.schur(x)
+
+    found = equations_in(jax.make_jaxpr(functions)(jnp.eye(3)))
+    assert sum(map(is_iterated_by_lapack, found)) == 4
 
 
 def test_the_literals_of_an_equation():

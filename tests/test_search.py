@@ -188,6 +188,15 @@ def test_a_function_without_a_rule_has_no_excuse():
     assert "= 0" in finding.message
 
 
+def test_lapack_gets_no_infinities():
+    # it never returns from the singular values of a matrix with a row of them
+    def singular_values(x):
+        return jnp.linalg.svd(x, compute_uv=False)
+
+    report = fcjax.check_rule(singular_values, (normal(4, 3),), checks=["search"])
+    assert all(np.isfinite(finding.args[0]).all() for finding in report.findings)
+
+
 def test_a_rule_that_mends_autodiff_is_right():
     rule = with_rule(
         plain_norm, lambda x, dy: (dy[:, None] * x / jnp.maximum(plain_norm(x), 1e-30)[:, None],)
