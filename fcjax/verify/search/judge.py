@@ -1,21 +1,17 @@
 """Decide whether a rule is right at a point, and who is at fault if it is not."""
 
-import itertools
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
 
 import numpy as np
 
-from ..precision import Precision, eps_of
+from ..precision import eps_of
 from ..sample import Sample
-from .arithmetic import CLOSE, NOTHING, differs, first, has_lost, is_subnormal, size_of
-from .neighbours import Limits, limits_at, moved_by
+from .arithmetic import CLOSE, NOTHING, differs, first, size_of
+from .digits import Digits
+from .flaw import Flaw
+from .neighbours import Limits, directions, limits_at, moved_by, near_in_norm
 from .outcome import Outcome, Values, outcome_at, value_at
 from .slope import AGREE, OFFSETS, STEP, Quotient, along, quotient_of
-
-Kind = Literal["value", "gradient", "not finite", "lost digits", "raises"]
-# "wrong": the rule is. "note": autodiff of the plain function is as wrong.
-Severity = Literal["wrong", "note"]
 
 # A result is not compared where its own noise is larger than this fraction of the difference.
 NOISE = 1 / 50
@@ -23,39 +19,10 @@ NOISE = 1 / 50
 ROUNDINGS = 64
 # With a coarser tolerance than this, finite numbers are not compared.
 COARSE = 1e-2
-# An error is due to rounding if it is at most this multiple of what rounding the arguments causes.
-CONDITIONING = 100
 # Values that change by more than this, relative to their size, if arguments are rounded, are noise.
 STABLE = 1e-3
 # Slopes are not judged at numbers that are larger than those given by this factor.
 FAR = 1e4
-
-
-class Flaw(NamedTuple):
-    """A mistake at a point.
-
-    Attributes:
-        kind: what is wrong.
-        severity: "wrong" if the rule is at fault, "note" if JAX's own derivative is as wrong.
-        k: the leaf whose gradient is wrong, or the output whose value is.
-        place: the index of an entry at which it is.
-        got: what the rule returns there.
-        want: what is right there, or the middle of what may be.
-        tolerance: how far the two may differ.
-    """
-
-    kind: Kind
-    severity: Severity
-    k: int
-    place: tuple[int, ...]
-    got: float
-    want: float
-    tolerance: float = 0.0
-
-    @property
-    def same(self) -> tuple[str, str, int]:
-        """What is the same for flaws that are shown once."""
-        return self.kind, self.severity, self.k
 
 
 class Judge:
@@ -82,6 +49,7 @@ class Judge:
         # a function may round to a coarser dtype, and its rule at other places
         self.rtol = max(CLOSE, ROUNDINGS * sample.subject.eps(sample.wide))
         self.skipped: set[int] = set()
+        self.digits = Digits(sample, self.sizes)
         self.compares_digits = False
         self.compares_slopes = True
 
@@ -100,7 +68,8 @@ class Judge:
         pairs = zip(by_rule.dys, by_rule.ys, strict=True)
         self.terms = sum(float(np.sum(np.abs(dy * y)[np.isfinite(y)])) for dy, y in pairs)
         self.compares_slopes = not brief
-        self.compares_digits = not brief and self._has_digits(by_rule)
+        self.digits = Digits(self.sample, self.sizes)
+        self.compares_digits = not brief and self.digits.apply(self.base, by_rule)
         flaws: list[Flaw] = []
         while (flaw := self.flaw(self.base)) is not None and flaw.k not in self.skipped:
             flaws.append(flaw)
@@ -112,15 +81,6 @@ class Judge:
             ):
                 self.skipped.add(k)
         return flaws
-
-    def _has_digits(self, exact: Outcome) -> bool:
-        """Whether the function is the same in the dtypes of the arguments as in float64."""
-        if self.sample.wide is not Precision.FLOAT64:
-            return False
-        if all(x.dtype == np.float64 for x in self.sample.point.xs):
-            return False
-        own = outcome_at(self.sample, self.sample.subject.rule, Precision.OWN, self.base)
-        return own is not None and not self._values_are_lost(own, exact)
 
     def flaw(self, values: Values) -> Flaw | None:
         """Return the first mistake at a point, or None."""
@@ -134,7 +94,7 @@ class Judge:
         flaw = (
             self._gradient(values, by_rule, plain)
             or (self.compares_slopes and self._slope(values, by_rule))
-            or (self.compares_digits and self._digits(values, by_rule))
+            or (self.compares_digits and self.digits.flaw(values, by_rule, self.skipped))
         )
         return flaw if flaw and self._is_stable(values, by_rule) else None
 
@@ -145,7 +105,7 @@ class Judge:
         """
         eps = max(eps_of(x.dtype) for x in self.sample.xs(self.sample.wide))
         for stream in (921, 922):
-            near = self._near_in_norm(values, 16 * eps, stream)
+            near = near_in_norm(self.sample, values, 16 * eps, stream)
             ys = value_at(self.sample, self.sample.wide, near)
             if ys is None:
                 return False
@@ -202,7 +162,7 @@ class Judge:
         eps = max(eps_of(x.dtype) for x in self.sample.xs(self.sample.wide))
         noise = 0.0
         for stream in (901, 902, 903):
-            us = self.directions(values, stream)
+            us = directions(self.sample, values, stream)
             near = moved_by(values, self.base, us, 16 * eps)
             nearby = value_at(self.sample, self.sample.wide, near)
             if nearby is not None:
@@ -290,7 +250,7 @@ class Judge:
         """
         if not all(np.isfinite(dx).all() for dx in by_rule.dxs) or self.is_far(values):
             return None
-        us = self.directions(values, 800)
+        us = directions(self.sample, values, 800)
         quotient = self._quotient(values, us, by_rule.dys)
         if quotient is None or self.agrees(by_rule.dxs, self.steps(values, us), quotient):
             return None
@@ -314,7 +274,7 @@ class Judge:
     def _everywhere(self, values: Values, by_rule: Outcome) -> Flaw | None:
         """Return a leaf whose gradient differs from difference quotients, here and nearby."""
         for k in range(self.sample.count):
-            us = _only(values, k, self.directions(values, 820)[k])
+            us = _only(values, k, directions(self.sample, values, 820)[k])
             quotient = self._quotient(values, us, by_rule.dys)
             steps = self.steps(values, us)
             if k in self.skipped or quotient is None:
@@ -357,12 +317,6 @@ class Judge:
         quotient = self._quotient(values, us, by_rule.dys)
         return quotient is not None and self.agrees(by_rule.dxs, self.steps(values, us), quotient)
 
-    def directions(self, values: Values, stream: int) -> Values:
-        """Return random directions."""
-        streams = range(stream, stream + 32 * len(values), 32)
-        pairs = zip(values, streams, strict=True)
-        return tuple(np.tanh(self.sample.random(v.shape, number)) for v, number in pairs)
-
     def steps(self, values: Values, us: Values) -> Values:
         """Return the directions, in proportion to the numbers."""
         with np.errstate(invalid="ignore", over="ignore"):
@@ -384,93 +338,6 @@ class Judge:
                 found.append(sum(float(np.sum(p)) for p in products))
                 terms = max(terms, sum(float(np.sum(np.abs(p))) for p in products))
         return quotient_of(found, terms, self.sample.subject.computed_eps(self.sample.wide))
-
-    # --- the dtypes of the arguments ------------------------------------------------------------
-
-    def _digits(self, values: Values, exact: Outcome) -> Flaw | None:
-        """Return a gradient that has no right digit in the dtypes of the arguments."""
-        own = Precision.OWN
-        pairs = zip(values, self.sample.point.xs, strict=True)
-        if any(is_subnormal(v, x.dtype).any() for v, x in pairs):
-            return None  # devices count them as zero
-        by_rule = outcome_at(self.sample, self.sample.subject.rule, own, values, exact.dys)
-        if by_rule is None:
-            return None
-        is_extreme = any(((v != 0) & (abs(np.log10(abs(v) + (v == 0))) > 10)).any() for v in values)
-        # the function itself under- or overflows, or is no more accurate than its rule
-        if (is_extreme or self.has_oracle) and self._values_are_lost(by_rule, exact):
-            return None
-        for k in range(self.sample.count):
-            got, want = by_rule.dxs[k], exact.dxs[k]
-            bad = self._lost(k, got, want) & np.isfinite(values[k])
-            if k in self.skipped or not bad.any():
-                continue
-            bad &= ~self._is_ill_conditioned(values, k, got, exact)
-            if bad.any():
-                index = first(bad)
-                is_jaxs = self.has_oracle and self._autodiff_loses(values, k, index, got, exact)
-                severity: Severity = "note" if is_jaxs else "wrong"
-                return Flaw(
-                    "lost digits", severity, k, index, float(got[index]), float(want[index])
-                )
-        return None
-
-    def _lost(self, k: int, got: np.ndarray, want: np.ndarray) -> np.ndarray:
-        return has_lost(got, want, size_of(want), self.sizes[k], self.sample.point.xs[k].dtype)
-
-    def _autodiff_loses(
-        self, values: Values, k: int, index: tuple[int, ...], got: np.ndarray, exact: Outcome
-    ) -> bool:
-        """Whether autodiff has an error of comparable size."""
-        plain = self.sample.subject.plain
-        by_jax = outcome_at(self.sample, plain, Precision.OWN, values, exact.dys)
-        if by_jax is None:
-            return True
-        with np.errstate(invalid="ignore"):
-            error, its = (np.abs(dx - exact.dxs[k]) for dx in (got, by_jax.dxs[k]))
-        return not its[index] * 8 < np.where(np.isnan(error[index]), np.inf, error[index])
-
-    def _values_are_lost(self, by_rule: Outcome, exact: Outcome) -> bool:
-        """Whether the function itself is inaccurate in this dtype, or another one.
-
-        A dropout mask may be drawn in the dtype of the array that it masks.
-        """
-        allowed = max(float(np.sqrt(eps_of(x.dtype))) for x in self.sample.point.xs)
-        for got, want in zip(by_rule.ys, exact.ys, strict=True):
-            with np.errstate(invalid="ignore", over="ignore"):
-                is_near = np.abs(got - want) <= allowed * size_of(want)
-            if (np.isfinite(want) & ~is_near).any():
-                return True
-        return False
-
-    def _is_ill_conditioned(
-        self, values: Values, k: int, got: np.ndarray, exact: Outcome
-    ) -> np.ndarray:
-        """Return the entries with an error that rounding of the arguments causes in some entry."""
-        eps = max(eps_of(x.dtype) for x in self.sample.point.xs)
-        want = exact.dxs[k]
-        change = np.zeros(want.shape)
-        subject, wide = self.sample.subject, self.sample.wide
-        # in opposite directions, so that one of them crosses a kink
-        for stream, distance in itertools.product((911, 912), (4 * eps, -4 * eps)):
-            near = self._near_in_norm(values, distance, stream)
-            nearby = outcome_at(self.sample, subject.plain, wide, near, exact.dys)
-            if nearby is None:
-                return np.ones(want.shape, bool)
-            with np.errstate(invalid="ignore"):
-                moved = np.abs(nearby.dxs[k] - want)
-            change = np.maximum(change, np.where(np.isfinite(moved), moved, np.inf))
-        with np.errstate(invalid="ignore"):
-            error = np.where(np.isfinite(got), np.abs(got - want), np.abs(want))
-        return error <= CONDITIONING * float(np.max(change, initial=0.0))
-
-    def _near_in_norm(self, values: Values, distance: float, stream: int) -> Values:
-        """Return numbers moved in proportion to the largest of their leaf."""
-        us = self.directions(values, stream)
-        return tuple(
-            np.where(np.isfinite(v), v + distance * size_of(v) * u, v)
-            for v, u in zip(values, us, strict=True)
-        )
 
 
 def _only(values: Values, k: int, u: np.ndarray) -> Values:

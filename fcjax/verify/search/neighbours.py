@@ -14,6 +14,7 @@ import numpy as np
 
 from ..precision import eps_of
 from ..sample import Sample
+from .arithmetic import size_of
 from .outcome import Outcome, Values, outcome_at
 
 # Points at each distance in random directions, and towards the given point, which is inside of the
@@ -110,6 +111,22 @@ def moved_by(values: Values, base: Values, directions: Values, distance: float) 
     return tuple(
         np.where(np.isfinite(v), v + distance * _scale(v, b) * u, v)
         for v, b, u in zip(values, base, directions, strict=True)
+    )
+
+
+def directions(sample: Sample, values: Values, stream: int) -> Values:
+    """Return random directions; equal streams give equal ones."""
+    streams = range(stream, stream + 32 * len(values), 32)
+    pairs = zip(values, streams, strict=True)
+    return tuple(np.tanh(sample.random(v.shape, number)) for v, number in pairs)
+
+
+def near_in_norm(sample: Sample, values: Values, distance: float, stream: int) -> Values:
+    """Return the numbers moved in random directions, in proportion to the largest of their leaf."""
+    us = directions(sample, values, stream)
+    return tuple(
+        np.where(np.isfinite(v), v + distance * size_of(v) * u, v)
+        for v, u in zip(values, us, strict=True)
     )
 
 

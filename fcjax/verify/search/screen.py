@@ -18,7 +18,7 @@ from ..sample import Sample
 from ..subject import OfLeaves, ValuesAndGrads, pullback_of
 from .arithmetic import NOTHING, any_of, differs, has_lost, is_subnormal, sizes_of
 from .judge import Judge
-from .neighbours import moved_by
+from .neighbours import directions, moved_by
 from .outcome import Values, cast, values_of
 from .slope import OFFSETS, quotient_of
 
@@ -50,7 +50,7 @@ class Screen:
         self.sample, self.judge = sample, judge
         entries = sum(x.size for x in judge.base)
         self.chunk = max(1, min(CHUNK, ENTRIES // max(entries * len(OFFSETS), 1)))
-        self._us = judge.directions(judge.base, 800)
+        self._us = directions(sample, judge.base, 800)
 
     def look(self, points: Sequence[Values]) -> Seen:
         """Screen at most `chunk` points; if that does not work, all of them are suspicious."""
