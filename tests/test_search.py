@@ -154,8 +154,33 @@ def test_the_search_can_be_left_out_or_extended():
     assert result.message == "no mistake of the rule at 5 points"
     with pytest.raises(TypeError, match="search"):
         fcjax.check_rule(make(), args, search=3)
-    with pytest.raises(ValueError, match=r"search\.points must be finite and not negative, got -1"):
-        fcjax.check_rule(make(), args, search=Budget(points=-1))
+    for budget in (Budget(-1), Budget(5, -1.0), Budget(5, float("nan")), Budget(10**400)):
+        with pytest.raises(ValueError, match=r"search\.\w+ must be finite and not negative, got"):
+            fcjax.check_rule(make(), args, search=budget)
+    for budget in (Budget(None), Budget(1.5), Budget("5"), Budget(5, None)):
+        with pytest.raises(TypeError, match=r"search"):
+            fcjax.check_rule(make(), args, search=budget)
+
+
+def test_a_wrong_value_of_one_of_several_outputs_is_found():
+    def fwd(x):
+        return (jnp.sin(x), jnp.cos(x), jnp.where(x > 9, 0.0, x)), (x,)
+
+    def bwd(x, dys):
+        return (dys[0] * jnp.cos(x) - dys[1] * jnp.sin(x) + dys[2],)
+
+    rule = with_rule(lambda x: (jnp.sin(x), jnp.cos(x), x), bwd, fwd)
+    (finding,) = fcjax.check_rule(rule, (normal(5, 3),), checks=["search"]).findings
+    assert finding.argument is None
+    assert finding.message.startswith("the forward rule returns another value than the function at")
+    assert (np.asarray(finding.args[0]) > 9).any()
+
+
+def test_a_declared_accuracy_is_allowed():
+    rule = with_rule(jnp.sin, lambda x, dy: (dy * jnp.cos(x) * (1 + 1e-4 * jnp.sign(x)),))
+    assert not fcjax.check_rule(rule, (normal(5, 3),), checks=["search"]).ok
+    report = fcjax.check_rule(rule, (normal(5, 3),), checks=["search"], rtol=1e-4)
+    assert not report.findings
 
 
 def test_the_same_key_finds_the_same():
@@ -186,6 +211,56 @@ def test_a_function_without_a_rule_has_no_excuse():
     assert finding.severity == "wrong"
     assert "x[" in finding.message
     assert "= 0" in finding.message
+
+
+def test_a_loop_that_may_not_end_is_not_searched():
+    def wrapped(x):
+        return jax.lax.while_loop(
+            lambda c: jnp.max(jnp.abs(c)) > 3, lambda c: c - 6 * jnp.sign(c) * (jnp.abs(c) > 3), x
+        )
+
+    rule = with_rule(wrapped, lambda x, dy: (dy,))
+    report = fcjax.check_rule(rule, (normal(5, 3),), checks=["search"], reference=lambda x: x)
+    (result,) = (result for result in report.results if result.name == "search")
+    assert result.status == "skipped"
+    assert "may not terminate" in result.message
+
+
+def test_an_infinite_output_has_no_gradient():
+    # at +∞, where the plain function has the gradient -0 of another entry, by chance
+    def logsumexp(x):
+        return jax.nn.logsumexp(x, axis=-1)
+
+    rule = with_rule(logsumexp, lambda x, dy: (dy[:, None] * jax.nn.softmax(x),))
+    assert not fcjax.check_rule(rule, (normal(5, 3),), checks=["search"]).findings
+
+
+def test_a_call_with_infinities_can_be_run():
+    make, *_, args = MISTAKES["a_mask_of_infinities"]
+    (finding,) = fcjax.check_rule(make(), args, checks=["search"]).findings
+    names = {"fcjax": fcjax, "jnp": jnp, "<lambda>": None, "rule": make()}
+    call = finding.call.splitlines()[-1].replace("<lambda>", "rule")
+    assert "float('-inf')" in call
+    assert eval(call, names).verdict == "wrong"
+
+
+def test_a_note_is_repeated_at_its_point():
+    def hypotenuse(x, y):
+        return jnp.sqrt(x * x + y * y)
+
+    rule = with_rule(
+        hypotenuse, lambda x, y, dy: (dy * x / hypotenuse(x, y), dy * y / hypotenuse(x, y))
+    )
+    first, *_ = fcjax.check_rule(rule, (normal(5, 3), normal(5, 3)), checks=["search"]).findings
+    again, *_ = fcjax.check_rule(rule, first.args, checks=["search"]).findings
+    assert (first.severity, again.severity) == ("note", "note")
+
+
+def test_an_expected_failure_that_does_not_occur_is_told():
+    results = fcjax.check_rule(
+        jnp.sin, (normal(5, 3),), checks=["search"], expected_failures={"search": "x"}
+    ).results
+    assert [r.status for r in results if r.name == "search"] == ["unexpected pass"]
 
 
 def test_lapack_gets_no_infinities():

@@ -1,6 +1,7 @@
 """Validation of the arguments of `check_rule`; each error names the argument."""
 
 import inspect
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
@@ -124,8 +125,11 @@ def seconds_of(time_limit: object) -> float | None:
 def budget_of(search: object) -> Budget:
     """Return the budget of the search."""
     if isinstance(search, Budget):
+        if isinstance(search.points, bool) or not hasattr(search.points, "__index__"):
+            raise TypeError(f"search.points must be an integer, got {describe(search.points)}")
         for name, value in search._asdict().items():
-            _size(f"search.{name}", value)
+            if _size(f"search.{name}", value) is None:
+                raise TypeError(f"search.{name} must be a number, got None")
         return search
     if not isinstance(search, bool | np.bool_):
         raise TypeError(
@@ -173,7 +177,7 @@ def _size(option: str, value: object) -> float | None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float | np.number):
         raise TypeError(f"{option} must be a number, got {describe(value)}")
-    if not 0 <= value < np.inf:
+    if not 0 <= value <= sys.float_info.max:
         raise ValueError(f"{option} must be finite and not negative, got {brief(value)}")
     return float(value)
 

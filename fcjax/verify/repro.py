@@ -67,5 +67,6 @@ def _digits(array: ArrayLike) -> str:
     if jnp.issubdtype(array.dtype, jnp.bfloat16):
         array = array.astype(np.float32)
     if array.ndim == 0:
-        return str(array)
+        is_number = array.dtype.kind not in "fc" or np.isfinite(array)
+        return str(array) if is_number else f"float('{array}')"
     return "[" + ", ".join(map(_digits, array)) + "]"

@@ -66,6 +66,10 @@ ENDS = Need(
     lambda sample: sample.explicit_checks or not sample.subject.may_not_end,
     "a while_loop may not terminate far from 0; checks=['finite'] checks it anyway",
 )
+LOOPS_END = Need(
+    lambda sample: not sample.subject.may_not_end,
+    "a while_loop may not terminate at other points, and nothing could stop it",
+)
 ELEMENTS = Need(
     lambda sample: all(map(np.size, sample.point.xs)),
     "an argument has no elements, and XLA may abort the process at its second derivative",

@@ -29,6 +29,11 @@ class Flaw(NamedTuple):
     tolerance: float = 0.0
 
     @property
+    def leaf(self) -> int | None:
+        """The leaf whose gradient is wrong, None for another mistake."""
+        return None if self.kind in ("value", "raises") else self.k
+
+    @property
     def same(self) -> tuple[str, str, int]:
         """What is the same for flaws that are shown once."""
         return self.kind, self.severity, self.k

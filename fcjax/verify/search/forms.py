@@ -12,8 +12,8 @@ from ..point import Leaves, Point
 from ..program import Refused, user_code
 from ..sample import Sample
 from ..subject import Subject, pullback_of
-from .arithmetic import CLOSE, differs, size_of
-from .judge import ROUNDINGS
+from .arithmetic import differs, size_of
+from .judge import tolerance_of
 from .outcome import values_of
 
 # Sizes of the first axis of the first array, and sizes of any other. A sum over one tile of a
@@ -57,7 +57,7 @@ def suspicious_forms(sample: Sample) -> Iterator[Form]:
         return
     for form, (by_rule, plain) in zip(found, results, strict=True):
         pairs = zip(values_of(by_rule), values_of(plain), strict=True)
-        rtol = max(CLOSE, ROUNDINGS * form.sample.subject.eps(sample.wide))
+        rtol = tolerance_of(form.sample)
         if any(differs(got, want, size_of(want), rtol=rtol).any() for got, want in pairs):
             yield form
 

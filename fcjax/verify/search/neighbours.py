@@ -153,7 +153,8 @@ def _around(
         if i >= RANDOM:
             with np.errstate(invalid="ignore"):
                 towards = (np.sign(b - v) for v, b in zip(values, base, strict=True))
-                us = [np.abs(u) * t for u, t in zip(us, towards, strict=True)]
+                pairs = zip(us, towards, strict=True)
+                us = [np.where(t == 0, u, np.abs(u) * t) for u, t in pairs]
         moved = moved_by(values, base, tuple(us), distance)
         outcome = outcome_at(sample, side, sample.wide, moved, here.dys)
         if outcome is None:

@@ -38,10 +38,13 @@ def search(sample: Sample) -> Iterator[CheckResult]:
     with without_logs_of_callbacks():  # some functions raise outside of their domain
         tried, found = _found(sample, base)
         results = [_result(sample, flaw, values, base) for flaw, values in found]
-        results += _of_forms(sample, {sample.name(flaw.k) for flaw, _ in found})
+        results += _of_forms(sample, {result.argument for result in results})
     yield from results
-    if not any(result.status == "failed" for result in results):
-        yield CheckResult("search", "passed", message=f"no mistake of the rule at {tried} points")
+    wrong = {result.argument for result in results if result.status == "failed"}
+    if None not in wrong:
+        message = f"no mistake of the rule at {tried} points"
+        names = (name for name in sample.subject.names if name not in wrong)
+        yield from (CheckResult("search", "passed", name, message=message) for name in names)
 
 
 def _found(sample: Sample, base: Values) -> tuple[int, list[Found]]:
@@ -91,15 +94,16 @@ class Clock:
         return self._end is not None and time.process_time() > self._end
 
 
-def _of_forms(sample: Sample, known: set[str]) -> Iterator[CheckResult]:
+def _of_forms(sample: Sample, known: set[str | None]) -> Iterator[CheckResult]:
     """Yield mistakes at other sizes, one for each argument in which none is known."""
     for form, text in suspicious_forms(sample):
         sample.subject.deadline.check()
         base = values_of(form.point.xs)
         for flaw in Judge(form, base).at_base(brief=True):
-            if form.name(flaw.k) not in known:
-                known.add(form.name(flaw.k))
-                yield _result(form, flaw, base, base, text)
+            result = _result(form, flaw, base, base, text)
+            if result.argument not in known:
+                known.add(result.argument)
+                yield result
 
 
 def _points(sample: Sample, base: Values) -> Iterator[Values]:
@@ -148,11 +152,17 @@ def _result(
     if not is_wrong:
         message += "; so is that of autodiff"
     args = sample.point.args_at(values)
-    options = {"checks": ["search"], "kwargs": sample.point.call[1]}
+    accuracy = {name: value or None for name, value in sample.subject.accuracy._asdict().items()}
+    options = {
+        "checks": ["search"],
+        "reference": sample.subject.reference,
+        "kwargs": sample.point.call[1],
+        **accuracy,
+    }
     return CheckResult(
         "search",
         "failed" if is_wrong else "noted",
-        None if flaw.kind in ("value", "raises") else sample.name(flaw.k),
+        None if flaw.leaf is None else sample.name(flaw.leaf),
         max_abs=abs(flaw.got - flaw.want) if np.isfinite(flaw.got) else float("inf"),
         index=flaw.place,
         got=flaw.got,
