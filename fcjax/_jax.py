@@ -204,6 +204,12 @@ def literals_of(equation: JaxprEqn) -> list[float]:
     return [float(v) for v in values if has_dtype(v, jnp.floating) or isinstance(v, float)]
 
 
+def integers_in(equation: JaxprEqn) -> list[int]:
+    """Return the literal integers among the inputs of an equation."""
+    values = [atom.val for atom in equation.invars if isinstance(atom, Literal)]
+    return [int(v) for v in values if has_dtype(v, jnp.integer) or type(v) is int]
+
+
 def name_of(equation: JaxprEqn) -> str:
     """Return the name of the primitive that an equation applies."""
     return equation.primitive.name

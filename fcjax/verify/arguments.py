@@ -1,6 +1,7 @@
 """Validation of the arguments of `check_rule`; each error names the argument."""
 
 import inspect
+import itertools
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
@@ -136,6 +137,18 @@ def budget_of(search: object) -> Budget:
             f"search must be True, False or a Budget(points, seconds), got {describe(search)}"
         )
     return Budget()
+
+
+def combinations_of(options: Mapping[str, Sequence[Tree]] | None) -> list[dict[str, Tree]]:
+    """Return the combinations of the values of keyword arguments."""
+    given = mapping_of("options", options, "a keyword argument to a list of values")
+    for name, values in given.items():
+        if not isinstance(values, list | tuple) or not values:
+            raise TypeError(
+                f"options[{brief(name)}] must be a list of values, got {describe(values)}"
+            )
+    combinations = itertools.product(*given.values())
+    return [dict(zip(given, values, strict=True)) for values in combinations] if given else []
 
 
 def mapping_of(option: str, value: Mapping[K, V] | None, of: str) -> Mapping[K, V]:

@@ -18,6 +18,7 @@ from .arguments import (
     budget_of,
     call_of,
     checks_of,
+    combinations_of,
     kinks_of,
     mapping_of,
     points_of,
@@ -34,11 +35,11 @@ from .checks._check import ORACLE, Check
 from .checks.differences import finite_differences
 from .culprit import culprits
 from .expected import Expected, ExpectedFailures, apply_expectations, expectations
-from .point import Point
+from .point import Point, options_as_text
 from .program import Deadline, Refused, Skip, TimeUp
 from .report import CheckResult, RuleReport
 from .repro import call_that_repeats, name_of_function
-from .sample import Sample
+from .sample import Other, Sample
 from .subject import Subject
 from .unchecked import doubts, not_covered
 
@@ -60,7 +61,8 @@ def check_rule(
     kinks: Kinks | None = None,
     rtol: float | None = None,
     atol: float | None = None,
-    search: bool | Budget = False,
+    search: bool | Budget = True,
+    options: Mapping[str, Sequence[Tree]] | None = None,
     time_limit: float | None = None,
 ) -> RuleReport:
     r"""Check the hand-written gradient of `fun` at `args`, argument by argument.
@@ -135,6 +137,8 @@ def check_rule(
         atol: the absolute accuracy of the function itself, used likewise.
         search: whether to look for points at which the rule is wrong, starting from `args`. True
             is for 200 points or one second; a `fcjax.verify.Budget` sets how many or how long.
+        options: other values of keyword arguments, `{"approximate": [True, False]}`. Each
+            combination is searched, with the budget of `search`. All other checks are at `kwargs`.
         time_limit: seconds after which no further check starts; a check that has started finishes.
             The report says which checks were left out. None: no limit.
 
@@ -179,21 +183,25 @@ def check_rule(
     """
     call_of(fun, args, kwargs)
     declared = kinks_of(kinks)
-    options = _Options(
+    given = _Options(
         reference, dict(kwargs or {}), declared, key, rtol, atol, time_limit, budget_of(search)
     )
+    combinations = combinations_of(options)
     selected, expected = checks_of(checks), _expected(expected_failures)
     if checks is None and not search:
         selected = [check for check in selected if check.name != "search"]
-    sample = _sample(fun, args, options, explicit=checks is not None)
-    require_known_arguments(sample, {"kinks": options.kinks}, expected)
+    if combinations and not any(check.name == "search" for check in selected):
+        raise ValueError("options are tried by the search alone, which is left out here")
+    sample = _sample(fun, args, given, explicit=checks is not None)
+    require_known_arguments(sample, {"kinks": given.kinks}, expected)
     require_floating_output(sample)
     require_matching_reference(sample.subject)
+    sample.others = tuple(_with_options(fun, args, given, chosen) for chosen in combinations)
     report = _report(sample, selected, expected)
     if not report.failures:
         return report
     return dataclasses.replace(
-        report, culprits=culprits(sample), call=_call(sample, report, args, options)
+        report, culprits=culprits(sample), call=_call(sample, report, args, given)
     )
 
 
@@ -329,6 +337,22 @@ def _sample(fun: Function, args: Sequence[Tree], options: _Options, explicit: bo
         explicit_checks=explicit,
         budget=options.budget,
     )
+
+
+def _with_options(
+    fun: Function, args: Sequence[Tree], given: _Options, chosen: Mapping[str, Tree]
+) -> Other:
+    """Return the sample with other keyword arguments, or raise if the function refuses them."""
+    text = options_as_text(chosen)
+    try:
+        call_of(fun, args, {**given.kwargs, **chosen})
+        sample = _sample(fun, args, given._replace(kwargs={**given.kwargs, **chosen}), False)
+        refusal = sample.subject.refusal
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"options: fun cannot be called with {text}: {error}") from error
+    if refusal is not None:
+        raise ValueError(f"options: fun cannot be called with {text}: {refusal}")
+    return Other(sample, chosen)
 
 
 def _exclude_nondifferentiable(point: Point, subject: Callable[[], Subject]) -> None:

@@ -210,6 +210,11 @@ def _name(path: tuple[Any, ...], names: list[str]) -> str:
     return first + jax.tree_util.keystr(tuple(rest))
 
 
+def options_as_text(options: Mapping[str, Tree]) -> str:
+    """Return keyword arguments as they are written in a call."""
+    return ", ".join(f"{name}={described(value)}" for name, value in options.items())
+
+
 def described(leaf: object) -> str:
     """Return the dtype and shape of an array, or the name or value of anything else."""
     if is_array(leaf):

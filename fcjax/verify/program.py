@@ -84,10 +84,15 @@ def summary(error: BaseException) -> str:
 
 
 class Deadline:
-    """The time at which checking stops, if any."""
+    """The time at which checking stops, if any.
+
+    Attributes:
+        compiling: the CPU time, in seconds, that programs have taken to be traced and compiled.
+    """
 
     def __init__(self, seconds: float | None = None):
         self._end = None if seconds is None else time.monotonic() + seconds
+        self.compiling = 0.0
 
     def check(self) -> None:
         """Raise TimeUp once the time has passed."""
@@ -116,7 +121,9 @@ class Program(Generic[R]):
         if form not in self._compiled:
             with self._cached_refusal(form), precision.context():
                 self._deadline.check()
+                start = time.process_time()
                 self._compiled[form] = quickly_compiled(self.function, *inputs)
+                self._deadline.compiling += time.process_time() - start
         with user_code(), precision.context():
             try:
                 return jax.block_until_ready(self._compiled[form](*inputs))

@@ -162,7 +162,12 @@ class RuleReport:
             "ok": self.ok,
             "doubts": list(self.doubts),
             "results": [
-                {name: _plain(value) for name, value in dataclasses.asdict(result).items()}
+                {
+                    field.name: _plain(getattr(result, field.name))
+                    for field in dataclasses.fields(result)
+                    if field.name != "args"  # arrays; `call` has them as text
+                }
+                | {"severity": result.severity}
                 for result in self.results
             ],
             "unchecked": list(self.unchecked),

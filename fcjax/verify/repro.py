@@ -1,5 +1,6 @@
 """The Python call that repeats the failed checks."""
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 
 import jax
@@ -29,13 +30,20 @@ def call_that_repeats(
     leaves = [leaf for leaf in jax.tree.leaves(args) if is_array(leaf)]
     short = sum(np.size(leaf) for leaf in leaves) <= MAX_ENTRIES
     name = name_of_function(fun)
-    where = getattr(unwrapped(fun), "__module__", None)
-    imported = f"from {where} import {name}\n" if where and where != "__main__" else ""
+    imported = _imported(fun, name)
     given = {key: value for key, value in options.items() if not _is_unset(value)}
     written = [f"{key}={_written(value)}" for key, value in given.items()]
     note = "" if short else f"\n# args: {described}"
     arguments = ", ".join([name, _written(tuple(args)) if short else "args", *written])
     return f"{imported}fcjax.check_rule({arguments}){note}"
+
+
+def _imported(fun: Callable[..., object], name: str) -> str:
+    """Return the line that imports a function, if its name in its module is that of `fun`."""
+    where = getattr(unwrapped(fun), "__module__", None)
+    if not where or where == "__main__" or getattr(sys.modules.get(where), name, fun) is not fun:
+        return ""
+    return f"from {where} import {name}\n"
 
 
 def _is_unset(value: object) -> bool:

@@ -2,12 +2,13 @@
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from .._types import Function
+from .._types import Function, Tree
 from .budget import Budget
 from .hints import HintContext
 from .point import Leaves, Point
@@ -19,6 +20,18 @@ from .subject import Side, Subject, ValuesAndGrads
 Kinks = Mapping[str, Mapping[float, float]]
 
 
+class Other(NamedTuple):
+    """A sample with other options.
+
+    Attributes:
+        sample: the sample.
+        options: the keyword arguments that are others.
+    """
+
+    sample: "Sample"
+    options: Mapping[str, Tree]
+
+
 class Sample:
     """A subject at a point, with random cotangents from a seed.
 
@@ -27,6 +40,8 @@ class Sample:
     Attributes:
         budget: how long the search goes on.
         explicit_checks: whether the caller named the checks; expensive ones are then done too.
+        others: the same call with other options, which a search tries too.
+        searched: the branches that a search has tried, as pairs of a `cond` and its branch.
         refuted: for each leaf that was decided, whether the function contradicts autodiff.
     """
 
@@ -44,6 +59,8 @@ class Sample:
         self.fun, self.subject, self.point, self.seed = fun, subject, point, tuple(seed)
         self.kinks = kinks or {}
         self.explicit_checks, self.budget = explicit_checks, budget
+        self.others: tuple[Other, ...] = ()
+        self.searched: set[tuple[int, int]] = set()
         self._xs: dict[Precision, Leaves] = {}
         self._dys: dict[Precision, Leaves] = {}
         self._results: dict[tuple[Side, Precision], ValuesAndGrads] = {}

@@ -142,3 +142,26 @@ def unit(shape: tuple[int, ...], place: int) -> np.ndarray:
     u = np.zeros(shape)
     u.flat[place] = 1
     return u
+
+
+def is_elementwise(sample: Sample, k: int) -> bool:
+    """Whether each entry of the output depends only on the same entry of the argument."""
+    precision = sample.wide
+    x, ys = as_float64(sample.xs(precision)[k]), sample.subject.ys(precision)
+    if len(ys) != 1 or ys[0].shape != x.shape or x.size == 0:
+        return False
+    start = values_of_output(sample, k, x)
+    for place in {0, x.size // 2, x.size - 1}:
+        moved = x.copy()
+        moved.flat[place] += 0.5
+        others = np.arange(x.size) != place
+        if not np.array_equal(
+            values_of_output(sample, k, moved).flat[others], start.flat[others], equal_nan=True
+        ):
+            return False
+    return True
+
+
+def values_of_output(sample: Sample, k: int, x: ArrayLike) -> np.ndarray:
+    """Return the first output, with other numbers in the k-th leaf."""
+    return as_float64(sample.value(sample.wide, sample.moved(sample.wide, k, x))[0][0])

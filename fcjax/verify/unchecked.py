@@ -6,22 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 from jax.typing import ArrayLike
 
-from .._jax import (
-    JIT,
-    Atom,
-    ClosedJaxpr,
-    JaxprEqn,
-    branch_index,
-    equations_in,
-    inline_calls,
-    name_of,
-    number_of_branches,
-    opened,
-    place_in_source,
-    rule_in,
-    with_outputs,
-)
+from .._jax import JaxprEqn, place_in_source
 from .._types import AnyArray
+from .branches import Branches, branches_of
 from .point import described
 from .precision import Precision, as_float64, largest
 from .program import Refused, TimeUp
@@ -72,7 +59,9 @@ def _options(sample: Sample) -> Iterator[str]:
         bound = inspect.signature(sample.fun).bind(*sample.point.call[0], **sample.point.call[1])
     except (TypeError, ValueError):
         return
-    left = [p for n, p in bound.signature.parameters.items() if n not in bound.arguments]
+    tried = {name for other in sample.others for name in other.options}
+    known = {*bound.arguments, *tried}
+    left = [p for n, p in bound.signature.parameters.items() if n not in known]
     defaults = [f"{p.name}={described(p.default)}" for p in left if p.default is not p.empty]
     if defaults:
         yield f"options other than {', '.join(defaults)}"
@@ -85,22 +74,20 @@ def _rules(sample: Sample) -> Iterator[str]:
 
 
 def _branches(sample: Sample) -> Iterator[str]:
-    """Yield the branches that were not taken at this point."""
-    program = sample.subject.value_program
-    inlined = inline_calls(program, lambda equation, _: _is_call(equation))
-    outer = [e for e in opened(inlined).eqns if branch_index(e) is not None]
-    indices = [index for e in outer if (index := branch_index(e)) is not None]
-    taken = _taken(sample, inlined, indices)
-    for equation, index in zip(outer, taken, strict=True):
+    """Yield the branches that were taken neither at this point nor in a search."""
+    branches = branches_of(sample.subject.value_program)
+    taken = _taken(sample, branches)
+    for number, (equation, index) in enumerate(zip(branches.equations, taken, strict=True)):
         if index is None:
             yield _branch_line(equation, "the branch that was taken is unknown")
             continue
-        others = [i for i in range(number_of_branches(equation)) if i != index]
-        yield _branch_line(equation, f"branch {', '.join(map(str, others))} was not taken")
-    inner = sum(branch_index(e) is not None for e in equations_in(inlined)) - len(outer)
-    if inner:
+        searched = {branch for cond, branch in sample.searched if cond == number}
+        missed = sorted({*range(branches.counts[number])} - {index} - searched)
+        if missed:
+            yield _branch_line(equation, f"branch {', '.join(map(str, missed))} was not taken")
+    if branches.inner:
         note = "a branch may not have been taken"
-        yield f"{inner} cond or switch inside a loop or a branch: {note}"
+        yield f"{branches.inner} cond or switch inside a loop or a branch: {note}"
 
 
 def _zeros(sample: Sample) -> Iterator[str]:
@@ -111,19 +98,14 @@ def _zeros(sample: Sample) -> Iterator[str]:
             yield f"the gradient of {sample.name(k)} at other points: at this point it is zero"
 
 
-def _is_call(equation: JaxprEqn) -> bool:
-    return name_of(equation) in JIT or rule_in(equation) is not None
-
-
-def _taken(sample: Sample, program: ClosedJaxpr, indices: list[Atom]) -> list[int | None]:
-    if not indices:
+def _taken(sample: Sample, branches: Branches) -> list[int | None]:
+    if not branches.equations:
         return []
-    chosen = with_outputs(program, indices)
-    evaluate = sample.subject.program("branches", chosen)
+    evaluate = sample.subject.program("branches", branches.indices)
     try:
         return [int(i) for i in evaluate(Precision.OWN, *sample.xs(Precision.OWN))]
     except (Refused, TimeUp):
-        return [None] * len(indices)
+        return [None] * len(branches.equations)
 
 
 def _branch_line(equation: JaxprEqn, what: str) -> str:

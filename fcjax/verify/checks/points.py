@@ -10,7 +10,7 @@ from ..precision import Precision, as_float64
 from ..program import Refused, Skip
 from ..report import CheckResult
 from ..sample import Sample
-from ..slopes import step_of
+from ..slopes import is_elementwise, step_of, values_of_output
 from .differences import MAX_EPS
 
 # exp overflows in float16 at 11, in float32 at 89 and in float64 at 710
@@ -88,7 +88,7 @@ def kinks(sample: Sample) -> Iterator[CheckResult]:
 
 def _declared(sample: Sample, k: int, point: float, slope: float) -> CheckResult:
     precision = sample.wide
-    if not _is_elementwise(sample, k):
+    if not is_elementwise(sample, k):
         raise Skip(
             "kinks apply to elementwise functions only, and this function is not elementwise"
         )
@@ -99,37 +99,15 @@ def _declared(sample: Sample, k: int, point: float, slope: float) -> CheckResult
     return compare("kinks", sample.name(k), got, want, tolerance, message=message)
 
 
-def _is_elementwise(sample: Sample, k: int) -> bool:
-    """Whether each entry of the output depends only on the same entry of the argument."""
-    precision = sample.wide
-    x, ys = as_float64(sample.xs(precision)[k]), sample.subject.ys(precision)
-    if len(ys) != 1 or ys[0].shape != x.shape or x.size == 0:
-        return False
-    start = _values(sample, k, x)
-    for place in {0, x.size // 2, x.size - 1}:
-        moved = x.copy()
-        moved.flat[place] += 0.5
-        others = np.arange(x.size) != place
-        if not np.array_equal(
-            _values(sample, k, moved).flat[others], start.flat[others], equal_nan=True
-        ):
-            return False
-    return True
-
-
-def _values(sample: Sample, k: int, x: ArrayLike) -> np.ndarray:
-    return as_float64(sample.value(sample.wide, sample.moved(sample.wide, k, x))[0][0])
-
-
 def _between_slopes(sample: Sample, k: int) -> Iterator[CheckResult]:
     """Compare with one-sided slopes at zero, if an elementwise function has a kink there."""
     precision, name = sample.wide, sample.name(k)
     eps = sample.subject.computed_eps(precision)
-    if eps > MAX_EPS or not _is_elementwise(sample, k):
+    if eps > MAX_EPS or not is_elementwise(sample, k):
         return
     zero, step = np.zeros(sample.point.xs[k].shape), step_of(sample, k, eps)
-    middle = _values(sample, k, zero)
-    slopes = {h: (_values(sample, k, zero + h) - middle) / h for h in _around(step)}
+    middle = values_of_output(sample, k, zero)
+    slopes = {h: (values_of_output(sample, k, zero + h) - middle) / h for h in _around(step)}
     left, near_left, near_right, right = slopes.values()
     slack = 4 * np.abs(right - near_right) + 4 * np.abs(left - near_left)
     slack += 64 * eps * np.abs(middle) / step + 64 * eps

@@ -1,18 +1,21 @@
-"""The same call with other sizes: one example, many, one feature."""
+"""The same call with other sizes: one example, many, one feature; and with other integers."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from ..._jax import has_dtype, is_array, is_key
 from ..point import Leaves, Point
 from ..program import Refused, user_code
 from ..sample import Sample
 from ..subject import Subject, pullback_of
-from .arithmetic import differs, size_of
+from .arithmetic import any_of, differs, size_of, sizes_of
+from .integers import other_integers
 from .judge import tolerance_of
 from .outcome import values_of
 
@@ -39,10 +42,14 @@ class Form(NamedTuple):
 def suspicious_forms(sample: Sample) -> Iterator[Form]:
     """Yield the forms, of those that the function allows, at which the rule differs from autodiff.
 
-    They share one program, because compiling takes most of the time.
+    Those of a kind share one program, because compiling takes most of the time.
     """
-    if not sample.subject.has_oracle:
-        return
+    if sample.subject.has_oracle:
+        yield from _of_other_sizes(sample)
+        yield from _of_other_integers(sample)
+
+
+def _of_other_sizes(sample: Sample) -> Iterator[Form]:
     found = list(_forms(sample))
     inputs = [(f.sample.xs(f.sample.wide), f.sample.dys(f.sample.wide)) for f in found]
     functions = [_both(form.sample.subject) for form in found]
@@ -62,12 +69,53 @@ def suspicious_forms(sample: Sample) -> Iterator[Form]:
             yield form
 
 
-def _both(subject: Subject) -> Callable[[Leaves, Leaves], tuple[Leaves, Leaves]]:
+def _of_other_integers(sample: Sample) -> Iterator[Form]:
+    found = list(other_integers(sample))
+    if not found:
+        return
+    places = sorted({place for place, *_ in found})
+    given = {place: np.asarray(sample.point.leaves[place]) for place in places}
+    filled = [{**given, place: array} for place, array, _ in found]
+    stacked = {place: np.stack([one[place] for one in filled]) for place in places}
+
+    def program(stacked: dict[int, Array], xs: Leaves, dys: Leaves) -> tuple[Leaves, Leaves]:
+        return jax.lax.map(lambda each: _both(sample.subject, each)(xs, dys), stacked)
+
+    wide = sample.wide
+    forms = (_with_leaves(sample, {place: array}, text) for place, array, text in found)
+    try:
+        by_rule, plain = sample.subject.program("integers", program)(
+            wide, stacked, sample.xs(wide), sample.dys(wide)
+        )
+    except Refused:
+        yield from forms
+        return
+    rtol = tolerance_of(sample)
+    is_suspicious = np.zeros(len(found), bool)
+    for got, want in zip(values_of(by_rule), values_of(plain), strict=True):
+        is_suspicious |= any_of(differs(got, want, sizes_of(want), rtol=rtol))
+    yield from (form for form, flag in zip(forms, is_suspicious, strict=True) if flag)
+
+
+def _with_leaves(sample: Sample, changed: dict[int, np.ndarray], text: str) -> Form:
+    """Return the sample with other numbers in some leaves that are kept constant."""
+    leaves = list(sample.point.leaves)
+    for place, array in changed.items():
+        leaves[place] = jnp.asarray(array)
+    point = Point(sample.fun, *sample.point.unflattened(leaves))
+    point.captured = sample.point.captured
+    subject = sample.subject.of_form(sample.fun, point)
+    return Form(Sample(sample.fun, subject, point, sample.seed, kinks=sample.kinks), text)
+
+
+def _both(
+    subject: Subject, constants: Mapping[int, Array] | None = None
+) -> Callable[[Leaves, Leaves], tuple[Leaves, Leaves]]:
     """Return the function that gives the values and gradients of the rule and of autodiff."""
-    sides = [pullback_of(side.function) for side in (subject.rule, subject.plain)]
+    sides = [partial(side.function, constants=constants) for side in (subject.rule, subject.plain)]
 
     def both(xs: Leaves, dys: Leaves) -> tuple[Leaves, Leaves]:
-        by_rule, plain = (pullback(xs, dys) for pullback in sides)
+        by_rule, plain = (pullback_of(function)(xs, dys) for function in sides)
         return (*by_rule.ys, *by_rule.dxs), (*plain.ys, *plain.dxs)
 
     return both
@@ -114,7 +162,7 @@ def _form(sample: Sample, old: int, new: int) -> Sample | None:
             jax.eval_shape(_both(subject), *types)
     except Refused:
         return None
-    return Sample(sample.fun, subject, other, sample.seed)
+    return Sample(sample.fun, subject, other, sample.seed, kinks=sample.kinks)
 
 
 def _resized(leaf: Any, old: int, new: int, rng: np.random.Generator) -> jax.Array:

@@ -1,5 +1,6 @@
 """Decide whether a rule is right at a point, and who is at fault if it is not."""
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -7,10 +8,11 @@ import numpy as np
 from ..precision import eps_of
 from ..rounding import PER_LOSS, Accuracy
 from ..sample import Sample
+from ..slopes import is_elementwise
 from .arithmetic import CLOSE, NOTHING, differs, first, size_of
-from .digits import Digits
+from .digits import Digits, is_declared
 from .flaw import Flaw
-from .neighbours import Limits, directions, limits_at, moved_by, near_in_norm
+from .neighbours import Limits, Sums, directions, limits_at, moved_by, near_in_norm
 from .outcome import Outcome, Values, outcome_at, value_at
 from .slope import AGREE, OFFSETS, STEP, Quotient, along, quotient_of
 
@@ -127,7 +129,15 @@ class Judge:
         if by_rule is None or not self.has_oracle:
             return None if by_rule is None else (by_rule, by_rule)
         plain = outcome_at(self.sample, subject.plain, wide, values)
-        return None if plain is None else (by_rule, plain)
+        return None if plain is None else (self._at_kinks(values, by_rule, plain), plain)
+
+    def _at_kinks(self, values: Values, by_rule: Outcome, plain: Outcome) -> Outcome:
+        """Return what the rule gives, with the gradients of autodiff at declared kinks."""
+        dxs = list(by_rule.dxs)
+        for k in range(self.sample.count):
+            declared = is_declared(self.sample, k, values[k]) & np.isfinite(dxs[k])
+            dxs[k] = np.where(declared, plain.dxs[k], dxs[k])
+        return by_rule._replace(dxs=tuple(dxs))
 
     def _raises(self, values: Values) -> Flaw | None:
         """Return a flaw if the rule raises where its function does not."""
@@ -192,12 +202,42 @@ class Judge:
         ]
         if not suspicious:
             return None
-        limits = limits_at(self.sample, values, self.base, by_rule, self.usual, self.sizes)
+        limits = self._limits(values, plain)
         flaws = (
             self._against(values, k, by_rule, plain.dxs[k], limits[k] if limits else None)
             for k in suspicious
         )
-        return next((flaw for flaw in flaws if flaw), None)
+        flaw = next((flaw for flaw in flaws if flaw), None)
+        return flaw or (self._sum(suspicious, by_rule, plain, limits) if limits else None)
+
+    def _limits(self, values: Values, outcome: Outcome) -> list[Limits] | None:
+        return limits_at(
+            self.sample, values, self.base, outcome, self.usual, self.sizes, self._elementwise
+        )
+
+    @functools.cached_property
+    def _elementwise(self) -> set[int]:
+        return {k for k in range(self.sample.count) if is_elementwise(self.sample, k)}
+
+    def _sum(
+        self, suspicious: list[int], by_rule: Outcome, plain: Outcome, limits: list[Limits]
+    ) -> Flaw | None:
+        """Judge the sums over the entries of a leaf, and over all leaves."""
+        everything = range(self.sample.count)
+        for chosen in dict.fromkeys([*((k,) for k in suspicious), tuple(everything)]):
+            sums = [limits[k].sums for k in chosen]
+            nearby = functools.reduce(Sums.plus, sums)
+            got, want = (
+                sum(float(np.sum(outcome.dxs[k])) for k in chosen) for outcome in (by_rule, plain)
+            )
+            is_known = self.rtol < COARSE and all(limits[k].exist.all() for k in chosen)
+            if is_known and nearby.admit(want) and not nearby.admit(got):
+                k = suspicious[0]
+                error = np.abs(by_rule.dxs[k] - plain.dxs[k])
+                at = first(error == error.max())
+                numbers = float(by_rule.dxs[k][at]), float(plain.dxs[k][at])
+                return Flaw("gradient", "wrong", k, at, *numbers)
+        return None
 
     def _against(
         self, values: Values, k: int, by_rule: Outcome, want: np.ndarray, limits: Limits | None
@@ -220,20 +260,16 @@ class Judge:
         bad = ~limits.admit(got) & np.isfinite(values[k])
         if self.rtol >= COARSE:
             bad &= lost
-        if bad.any():
-            index = first(bad)
-            as_bad = not limits.admit(want)[index]
-        elif self.rtol < COARSE and not limits.admit_sum(got) and limits.admit_sum(want):
-            error = np.abs(got - limits.middle)
-            index, as_bad = first(error == error.max()), False
-        else:
+        if not bad.any():
             return None
+        index = first(bad)
         is_finite = bool(np.isfinite(got[index]))
-        if bad.any() and is_finite and self._is_slope(values, k, index, by_rule):
+        if is_finite and self._is_slope(values, k, index, by_rule):
             return None  # autodiff is wrong here
+        is_jaxs = self.has_oracle and not limits.admit(want)[index]
         return Flaw(
             "gradient" if is_finite else "not finite",
-            "note" if as_bad and self.has_oracle else "wrong",
+            "note" if is_jaxs else "wrong",
             k,
             index,
             float(got[index]),
@@ -259,7 +295,7 @@ class Judge:
         quotient = self._quotient(values, us, by_rule.dys)
         if quotient is None or self.agrees(by_rule.dxs, self.steps(values, us), quotient):
             return None
-        limits = limits_at(self.sample, values, self.base, by_rule, self.usual, self.sizes)
+        limits = self._limits(values, by_rule)
         for k in range(self.sample.count):
             if limits is None or k in self.skipped or size_of(limits[k].middle) > self._pole(k):
                 continue

@@ -7,7 +7,7 @@ a kink, and any value in their range is a valid choice. If they grow as the dist
 gradient does not exist.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -28,8 +28,32 @@ CONTINUOUS = 0.1
 # Gradients that grow by more than this factor from the far points to the near ones are not bounded.
 # A logarithm and any small negative power do; the directions are the same at both distances.
 GROWTH = 1.05
-# A range of gradients, from a few points, is widened by this multiple of its largest width.
+# A range of gradients, from a few points, is widened by this multiple of its largest width: where
+# many entries are at a kink, few of their combinations are seen.
 WIDENED = 1.5
+# If an entry of the output depends on one entry alone, all combinations are: those of both sides.
+WIDENED_ELEMENTWISE = 0.05
+
+
+class Sums(NamedTuple):
+    """The sum over all entries of each gradient nearby, and that of their absolute values.
+
+    Where two entries, or two arguments, tie for a maximum, the gradients nearby differ in each of
+    them and agree on the sum.
+    """
+
+    sums: np.ndarray
+    sizes: np.ndarray
+
+    def plus(self, other: "Sums") -> "Sums":
+        """Return the sums over both."""
+        return Sums(self.sums + other.sums, self.sizes + other.sizes)
+
+    def admit(self, total: float) -> bool:
+        """Whether this may be the sum of a gradient."""
+        allowed = AGREEMENT * float(np.max(self.sizes))
+        agree = np.isfinite(self.sums).all() and np.ptp(self.sums) <= allowed
+        return not agree or bool(abs(total - np.mean(self.sums)) <= 2 * allowed + 1e-300)
 
 
 class Limits(NamedTuple):
@@ -40,15 +64,14 @@ class Limits(NamedTuple):
         high: the largest gradient nearby.
         slack: how far outside a correct gradient may lie.
         exist: the entries where the gradients nearby are finite and bounded.
-        total: the sum of the gradient over all entries, if the gradients nearby agree on it; where
-            two entries tie for a maximum, they differ in each entry and agree on the sum.
+        sums: the sums of the gradients nearby.
     """
 
     low: np.ndarray
     high: np.ndarray
     slack: float
     exist: np.ndarray
-    total: float | None = None
+    sums: Sums
 
     @property
     def middle(self) -> np.ndarray:
@@ -72,13 +95,6 @@ class Limits(NamedTuple):
             inside = (gradient >= self.low - self.slack) & (gradient <= self.high + self.slack)
         return inside | ~self.exist
 
-    def admit_sum(self, gradient: np.ndarray) -> bool:
-        """Whether the sum over all entries may be right."""
-        if self.total is None:
-            return True
-        size = float(np.sum(np.abs(self.low) + np.abs(self.high)))
-        return bool(abs(np.sum(gradient) - self.total) <= 2 * AGREEMENT * size + 1e-300)
-
 
 def limits_at(
     sample: Sample,
@@ -87,12 +103,20 @@ def limits_at(
     outcome: Outcome,
     usual: Sequence[float],
     sizes: Sequence[float],
+    elementwise: Collection[int],
 ) -> list[Limits] | None:
     """Return the limits of each gradient, by autodiff of the reference; None if they are unknown.
 
-    They are unknown where the function jumps. `base` gives the scale of entries that are 0,
-    `outcome` the values at the point, `usual` and `sizes` the sizes of outputs and gradients at the
-    given point.
+    They are unknown where the function jumps.
+
+    Args:
+        sample: the sample.
+        values: the point.
+        base: the given point, which gives the scale of entries that are 0.
+        outcome: values and gradients at the point, by autodiff.
+        usual: the sizes of the outputs at the given point.
+        sizes: the sizes of the gradients there.
+        elementwise: the leaves of which each entry has an entry of the output for itself.
     """
     eps = max(eps_of(x.dtype) for x in sample.xs(sample.wide))
     far, near = eps**0.25, eps**0.6
@@ -102,8 +126,11 @@ def limits_at(
     if any(found is None for found in by_distance):
         return None
     wide, narrow = by_distance
-    triples = zip(wide or (), narrow or (), sizes, strict=True)
-    return [_limits(*triple) for triple in triples]
+    widened = [
+        WIDENED_ELEMENTWISE if k in elementwise else WIDENED for k in range(len(outcome.dxs))
+    ]
+    each = zip(wide or (), narrow or (), outcome.dxs, sizes, widened, strict=True)
+    return [_limits(*one) for one in each]
 
 
 def moved_by(values: Values, base: Values, directions: Values, distance: float) -> Values:
@@ -148,8 +175,10 @@ def _around(
     found: list[Outcome] = []
     side = sample.subject.plain
     for i in range(RANDOM + INWARDS):
-        streams = (1000 + 64 * k + i for k in range(len(values)))
+        # each direction and its opposite
+        streams = (1000 + 64 * k + i // 2 for k in range(len(values)))
         us = [_signs(sample.random(v.shape, s)) for v, s in zip(values, streams, strict=True)]
+        us = [-u for u in us] if i % 2 else us
         if i >= RANDOM:
             with np.errstate(invalid="ignore"):
                 towards = (np.sign(b - v) for v, b in zip(values, base, strict=True))
@@ -186,7 +215,9 @@ def _signs(u: np.ndarray) -> np.ndarray:
     return np.where(u < 0, -1, 1) * (0.5 + np.abs(np.tanh(u)))
 
 
-def _limits(wide: np.ndarray, narrow: np.ndarray, usual: float) -> Limits:
+def _limits(
+    wide: np.ndarray, narrow: np.ndarray, here: np.ndarray, usual: float, widened: float
+) -> Limits:
     exist = np.isfinite(narrow).all(0) & np.isfinite(wide).all(0)
     with np.errstate(invalid="ignore", over="ignore"):
         largest = np.max(np.abs(narrow), 0), np.max(np.abs(wide), 0)
@@ -194,15 +225,12 @@ def _limits(wide: np.ndarray, narrow: np.ndarray, usual: float) -> Limits:
         exist &= largest[0] <= GROWTH * largest[1] + 1e-12 * size + 1e-30
         # nor do they shrink: a small positive power has no limit at these distances
         exist &= largest[1] <= GROWTH * largest[0] + AGREEMENT * max(size, usual)
+        # unless autodiff is continuous here, which is smooth at a smaller distance
+        change = np.max(np.abs(narrow - here), 0)
+        exist |= change <= AGREEMENT * (np.abs(here) + usual)
         low, high = np.where(exist, narrow.min(0), 0), np.where(exist, narrow.max(0), 0)
         width = float(np.max(high - low, initial=0.0))
     size = float(np.max(largest[0], initial=0.0, where=exist))
-    slack = WIDENED * width + AGREEMENT * size
-    return Limits(low, high, slack, exist, _total(narrow) if exist.all() else None)
-
-
-def _total(gradients: np.ndarray) -> float | None:
-    """Return the sum over all entries, if all gradients agree on it."""
-    sums = gradients.reshape(len(gradients), -1).sum(1)
-    size = float(np.max(np.sum(np.abs(gradients.reshape(len(gradients), -1)), 1)))
-    return float(np.mean(sums)) if np.ptp(sums) <= AGREEMENT * size else None
+    slack = widened * width + AGREEMENT * size
+    rows = narrow.reshape(len(narrow), -1)
+    return Limits(low, high, slack, exist, Sums(rows.sum(1), np.abs(rows).sum(1)))

@@ -4,6 +4,7 @@ One compiled program loops over the points, so that a point costs little more th
 Most points agree in everything and need no more; the others go to the judge, one by one.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -19,12 +20,14 @@ from ..subject import OfLeaves, ValuesAndGrads, pullback_of
 from .arithmetic import NOTHING, any_of, differs, has_lost, is_subnormal, sizes_of
 from .judge import Judge
 from .neighbours import directions, moved_by
-from .outcome import Values, cast, values_of
+from .outcome import Values, cast, value_at, values_of
 from .slope import OFFSETS, quotient_of
 
-# Points in one call, fewer where the leaves have many entries.
+# Points in one call, fewer where the leaves have many entries or the function takes long.
 CHUNK = 64
 ENTRIES = 2**21
+# What is compared at a point takes the time of so many values.
+PASSES = 7 + len(OFFSETS)
 
 
 class Seen(NamedTuple):
@@ -43,14 +46,20 @@ class Screen:
     """The screen of one sample, whose judge has been at the given point.
 
     Attributes:
+        cost: the CPU time of one point, in seconds.
         chunk: the number of points in one call.
     """
 
-    def __init__(self, sample: Sample, judge: Judge):
+    def __init__(self, sample: Sample, judge: Judge, seconds: float):
         self.sample, self.judge = sample, judge
         entries = sum(x.size for x in judge.base)
-        self.chunk = max(1, min(CHUNK, ENTRIES // max(entries * len(OFFSETS), 1)))
         self._us = directions(sample, judge.base, 800)
+        value_at(sample, sample.wide, judge.base)  # compiles
+        start = time.process_time()
+        value_at(sample, sample.wide, judge.base)
+        self.cost = PASSES * (time.process_time() - start)
+        in_time = int(seconds / 2 / max(self.cost, 1e-9))
+        self.chunk = max(1, min(CHUNK, ENTRIES // max(entries * len(OFFSETS), 1), in_time))
 
     def look(self, points: Sequence[Values]) -> Seen:
         """Screen at most `chunk` points; if that does not work, all of them are suspicious."""

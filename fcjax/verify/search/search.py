@@ -1,18 +1,20 @@
 """The search: many points of one form, tried until a budget is spent."""
 
-import time
 from collections.abc import Iterator
 from itertools import chain, islice
-from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
 from ..._jax import equations_in, is_iterated_by_lapack, without_logs_of_callbacks
+from ..point import options_as_text
+from ..program import TimeUp
 from ..report import CheckResult
 from ..repro import call_that_repeats
 from ..sample import Sample
+from .branches import points_in_other_branches
 from .candidates import candidates
+from .clock import Clock
 from .constants import constants_of
 from .edges import edge
 from .forms import suspicious_forms
@@ -25,109 +27,132 @@ from .shrink import described, shrunk
 EDGES = 6
 
 
-class Found(NamedTuple):
-    """A mistake, and the simplest point that shows it."""
-
-    flaw: Flaw
-    values: Values
-
-
 def search(sample: Sample) -> Iterator[CheckResult]:
     """The rule is right at points where gradients break: zeros, ties, infinities, edges, ..."""
-    base = values_of(sample.point.xs)
+    hunt = Hunt()
     with without_logs_of_callbacks():  # some functions raise outside of their domain
-        tried, found = _found(sample, base)
-        results = [_result(sample, flaw, values, base) for flaw, values in found]
-        results += _of_forms(sample, {result.argument for result in results})
-    yield from results
-    wrong = {result.argument for result in results if result.status == "failed"}
+        try:
+            hunt.run(sample)
+        except TimeUp:
+            if not hunt.tried:
+                raise
+    yield from hunt.results
+    wrong = {result.argument for result in hunt.results if result.status == "failed"}
     if None not in wrong:
-        message = f"no mistake of the rule at {tried} points"
+        points = "1 point" if hunt.tried == 1 else f"{hunt.tried} points"
+        message = f"no mistake of the rule at {points}"
         names = (name for name in sample.subject.names if name not in wrong)
         yield from (CheckResult("search", "passed", name, message=message) for name in names)
 
 
-def _found(sample: Sample, base: Values) -> tuple[int, list[Found]]:
-    """Return how many points were tried, and one mistake of each kind."""
-    judge = Judge(sample, base)
-    found = {flaw.same: Found(flaw, base) for flaw in judge.at_base()}
-    screen = Screen(sample, judge)
-    clock = Clock(sample.budget.seconds)
-    points = iter(_points(sample, base))
-    edges = EDGES
-    tried = 1
-    while not clock.is_over and tried < sample.budget.points:
-        chunk = list(islice(points, min(screen.chunk, sample.budget.points - tried)))
-        if not chunk:
-            break
-        sample.subject.deadline.check()
-        seen = screen.look(chunk)
-        clock.start()
-        for values, is_suspicious in zip(chunk, seen.suspicious, strict=True):
-            if clock.is_over:
+class Hunt:
+    """A search, with what it has found so far.
+
+    Attributes:
+        tried: how many points were tried, without those of other forms.
+        results: the mistakes, one of each kind.
+    """
+
+    def __init__(self):
+        self.tried = 0
+        self.results: list[CheckResult] = []
+        self._known: set[tuple[str, str, int]] = set()
+
+    def run(self, sample: Sample) -> None:
+        """Search with the given options, at other forms, and with other options."""
+        self._at_points(sample)
+        self._at_forms(sample)
+        for other in sample.others:
+            self._at_points(other.sample, f" with {options_as_text(other.options)}")
+
+    def _at_points(self, sample: Sample, options: str = "") -> None:
+        base = values_of(sample.point.xs)
+        judge = Judge(sample, base)
+        for flaw in judge.at_base():
+            self._add(sample, flaw, base, f"at the given point{options}")
+        self.tried += 1
+        clock = Clock(sample.budget.seconds, sample.subject.deadline)
+        for_shrinking = Clock(sample.budget.seconds, sample.subject.deadline)
+        screen = Screen(sample, judge, clock.seconds)
+        points = _Points(sample, base)
+        left = sample.budget.points - 1
+        while not clock.is_over and screen.cost < clock.seconds:
+            chunk = list(islice(points, min(screen.chunk, left)))
+            if not chunk:
                 break
-            flaw = judge.flaw(values) if is_suspicious else None
-            if flaw and flaw.same not in found:
-                found[flaw.same] = _simplest(judge, flaw, values)
-        outside = [v for v, is_out in zip(chunk, seen.outside, strict=True) if is_out][:edges]
-        edges -= len(outside)
-        points = chain((e for v in outside if (e := edge(sample, base, v)) is not None), points)
-        tried += len(chunk)
-    return tried, list(found.values())
+            sample.subject.deadline.check()
+            seen = screen.look(chunk)
+            left -= len(chunk)
+            for values, is_suspicious in zip(chunk, seen.suspicious, strict=True):
+                if clock.is_over and is_suspicious:
+                    continue
+                self.tried += 1
+                flaw = judge.flaw(values) if is_suspicious else None
+                if flaw and flaw.same not in self._known:
+                    flaw, values = _simplest(judge, flaw, values, for_shrinking)
+                    where = described(sample.subject.names, values, base)
+                    self._add(sample, flaw, values, f"at {where}{options}")
+            points.add_edges(v for v, is_out in zip(chunk, seen.outside, strict=True) if is_out)
+
+    def _at_forms(self, sample: Sample) -> None:
+        """Add mistakes at other forms, one for each argument in which none is known."""
+        for form, text in suspicious_forms(sample):
+            base = values_of(form.point.xs)
+            for flaw in Judge(form, base).at_base(brief=True):
+                argument = None if flaw.leaf is None else form.name(flaw.leaf)
+                if argument not in {result.argument for result in self.results}:
+                    self._add(form, flaw, base, text)
+
+    def _add(self, sample: Sample, flaw: Flaw, values: Values, where: str) -> None:
+        if flaw.same not in self._known:
+            self._known.add(flaw.same)
+            self.results.append(_result(sample, flaw, values, where))
 
 
-class Clock:
-    """CPU time from the first start, so that what is found depends little on other processes."""
+class _Points:
+    """The points of a search, with numbers that the leaves can have."""
 
-    def __init__(self, seconds: float):
-        self._seconds = seconds
-        self._end: float | None = None
+    def __init__(self, sample: Sample, base: Values):
+        self._sample, self._base = sample, base
+        self._points = self._made()
+        self._edges = EDGES
 
-    def start(self) -> None:
-        """Start, if it has not."""
-        if self._end is None:
-            self._end = time.process_time() + self._seconds
+    def __iter__(self) -> Iterator[Values]:
+        return self
 
-    @property
-    def is_over(self) -> bool:
-        """Whether the time has passed."""
-        return self._end is not None and time.process_time() > self._end
+    def __next__(self) -> Values:
+        return next(self._points)
 
+    def add_edges(self, outside: Iterator[Values]) -> None:
+        """Put the edges of the domain on the way to points outside of it next."""
+        points = list(islice(outside, self._edges))
+        self._edges -= len(points)
+        edges = (edge(self._sample, self._base, values) for values in points)
+        self._points = chain((values for values in edges if values is not None), self._points)
 
-def _of_forms(sample: Sample, known: set[str | None]) -> Iterator[CheckResult]:
-    """Yield mistakes at other sizes, one for each argument in which none is known."""
-    for form, text in suspicious_forms(sample):
-        sample.subject.deadline.check()
-        base = values_of(form.point.xs)
-        for flaw in Judge(form, base).at_base(brief=True):
-            result = _result(form, flaw, base, base, text)
-            if result.argument not in known:
-                known.add(result.argument)
-                yield result
-
-
-def _points(sample: Sample, base: Values) -> Iterator[Values]:
-    """Yield points with numbers that the leaves can have."""
-    moved = len(sample.point.wrt)
-    if moved:
+    def _made(self) -> Iterator[Values]:
+        sample, moved = self._sample, len(self._sample.point.wrt)
+        if not moved:
+            return
+        constants = constants_of(sample)
         largest = min(float(jnp.finfo(x.dtype).max) for x in sample.point.xs[:moved])
-        points = candidates(base, moved, constants_of(sample), largest, sample.seed)
+        made = candidates(self._base, moved, constants, largest, sample.seed)
         may_hang = any(map(is_iterated_by_lapack, equations_in(sample.subject.value_program)))
-        for values in points:
+        for values in chain(points_in_other_branches(sample, self._base, constants), made):
             if not may_hang or all(np.isfinite(value).all() for value in values):
                 yield rounded(sample, values)
 
 
-def _simplest(judge: Judge, flaw: Flaw, values: Values) -> Found:
+def _simplest(judge: Judge, flaw: Flaw, values: Values, clock: Clock) -> tuple[Flaw, Values]:
     """Return the flaw at the simplest point that has one of its kind."""
-    last = Found(flaw, values)
+    last = flaw, values
 
     def shows(candidate: Values) -> bool:
         nonlocal last
-        other = judge.flaw(candidate)
+        other = None if clock.is_over else judge.flaw(candidate)
         if other is None or other.same != flaw.same:
             return False
-        last = Found(other, candidate)
+        last = other, candidate
         return True
 
     shrunk(values, judge.base, shows)
@@ -143,11 +168,8 @@ WORDS = {
 }
 
 
-def _result(
-    sample: Sample, flaw: Flaw, values: Values, base: Values, form: str = ""
-) -> CheckResult:
+def _result(sample: Sample, flaw: Flaw, values: Values, where: str) -> CheckResult:
     is_wrong = flaw.severity == "wrong"
-    where = form or f"at {described(sample.subject.names, values, base)}"
     message = f"{WORDS[flaw.kind]} {where}"
     if not is_wrong:
         message += "; so is that of autodiff"
@@ -159,6 +181,7 @@ def _result(
         "kwargs": sample.point.call[1],
         **accuracy,
     }
+    about = f"`args` of this finding, {sample.point.described()}"
     return CheckResult(
         "search",
         "failed" if is_wrong else "noted",
@@ -170,5 +193,5 @@ def _result(
         tolerance=flaw.tolerance,
         message=message,
         args=args,
-        call=call_that_repeats(sample.fun, args, sample.point.described(), options),
+        call=call_that_repeats(sample.fun, args, about, options),
     )

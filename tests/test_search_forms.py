@@ -1,0 +1,227 @@
+"""The search of `check_rule` at other forms: sizes, integers, masks, options, branches."""
+
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from test_search import normal, with_rule
+
+import fcjax
+from fcjax.verify import Budget
+from fcjax.verify.program import TimeUp
+from fcjax.verify.search.screen import Screen
+
+# --- other sizes ------------------------------------------------------------------------------
+
+
+def sums_tiles(x):
+    return jnp.sum(jnp.sin(x), 0)
+
+
+def test_a_sum_over_one_tile_is_found_with_more_rows():
+    def bwd(x, dy):
+        return (jnp.where(jnp.arange(x.shape[0])[:, None] < 128, dy * jnp.cos(x), 0),)
+
+    (finding,) = fcjax.check_rule(with_rule(sums_tiles, bwd), (normal(5, 3),), search=True).findings
+    assert "with 129 instead of 5 along axis 0 of x" in finding.message
+    assert finding.args[0].shape == (129, 3)
+
+
+def test_a_rule_for_several_examples_is_found_with_one():
+    def bwd(x, dy):
+        return (dy * jnp.cos(x) / (1 if x.shape[0] > 1 else 2),)
+
+    (finding,) = fcjax.check_rule(with_rule(sums_tiles, bwd), (normal(5, 3),), search=True).findings
+    assert "with 1 instead of 5 along axis 0 of x" in finding.message
+
+
+def test_labels_are_resized_with_the_rows():
+    def loss(z, labels):
+        return fcjax.softmax_cross_entropy(z, labels)
+
+    assert fcjax.check_rule(loss, (normal(5, 3), jnp.array([0, 2, 1, 1, 0])), search=True).ok
+
+
+# --- other integers and masks -------------------------------------------------------------------
+
+LABELS = jnp.array([0, 2, 1, 1, 0])
+
+
+def test_a_label_that_is_left_out_is_found():
+    # the loss leaves examples with the label -100 out, its gradient does not
+    def loss(z, labels):
+        right = jnp.take_along_axis(jax.nn.log_softmax(z), jnp.maximum(labels, 0)[:, None], 1)
+        return -jnp.sum(jnp.where(labels[:, None] == -100, 0, right))
+
+    def bwd(z, labels, dy):
+        one = jax.nn.one_hot(jnp.maximum(labels, 0), z.shape[1])
+        return dy * (jax.nn.softmax(z) - one), None
+
+    rule = with_rule(loss, bwd)
+    assert fcjax.check_rule(rule, (normal(5, 3), LABELS), search=False).ok
+    (finding,) = fcjax.check_rule(rule, (normal(5, 3), LABELS), checks=["search"]).findings
+    assert (np.asarray(finding.args[1]) == -100).any()
+    assert "labels = -100" in finding.message
+
+
+def test_a_mask_that_is_false_everywhere_is_found():
+    def mean(x, mask):
+        return jnp.sum(jnp.where(mask, x, 0), 1) / jnp.maximum(jnp.sum(mask, 1), 1)
+
+    def bwd(x, mask, dy):
+        return jnp.where(mask, dy[:, None], 0) / jnp.sum(mask, 1, keepdims=True), None
+
+    mask = jnp.arange(15).reshape(5, 3) % 4 != 1
+    (finding,) = fcjax.check_rule(
+        with_rule(mean, bwd), (normal(5, 3), mask), checks=["search"]
+    ).findings
+    assert (~np.asarray(finding.args[1]).any(1)).any()
+
+
+def test_indices_stay_within_those_given():
+    def chosen(x, index):
+        return x[index] ** 2
+
+    def bwd(x, index, dy):  # at an index out of bounds, JAX returns the nearest and drops dx
+        return jnp.zeros_like(x).at[jnp.clip(index, 0, 4)].add(2 * dy * x[index]), None
+
+    report = fcjax.check_rule(with_rule(chosen, bwd), (normal(5), LABELS), checks=["search"])
+    assert not report.findings
+
+
+# --- options ------------------------------------------------------------------------------------
+
+
+def scaled(x, *, power=1, negative=False):
+    """A rule for each option, wrong for the third power."""
+
+    def bwd(x, dy):
+        return (dy * power * x ** (power - 1) * (1.01 if power == 3 else 1) * sign,)
+
+    sign = -1 if negative else 1
+    return with_rule(lambda x: sign * x**power, bwd)(x)
+
+
+def test_other_options_are_searched():
+    args = (normal(5, 3),)
+    assert fcjax.check_rule(scaled, args).ok
+    report = fcjax.check_rule(scaled, args, options={"power": [1, 2, 3], "negative": [False, True]})
+    (finding,) = report.findings
+    assert finding.message == (
+        "the gradient is wrong at the given point with power=3, negative=False"
+    )
+    assert "'power': 3" in finding.call
+    assert not [line for line in report.unchecked if "options other than" in line]
+
+
+def test_options_are_named_where_they_are_wrong():
+    args = (normal(5, 3),)
+    with pytest.raises(ValueError, match=r"options: fun cannot be called with powr=2: .*powr"):
+        fcjax.check_rule(scaled, args, options={"powr": [2]})
+    with pytest.raises(TypeError, match=r"options\['power'\] must be a list of values, got str 'ab'"):
+        fcjax.check_rule(scaled, args, options={"power": "ab"})
+    with pytest.raises(TypeError, match="options must map a keyword argument to a list"):
+        fcjax.check_rule(scaled, args, options=["power"])
+    for left_out in ({"search": False}, {"checks": ["vjp"]}):
+        with pytest.raises(ValueError, match="options are tried by the search alone"):
+            fcjax.check_rule(scaled, args, options={"power": [2]}, **left_out)
+
+
+# --- branches -----------------------------------------------------------------------------------
+
+
+def test_a_branch_behind_two_conditions_is_reached():
+    def primal(x):
+        return jax.lax.cond((x[0] > 3) & (x[1] < -3), jnp.sin, jnp.cos, x)
+
+    def bwd(x, dy):
+        wrong = (x[0] > 3) & (x[1] < -3)
+        return (dy * jnp.where(wrong, -jnp.cos(x), -jnp.sin(x)),)
+
+    report = fcjax.check_rule(with_rule(primal, bwd), (normal(7),))
+    finding = next(f for f in report.findings if f.severity == "wrong")
+    x = np.asarray(finding.args[0])
+    assert x[0] > 3 > -3 > x[1]
+    assert not [line for line in report.unchecked if "was not taken" in line]
+
+
+def test_a_branch_that_no_point_takes_is_told():
+    def never(x):
+        return jax.lax.cond(jnp.sum(x**2) < 0, jnp.sin, jnp.cos, x)
+
+    (line,) = [s for s in fcjax.check_rule(never, (normal(7),)).unchecked if "branch" in s]
+    assert line.endswith("branch 1 was not taken")
+
+
+def test_a_branch_of_the_backward_rule_alone_is_reached():
+    def bwd(x, dy):
+        huge = jnp.sum(x**2) > 77.0
+        return (jax.lax.cond(huge, lambda: 0 * x, lambda: dy * jnp.cos(x)),)
+
+    report = fcjax.check_rule(with_rule(jnp.sin, bwd), (0.1 * normal(3),), checks=["search"])
+    (finding,) = report.findings
+    assert np.sum(np.square(finding.args[0])) > 77
+
+
+# --- what a search may not do -------------------------------------------------------------------
+
+
+def test_a_declared_kink_has_the_declared_derivative():
+    def bwd(z, dy):
+        return (dy * jnp.where(z == 0, 5.0, z > 0),)
+
+    rule = with_rule(lambda z: jnp.maximum(z, 0), bwd)
+    z = (normal(5, 3),)
+    assert fcjax.check_rule(rule, z, checks=["search"]).verdict == "wrong"
+    assert fcjax.check_rule(rule, z, kinks={"z": {0.0: 5.0}}).ok
+
+
+def test_a_slow_function_is_searched_within_its_time():
+    def product(x, w):
+        return jnp.sin(x @ w)
+
+    rule = with_rule(product, lambda x, w, dy: _gradients(x, w, dy))
+    args = normal(700, 701), normal(701, 703)
+    fcjax.check_rule(rule, args, checks=["search"], search=Budget(1))
+    start = time.process_time()
+    report = fcjax.check_rule(rule, args, checks=["search"], search=Budget(200, 1.0))
+    # compiling and the given point are not counted
+    assert time.process_time() - start < 20
+    (message,) = {r.message for r in report.results if r.name == "search"}
+    assert int(message.split()[-2]) < 200
+
+
+def _gradients(x, w, dy):
+    dz = dy * jnp.cos(x @ w)
+    return dz @ w.T, x.T @ dz
+
+
+def test_what_was_found_before_the_time_limit_is_kept(monkeypatch):
+    looked = Screen.look
+
+    def once(screen, points):
+        monkeypatch.setattr(Screen, "look", _time_is_up)
+        return looked(screen, points)
+
+    def _time_is_up(*_):
+        raise TimeUp
+
+    monkeypatch.setattr(Screen, "look", once)
+    rule = with_rule(jnp.sin, lambda x, dy: (dy * jnp.where(x == 0, 0, jnp.cos(x)),))
+    report = fcjax.check_rule(rule, (normal(3),), checks=["search"])
+    assert "x[2] = 0" in report.findings[0].message
+
+
+def test_a_call_imports_only_what_its_name_means():
+    rule = jax.custom_vjp(jnp.tan)
+    rule.defvjp(lambda x: (jnp.tan(x), x), lambda x, dy: (dy * x,))
+    report = fcjax.check_rule(rule, (normal(3),), checks=["search"])
+    assert not report.findings[0].call.startswith("from")
+
+
+def test_long_arguments_of_a_call_are_those_of_its_finding():
+    rule = with_rule(jnp.sin, lambda x, dy: (dy * jnp.where(x == 0, 0, jnp.cos(x)),))
+    (finding,) = fcjax.check_rule(rule, (normal(7, 11),), checks=["search"]).findings
+    assert "# args: `args` of this finding, x: float32[7, 11]" in finding.call
