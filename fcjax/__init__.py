@@ -70,6 +70,7 @@ from .verify import (
     assert_rule as assert_rule,
     check_elementwise as check_elementwise,
     check_rule as check_rule,
+    compare_cost as compare_cost,
 )
 
 if _TYPE_CHECKING:

@@ -677,6 +677,38 @@ def halves_of(fun: Any) -> Halves | None:
     return None
 
 
+# The classes of functions with a hand-written rule; what a call of one does is its `__call__`.
+RULE_CLASSES: tuple[type, ...] = (jax.custom_vjp, jax.custom_jvp)
+
+
+class Definition(NamedTuple):
+    """A function with a hand-written rule.
+
+    Attributes:
+        name: its name.
+        source: file and line of its backward or jvp function.
+        module: the module of that function.
+        is_jaxs_own: whether that function was written in JAX itself.
+    """
+
+    name: str
+    source: str
+    module: str
+    is_jaxs_own: bool
+
+
+def definition_of(fun: Any) -> Definition | None:
+    """Return the rule of a `jax.custom_vjp` or `jax.custom_jvp`, None if none is defined yet."""
+    halves = [fun.bwd, fun.fwd] if isinstance(fun, jax.custom_vjp) else [fun.jvp]
+    if halves[0] is None:
+        return None
+    author = next((a for half in halves for a in _authors(half, set())), None)
+    name = getattr(unwrapped(fun), "__name__", type(fun).__name__)
+    module = getattr(author, "__module__", None) or ""
+    source, is_jaxs_own = _written_in(halves, "")
+    return Definition(name, source, module, is_jaxs_own)
+
+
 # --- error messages -------------------------------------------------------------------------------
 
 
@@ -726,6 +758,11 @@ def says_axes_differ(message: str) -> bool:
     found = re.search(types, message)
     differ = found is not None and found[1] == found[3] and found[2] != found[4]
     return differ or "manual axis types do not match" in message
+
+
+def says_checkpoint_lacks_complex(message: str) -> bool:
+    """Whether an error of JAX says that `jax.checkpoint` cannot keep complex numbers."""
+    return "reduce_precision" in message and "complex" in message
 
 
 def says_no_reverse_mode(message: str) -> bool:
@@ -931,3 +968,25 @@ def finds_cluster() -> bool:
 
     kinds = ClusterEnv._cluster_types  # pyright: ignore[reportPrivateUsage]
     return any(kind.is_env_present() for kind in kinds if not kind.opt_in_only_method)
+
+
+# --- costs --------------------------------------------------------------------------------------
+
+
+def bytes_kept(fun: Callable[..., Tree], inputs: Sequence[Array]) -> int:
+    """Return the bytes that `jax.vjp` keeps for the backward pass, without the inputs themselves.
+
+    The pullback is a pytree, whose leaves are what it keeps.
+    """
+    closed = jax.make_jaxpr(lambda *xs: jax.tree.leaves(jax.vjp(fun, *xs)[1]))(*inputs)
+    there = {*closed.jaxpr.invars, *closed.jaxpr.constvars}
+    kept = {v for v in closed.jaxpr.outvars if not isinstance(v, Literal)} - there
+    return sum(int(np.prod(v.aval.shape)) * v.aval.dtype.itemsize for v in kept)
+
+
+def compiled_cost(compiled: jax.stages.Compiled) -> tuple[int | None, float | None]:
+    """Return the bytes of temporaries and the floating-point operations that XLA counts."""
+    memory, cost = compiled.memory_analysis(), compiled.cost_analysis()
+    temporary = getattr(memory, "temp_size_in_bytes", None)
+    operations = cost.get("flops") if isinstance(cost, Mapping) else None
+    return temporary, operations if isinstance(operations, float) else None

@@ -10,7 +10,7 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from .launch import launch as run_in_processes
 from .loading import loading
-from .options import Checking, Function, Library, OurData, OwnData
+from .options import Checking, CostOf, Function, Library, OurData, OwnData
 
 
 def train(
@@ -190,6 +190,73 @@ def verify(
     return verify(function, library, checking, out)
 
 
+def audit(
+    command: Annotated[Positional[tuple[str, ...]], arg(metavar="pytest|SCRIPT|-m MODULE ...")],
+    json: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None,
+    junit: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None,
+    time_limit: Annotated[float, arg(metavar="SECONDS")] = 300.0,
+    callbacks: bool = True,
+) -> int:
+    """Run tests or a program, and check every hand-written rule that they call.
+
+    The program runs unchanged. Each call of a jax.custom_vjp or jax.custom_jvp is noticed, whoever
+    wrote it, under jit, vmap, grad and scan too, and the arguments of a few calls that differ in
+    form are kept. When the run is over, each rule is checked at them, and by search around them.
+
+    The numbers of traced arguments are taken out by callbacks in the program. A program that is
+    exported, or whose operations are counted, cannot have them: with --no-callbacks, its rules are
+    checked at random numbers of the same shapes.
+
+    The exit status is that of the program if it fails, else 1 if a rule is wrong, else 0.
+
+    For example,
+      fcjax audit -- pytest tests/
+      fcjax audit --json audit.json --junit audit.xml -- pytest -n 4 tests/
+      fcjax audit script.py --epochs 3
+      fcjax audit -m my_package.train
+      pytest -p fcjax.audit tests/
+
+    Args:
+        command: pytest with its arguments, or a script or a module and its arguments. Options of
+            fcjax audit come before it.
+        json: file for the report as JSON.
+        junit: file for the report as JUnit XML.
+        time_limit: seconds after which no further rule is checked.
+        callbacks: whether the numbers of traced arguments are taken out.
+    """
+    from .audit import audit
+
+    return audit(command, json, junit, time_limit, callbacks)
+
+
+def cost(
+    function: OmitArgPrefixes[CostOf],
+    seconds: Annotated[float, arg(metavar="SECONDS")] = 1.0,
+    seed: Annotated[int, arg(metavar="INTEGER")] = 0,
+    out: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None,
+) -> int:
+    """Compare what the gradient of a function costs by its hand-written rules and by autodiff.
+
+    The table shows the bytes that are kept between the passes, the temporaries and operations of
+    the compiled gradient, and the times to compile and to call it. The last line says whether the
+    rule is worth having.
+
+    For example,
+      fcjax cost fcjax:gelu --shapes 256x1000
+      fcjax cost my_ops:attention --shapes 128x64 128x64 128x64 --out cost.json
+
+    Args:
+        function: The function, and its arguments.
+        seconds: how long calls are timed.
+        seed: seed from which arrays are drawn.
+        out: file for the report as JSON.
+    """
+    with loading():
+        from fcjax.cli.cost import cost
+
+    return cost(function, seconds, seed, out)
+
+
 def checkpoint(action: Positional[Literal["verify"]], directory: Positional[Path]) -> int:
     """Read all checkpoints of a folder and compare their checksums.
 
@@ -261,6 +328,8 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "predict": predict,
     "show": show,
     "verify": verify,
+    "audit": audit,
+    "cost": cost,
     "launch": launch,
     "checkpoint": checkpoint,
     "export": export,

@@ -90,14 +90,15 @@ def _prepared(arguments: list[str]) -> list[str]:
 
 
 def _with_separator(arguments: list[str]) -> list[str]:
-    """Put `--` before the script of `fcjax launch`, so that what follows it is left untouched."""
-    if arguments[:1] != ["launch"]:
+    """Put `--` before the program that a command runs, so that what follows is left untouched."""
+    if arguments[:1] not in (["launch"], ["audit"]):
         return arguments
     i = 1
     while i < len(arguments) and arguments[i].startswith("-"):
         if arguments[i] in ("-m", "-h", "--help", "--"):
             break
-        i += 1 if "=" in arguments[i] else 2  # each option has a value
+        # each other option has a value
+        i += 1 if "=" in arguments[i] or arguments[i].endswith("callbacks") else 2
     rest = arguments[i:]
     is_program = rest[:1] not in ([], ["-h"], ["--help"], ["--"])
     return [*arguments[:i], "--", *rest] if is_program else arguments

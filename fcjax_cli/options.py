@@ -9,8 +9,9 @@ from tyro.conf import Positional, arg
 # The names in `fcjax.verify.CHECKS`, repeated here because importing them would load JAX.
 CHECKS = (
     "structure", "dtype", "primal", "vjp", "finite_differences", "dot_product", "precision",
-    "exact", "partial_use", "zero_cotangent", "linearity", "second_order", "finite", "kinks",
-    "search", "integers", "vmap", "jit", "scan", "determinism", "sharding",
+    "exact", "partial_use", "zero_cotangent", "linearity", "forward", "second_order",
+    "third_order", "finite", "kinks", "search", "integers", "vmap", "jit", "checkpoint", "repeated",
+    "scan", "determinism", "sharding",
 )  # fmt: skip
 CHECKS_TO_RUN = f"which checks to perform; by default all of {', '.join(CHECKS)}."
 
@@ -58,6 +59,26 @@ class Function:
 
 
 @dataclasses.dataclass(frozen=True)
+class CostOf:
+    """The function, and its arguments.
+
+    Attributes:
+        target: package.module:function, installed or in the current folder.
+        shapes: one description for each argument, as for fcjax verify: 5x3 is an array of standard
+            normal numbers, 5x3@0.1:2 uniform, 5:4 five integers from 0 to 3, 0.5 and =3 Python
+            values.
+        args: the arguments themselves, instead of shapes: a JSON list, or package.module:function.
+        reference: package.module:function with the same arguments, which autodiff differentiates;
+            by default the target without its hand-written rules.
+    """
+
+    target: Annotated[Positional[str], arg(metavar="TARGET")]
+    shapes: Annotated[tuple[str, ...], _as("SHAPE ...")] = ()
+    args: Annotated[str | None, _as("FILE.json|MODULE:FUNCTION")] = None
+    reference: Annotated[str | None, _as("MODULE:FUNCTION")] = None
+
+
+@dataclasses.dataclass(frozen=True)
 class Library:
     """Which of fcjax's rules to check.
 
@@ -84,6 +105,8 @@ class Checking:
             there. It is added to the tolerance of every comparison.
         atol: absolute accuracy of the function itself.
         time_limit: seconds for each rule, after which no further check of that rule starts.
+        search: points at which the search tries each rule, with a second for each 200 of them; 0
+            leaves the search out. By default 200.
         seed: seed from which arrays and cotangents are drawn.
     """
 
@@ -92,6 +115,7 @@ class Checking:
     rtol: Annotated[float | None, _as("NUMBER")] = None
     atol: Annotated[float | None, _as("NUMBER")] = None
     time_limit: Annotated[float | None, _as("SECONDS")] = None
+    search: Annotated[int, arg(metavar="POINTS")] = 200
     seed: Annotated[int, arg(metavar="INTEGER")] = 0
 
 

@@ -1461,6 +1461,62 @@ def complex_numbers_inside(rng, size):
     return circular_convolution, (normal(rng, *SHAPES[size]), normal(rng, SHAPES[size][-1]))
 
 
+def complex_normal(rng, *shape):
+    return normal(rng, *shape) + 1j * normal(rng, *shape)
+
+
+def with_backward(primal, bwd):
+    """Return `primal` with a backward rule of its arguments and the cotangent."""
+    rule = jax.custom_vjp(primal)
+    rule.defvjp(lambda *args: (primal(*args), args), lambda args, dw: bwd(*args, dw))
+    return rule
+
+
+@entry()
+def complex_product(rng, size):
+    # holomorphic in both: no conjugate
+    m, n_in, n_out = LAYERS[size]
+    rule = with_backward(jnp.matmul, lambda z, w, dy: (dy @ w.T, z.T @ dy))
+    return rule, (complex_normal(rng, m, n_in), complex_normal(rng, n_in, n_out))
+
+
+@entry()
+def square_of_the_modulus(rng, size):
+    # ∂/∂x − i ∂/∂y of x² + y²
+    rule = with_backward(
+        lambda z: jnp.real(z) ** 2 + jnp.imag(z) ** 2, lambda z, dy: (2 * jnp.conj(z) * dy,)
+    )
+    return rule, (complex_normal(rng, *SHAPES[size]),)
+
+
+@entry()
+def fourier_transform(rng, size):
+    # the matrix is symmetric
+    rule = with_backward(jnp.fft.fft, lambda z, dw: (jnp.fft.fft(dw),))
+    return rule, (complex_normal(rng, *SHAPES[size]),)
+
+
+@entry()
+def product_with_a_conjugate(rng, size):
+    # δw = z̄₂ δz₁ + z₁ δz̄₂, so that dz₂ is the conjugate of z₁ dw
+    rule = with_backward(
+        lambda z1, z2: z1 * jnp.conj(z2),
+        lambda z1, z2, dw: (jnp.conj(z2) * dw, jnp.conj(z1 * dw)),
+    )
+    shape = SHAPES[size]
+    return rule, (complex_normal(rng, *shape), complex_normal(rng, *shape))
+
+
+@entry()
+def number_from_modulus_and_angle(rng, size):
+    def bwd(r, angle, dw):
+        turn = jnp.exp(1j * angle)
+        return jnp.real(turn * dw), jnp.real(1j * r * turn * dw)
+
+    rule = with_backward(lambda r, angle: r * jnp.exp(1j * angle), bwd)
+    return rule, (positive(rng, *SHAPES[size]), normal(rng, *SHAPES[size]))
+
+
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
 def largest(x, k):
     return tuple(lax.top_k(x, k))

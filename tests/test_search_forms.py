@@ -120,7 +120,9 @@ def test_options_are_named_where_they_are_wrong():
     args = (normal(5, 3),)
     with pytest.raises(ValueError, match=r"options: fun cannot be called with powr=2: .*powr"):
         fcjax.check_rule(scaled, args, options={"powr": [2]})
-    with pytest.raises(TypeError, match=r"options\['power'\] must be a list of values, got str 'ab'"):
+    with pytest.raises(
+        TypeError, match=r"options\['power'\] must be a list of values, got str 'ab'"
+    ):
         fcjax.check_rule(scaled, args, options={"power": "ab"})
     with pytest.raises(TypeError, match="options must map a keyword argument to a list"):
         fcjax.check_rule(scaled, args, options=["power"])

@@ -1856,3 +1856,124 @@ def soft_sign_of_positive_numbers(kept, dy):
 )
 def soft_sign_for_positive_arguments(x):
     return soft_sign_of_positive_numbers(x)
+
+
+# --- complex numbers --------------------------------------------------------------------------
+
+PYTORCH = "JAX's documentation: its gradients are the conjugates of those of other frameworks"
+
+
+def complex_normal(*shape, seed=0):
+    return normal(*shape, seed=seed) + 1j * normal(*shape, seed=seed + 1)
+
+
+@wrong(
+    lambda z, w: z @ w,
+    (complex_normal(5, 3), complex_normal(3, 2, seed=2)),
+    "vjp",
+    "z.real",
+    hint="a conjugate is missing or too many",
+    source=PYTORCH,
+)
+def complex_product_with_conjugates(kept, dy):
+    z, w = kept
+    return dy @ jnp.conj(w).T, jnp.conj(z).T @ dy
+
+
+@wrong(
+    lambda z: jnp.real(z) ** 2 + jnp.imag(z) ** 2,
+    (complex_normal(5, 3),),
+    "vjp",
+    "z.imag",
+    hint="a conjugate is missing or too many",
+    source=PYTORCH,
+)
+def square_of_the_modulus_without_conjugate(kept, dy):
+    (z,) = kept
+    return (2 * z * dy,)
+
+
+@wrong(
+    jnp.fft.fft,
+    (complex_normal(5, 3),),
+    "finite_differences",
+    "z.real",
+    source=CONSTRUCTED + "the adjoint of the transform for its transpose",
+)
+def fourier_transform_with_its_adjoint(kept, dw):
+    (z,) = kept
+    return (jnp.fft.ifft(dw) * z.shape[-1],)
+
+
+# --- transformations --------------------------------------------------------------------------
+
+
+def last_residual(x):
+    return jnp.sin(x)
+
+
+KEPT: list[jax.Array] = []
+
+
+def keep_in_a_list(x):
+    KEPT.append(x)
+    return jnp.sin(x), ()
+
+
+@vjp_of(last_residual, keep_in_a_list)
+def sine_with_the_last_residual(kept, dy):
+    return (dy * jnp.cos(KEPT[-1]),)
+
+
+for check in ("repeated", "checkpoint"):
+    enter(
+        f"residual_in_a_list_under_{check}",
+        sine_with_the_last_residual,
+        (normal(5, 3),),
+        check,
+        source=CONSTRUCTED + "the residual is kept in a list outside of the rule",
+    )
+
+
+@vjp_of(jnp.cos)
+def cosine_with_a_stopped_derivative(kept, dy):
+    (x,) = kept
+    return (dy * lax.stop_gradient(-jnp.sin(x)),)
+
+
+@wrong(
+    jnp.sin,
+    (normal(5, 3),),
+    "third_order",
+    "x",
+    source=CONSTRUCTED + "the second derivative is right and stopped",
+)
+def sine_with_a_stopped_second_derivative(kept, dy):
+    (x,) = kept
+    return (dy * cosine_with_a_stopped_derivative(x),)
+
+
+@jax.custom_jvp
+def root_by_newton(x):
+    def body(y):
+        return 0.5 * (y + x / y)
+
+    return lax.while_loop(lambda y: jnp.any(jnp.abs(y * y - x) > 1e-5), body, 1 + x)
+
+
+@root_by_newton.defjvp
+def root_by_newton_jvp(primals, tangents):
+    (x,), (t,) = primals, tangents
+    y = root_by_newton(x)
+    return y, lax.while_loop(lambda t: False, lambda t: t, t / y)
+
+
+enter(
+    "root_by_newton",
+    root_by_newton,
+    (uniform(5),),
+    "forward",
+    "x",
+    reference=jnp.sqrt,
+    source=CONSTRUCTED + "1/y for 1/(2 y), in a rule that has forward mode alone",
+)

@@ -22,6 +22,8 @@ def check_options(function: Function, library: Library, checking: Checking) -> N
         raise ValueError("args: got --shapes as well; accepted: either --shapes or --args")
     for dtype in checking.dtypes:
         check_one_of("dtypes", dtype, DTYPES)
+    if checking.search < 0:
+        raise ValueError(f"search: got {checking.search}; accepted: a number of points, or 0")
     if not 0 <= checking.seed < 2**32:
         raise ValueError(
             f"seed: got {brief(checking.seed)}; accepted: an integer from 0 to 2³² - 1"

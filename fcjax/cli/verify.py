@@ -17,7 +17,7 @@ from rich.text import Text
 from fcjax_cli.options import Checking, Function, Library
 
 from ..activations import ACTIVATIONS, facts_of
-from ..verify import CheckResult, RuleReport, check_elementwise, check_rule
+from ..verify import Budget, CheckResult, RuleReport, check_elementwise, check_rule
 from ..verify.arguments import call_of
 from ..verify.elementwise import ElementwiseReport
 from ..verify.oracles import ORACLES
@@ -42,7 +42,7 @@ def verify(function: Function, library: Library, checking: Checking, out: Path) 
     if library.exhaustive:
         return _verify_exhaustively(library.only, checking.dtypes or ("float32",), out)
     start = time.perf_counter()
-    chosen = _user_case(function, checking) if function.target else _built_in(library, checking)
+    chosen = user_case(function, checking) if function.target else _built_in(library, checking)
     reports = dict(_checked(*chosen, checking))
     out.write_text(json.dumps({name: r.to_dict() for name, r in reports.items()}, indent=1))
     _print_reports(reports)
@@ -59,7 +59,7 @@ def _built_in(library: Library, checking: Checking) -> tuple[list[Case], Sequenc
     return cases, checking.dtypes or ("float32",)
 
 
-def _user_case(function: Function, checking: Checking) -> tuple[list[Case], Sequence[str]]:
+def user_case(function: Function, checking: Checking) -> tuple[list[Case], Sequence[str]]:
     """Return the user's function with its arguments, and the dtypes; "" means uncast."""
     name = str(function.target)
     args, kwargs = _arguments(function, checking)
@@ -114,7 +114,13 @@ def _check(case: Case, dtype: str, checking: Checking) -> RuleReport:
         rtol=checking.rtol,
         atol=checking.atol,
         time_limit=checking.time_limit,
+        search=_budget(checking.search),
     )
+
+
+def _budget(points: int) -> bool | Budget:
+    """Return the budget of a search of so many points."""
+    return points > 0 and Budget(points, max(1.0, points / 200))
 
 
 def _verify_exhaustively(only: str, dtypes: Sequence[str], out: Path) -> int:

@@ -14,6 +14,7 @@ from .check import (
     check_rule as check_rule,
 )
 from .checks import CHECKS as CHECKS
+from .cost import Cost as Cost, CostReport as CostReport, compare_cost as compare_cost
 from .elementwise import check_elementwise as check_elementwise
 from .report import CheckResult as CheckResult, RuleReport as RuleReport
 from .rules import RuleCall as RuleCall, rules_in as rules_in, without_rules as without_rules

@@ -4,6 +4,7 @@ import inspect
 import itertools
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import TypeVar
 
 import jax
@@ -12,16 +13,18 @@ import numpy as np
 from jax import Array
 
 from .._arguments import brief, check_tree, describe
-from .._jax import is_tracing
+from .._jax import has_dtype, is_tracing
 from .._types import Tree
 from .budget import Budget
 from .checks import CHECKS
 from .checks._check import Check
+from .complex_parts import whole
 from .expected import Expected
+from .point import described
 from .precision import Precision
-from .program import Refused
+from .program import Refused, user_code
 from .rounding import Accuracy
-from .sample import Kinks as Kinks, Sample
+from .sample import Cotangent, Kinks as Kinks, Sample
 from .subject import Subject
 
 K = TypeVar("K")
@@ -151,6 +154,40 @@ def combinations_of(options: Mapping[str, Sequence[Tree]] | None) -> list[dict[s
     return [dict(zip(given, values, strict=True)) for values in combinations] if given else []
 
 
+def cotangent_of(sample: Sample, cotangent: Tree) -> Cotangent:
+    """Return the cotangent of each floating-point output as real numbers."""
+    if cotangent is None:
+        return Cotangent()
+    check_tree("cotangent", cotangent)
+    args, kwargs = sample.point.call
+    with user_code():
+        want, tree = jax.tree.flatten(jax.eval_shape(partial(sample.fun, **kwargs), *args))
+    got, given = jax.tree.flatten(cotangent)
+    if tree != given:
+        raise ValueError(f"cotangent must have the tree of the output, {tree}, got {given}")
+    pairs = [(dy, y) for dy, y in zip(got, want, strict=True) if _is_inexact(y)]
+    for dy, y in pairs:
+        kind = jnp.complexfloating if jnp.issubdtype(y.dtype, jnp.complexfloating) else jnp.floating
+        if np.shape(dy) != y.shape or not (has_dtype(dy, kind) or has_dtype(dy, jnp.floating)):
+            raise ValueError(
+                f"cotangent must have a {y.dtype}{list(y.shape)} for this output, got "
+                f"{described(dy)}"
+            )
+    parts = (_real_parts(np.asarray(dy), y.dtype) for dy, y in pairs)
+    return Cotangent(cotangent, tuple(part for two in parts for part in two))
+
+
+def _is_inexact(y: jax.ShapeDtypeStruct) -> bool:
+    return jnp.issubdtype(y.dtype, jnp.inexact)
+
+
+def _real_parts(dy: np.ndarray, dtype: np.dtype) -> tuple[np.ndarray, ...]:
+    """Return the cotangents of the parts of an output: of u + iv, ∂/∂u − i ∂/∂v is given."""
+    if jnp.issubdtype(dtype, jnp.complexfloating):
+        return np.real(dy), -np.imag(dy)
+    return (dy,)
+
+
 def mapping_of(option: str, value: Mapping[K, V] | None, of: str) -> Mapping[K, V]:
     """Return an option that must be a mapping; `of` describes its keys and values."""
     if value is None:
@@ -204,6 +241,7 @@ def require_known_arguments(
         _require_all_in(option, given, names)
     for expectation in expected.values():
         every = (*sample.point.names, *sample.point.captured.names)
+        every += tuple(name for name in map(whole, every) if name not in every)
         _require_all_in("expected_failures", expectation.arguments or (), every)
 
 

@@ -80,7 +80,14 @@ def captured_by(fun: Function, closed: ClosedJaxpr) -> Captured:
         tuple(arrays[i] for i in chosen),
         tuple(chosen),
         tuple(fixed),
-        tuple(_missed(closed, program, where)),
+        (
+            *_missed(closed, program, where),
+            *(
+                f"{names[i]} ({array.dtype}{list(array.shape)}), which the function closes over"
+                for i, array in arrays.items()
+                if i in into_rules and has_dtype(array, jnp.complexfloating) and array.size
+            ),
+        ),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jax import Array
 
+from .._jax import says_no_reverse_mode
 from .._progress import tqdm
 from .._types import Function, Tree
 from .arbiter import autodiff_is_refuted
@@ -19,6 +20,7 @@ from .arguments import (
     call_of,
     checks_of,
     combinations_of,
+    cotangent_of,
     kinks_of,
     mapping_of,
     points_of,
@@ -33,6 +35,8 @@ from .budget import Budget
 from .checks import CHECKS
 from .checks._check import ORACLE, Check
 from .checks.differences import finite_differences
+from .checks.form import structure
+from .checks.forward import forward
 from .culprit import culprits
 from .expected import Expected, ExpectedFailures, apply_expectations, expectations
 from .point import Point, options_as_text
@@ -56,6 +60,7 @@ def check_rule(
     reference: Function | None = None,
     kwargs: Mapping[str, Tree] | None = None,
     key: Array | None = None,
+    cotangent: Tree = None,
     checks: Sequence[str] | None = None,
     expected_failures: ExpectedFailures | None = None,
     kinks: Kinks | None = None,
@@ -92,7 +97,9 @@ def check_rule(
     - partial_use: a rule with symbolic zeros is right without each output and without each
       argument.
     - zero_cotangent, linearity: the backward rule is linear in its cotangent.
-    - second_order: the rule can be differentiated again, in forward and in reverse mode.
+    - forward: `jax.jvp` and `jax.linearize` of the rule, where it has them, are right.
+    - second_order, third_order: the rule can be differentiated again, in forward and in reverse
+      mode, and once more.
     - finite: at 0 and far from 0, the rule is finite where the gradient of the reference is.
     - kinks: the derivative at a kink is the declared one, or lies between the one-sided slopes.
     - search: the rule is right at points where gradients break: zeros, ties, infinities, huge and
@@ -101,7 +108,9 @@ def check_rule(
       `report.findings` has both, each at the simplest point that shows it, `finding.args`, with
       the call that repeats it, `finding.call`.
     - integers: integer arguments get no gradient.
-    - vmap, jit, scan: the transformed rule gives the same gradients; `scan` is also differentiated.
+    - vmap, jit, checkpoint, scan: the transformed rule gives the same gradients, with donated
+      arguments and with each policy too; `scan` is also differentiated.
+    - repeated: in two calls in one program, each gets its own gradient.
     - determinism: two calls return equal bits, and two traces the same program.
     - sharding: split over devices (automatically, with explicit axes, by `shard_map`), the rule
       gives the gradients of the reference. This needs at least two devices. A failure is listed in
@@ -117,13 +126,18 @@ def check_rule(
             differentiated; a complex leaf counts as two, its real and its imaginary part.
         args: its positional arguments, pytrees of any kind. The differentiable leaves are the
             floating-point arrays in them, and those that `fun` closes over, such as the parameters
-            of a module. Integer arrays, PRNG keys, Python numbers, names and None are kept
-            constant; write `jnp.asarray(0.5)` to check the gradient with respect to a number.
+            of a module. A complex array z counts as two, `z.real` and `z.imag`; its gradient is
+            that of JAX, ∂/∂x − i ∂/∂y, with dz = f'(z) dw for a holomorphic w = f(z)
+            (`fcjax/verify/complex_parts.py` derives it). Integer arrays, PRNG keys, Python
+            numbers, names and None are kept constant; write `jnp.asarray(0.5)` to check the
+            gradient with respect to a number.
         reference: a function with the arguments of `fun` whose gradient is known to be right.
             Required where JAX cannot differentiate the function that the rule decorates (a
             kernel, a `while_loop`).
         kwargs: keyword arguments of `fun`, treated like `args`.
         key: the PRNG key for the random cotangents and directions; `jax.random.key(0)` by default.
+        cotangent: the cotangent of the output, a tree of arrays with its structure and shapes; by
+            default normal random numbers. That of an output without a gradient is ignored.
         checks: names of the checks to run, from `fcjax.verify.CHECKS`; all by default.
         expected_failures: gradients that are wrong on purpose (a straight-through estimator, a
             clipped or reversed gradient). Maps the name of a check to the name of an argument,
@@ -148,8 +162,7 @@ def check_rule(
 
     Raises:
         TypeError: an argument of `check_rule` has the wrong type; `args` do not fit the function,
-            contain no floating-point array, or contain a complex one; or `reference` cannot be
-            called with them.
+            contain no floating-point array; or `reference` cannot be called with them.
         ValueError: a check or an argument that does not exist was named, a tolerance or the time
             limit is negative, or `reference` returns other shapes.
 
@@ -184,8 +197,9 @@ def check_rule(
     call_of(fun, args, kwargs)
     declared = kinks_of(kinks)
     given = _Options(
-        reference, dict(kwargs or {}), declared, key, rtol, atol, time_limit, budget_of(search)
-    )
+        reference, dict(kwargs or {}), declared, key, rtol, atol, time_limit, budget_of(search),
+        cotangent,
+    )  # fmt: skip
     combinations = combinations_of(options)
     selected, expected = checks_of(checks), _expected(expected_failures)
     if checks is None and not search:
@@ -196,6 +210,7 @@ def check_rule(
     require_known_arguments(sample, {"kinks": given.kinks}, expected)
     require_floating_output(sample)
     require_matching_reference(sample.subject)
+    sample.cotangent = cotangent_of(sample, cotangent)
     sample.others = tuple(_with_options(fun, args, given, chosen) for chosen in combinations)
     report = _report(sample, selected, expected)
     if not report.failures:
@@ -303,6 +318,7 @@ class _Options(NamedTuple):
     atol: float | None
     time_limit: float | None
     budget: Budget = Budget()
+    cotangent: Tree = None
 
 
 def _expected(expected_failures: ExpectedFailures | None) -> Expected:
@@ -396,7 +412,9 @@ def _report(sample: Sample, selected: Sequence[Check], expected: Expected) -> Ru
 
 def _run(check: Check, sample: Sample) -> list[CheckResult]:
     """Run one check. An error raised by JAX or by the user's code is a failure."""
-    if check.name != "structure" and sample.subject.refusal is not None:
+    refusal = sample.subject.refusal
+    has_forward = refusal is not None and says_no_reverse_mode(refusal.text)
+    if refusal is not None and check.run not in (structure, *([forward] if has_forward else [])):
         return []  # `structure` says why
     results: list[CheckResult] = []
     try:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from .checks import CHECKS
+from .complex_parts import whole
 from .report import CheckResult
 
 ExpectedFailures = Mapping[str, bool | str | Sequence[str]]
@@ -23,7 +24,9 @@ class Expectation(NamedTuple):
 
     def covers(self, result: CheckResult) -> bool:
         """Whether the result is about one of these arguments."""
-        return self.arguments is None or result.argument in self.arguments
+        if self.arguments is None or result.argument is None:
+            return self.arguments is None
+        return not {result.argument, whole(result.argument)}.isdisjoint(self.arguments)
 
 
 Expected = Mapping[str, Expectation]

@@ -6,6 +6,11 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+CONJUGATED = (
+    "a conjugate is missing or too many: the gradient of JAX is ∂/∂x − i ∂/∂y, that of a "
+    "holomorphic function f'(z) times the cotangent, without a conjugate"
+)
+
 
 class HintContext(NamedTuple):
     """Quantities to which a wrong gradient may be related.
@@ -15,12 +20,14 @@ class HintContext(NamedTuple):
         cotangents: the cotangents of the outputs.
         gradients: the correct gradients of the other arguments, by name.
         narrow: dtypes that are narrower than those of the computation.
+        conjugated: the gradient in the other convention of complex numbers, if there are any.
     """
 
     sizes: Mapping[int, str]
     cotangents: Sequence[np.ndarray] = ()
     gradients: Mapping[str, np.ndarray] = {}
     narrow: Sequence[str] = ()
+    conjugated: np.ndarray | None = None
 
 
 def hint(got: np.ndarray, want: np.ndarray, close: float, context: HintContext) -> str | None:
@@ -42,6 +49,8 @@ def _patterns(
     if not np.any(got):
         yield "all zeros: no gradient reaches this argument"
         return
+    if context.conjugated is not None and _same(got, context.conjugated, close):
+        yield CONJUGATED
     ratio = _ratio(got, want, close)
     if ratio is not None:
         yield from _constant_factor(ratio, context.sizes, known_only=want.size == 1)

@@ -12,6 +12,7 @@ from jax import Array
 
 from .._jax import Tracer, evaluate, has_dtype, is_array
 from .._types import Function, Tree
+from . import complex_parts
 from .captured import Captured, captured_by, inline_jits, with_arrays
 from .precision import Precision
 from .program import call, user_code
@@ -23,9 +24,9 @@ Types = tuple[jax.ShapeDtypeStruct, ...]
 class Point:
     """A call, as a function of its differentiable leaves.
 
-    The differentiable leaves are the real floating-point arrays in the arguments, followed by those
-    that the function closes over. All other leaves (integers, keys, Python numbers, names) are kept
-    constant.
+    The differentiable leaves are the floating-point arrays in the arguments, followed by those that
+    the function closes over. A complex array is two leaves, its parts. All other leaves (integers,
+    keys, Python numbers, names) are kept constant.
 
     Attributes:
         names: the names of all leaves of the arguments, in the order of the tree.
@@ -36,7 +37,8 @@ class Point:
     """
 
     def __init__(self, fun: Function, args: Sequence[Tree], kwargs: Mapping[str, Tree]):
-        paths, self._tree = jax.tree.flatten_with_path((tuple(args), dict(kwargs)))
+        split = complex_parts.split((tuple(args), dict(kwargs)))
+        paths, self._tree = jax.tree.flatten_with_path(split)
         names = _argument_names(fun, args)
         self.names = tuple(_name(path, names) for path, _ in paths)
         # a NumPy array cannot be indexed by a tracer
@@ -89,8 +91,8 @@ class Point:
         Raises:
             ValueError: `args` has another tree, other shapes or other dtypes.
         """
-        _, kwargs = jax.tree.unflatten(self._tree, self.leaves)
-        new, tree = jax.tree.flatten((tuple(args), kwargs))
+        _, kwargs = self.call
+        new, tree = jax.tree.flatten(complex_parts.split((tuple(args), kwargs)))
         if tree != self._tree:
             raise ValueError(f"its tree must be {self._tree}, got {tree}")
         other = object.__new__(Point)
@@ -106,7 +108,7 @@ class Point:
 
     def unflattened(self, leaves: Sequence[Tree]) -> tuple[tuple[Tree, ...], dict[str, Tree]]:
         """Return the positional and keyword arguments with other leaves."""
-        return jax.tree.unflatten(self._tree, leaves)
+        return complex_parts.joined(jax.tree.unflatten(self._tree, leaves))
 
     def args_at(self, values: Sequence[np.ndarray]) -> tuple[Tree, ...]:
         """Return the positional arguments with other numbers in their differentiable leaves."""
@@ -150,11 +152,18 @@ class Point:
     def _outputs(self, fun: Function, constants: Mapping[int, Tree], *xs: Array) -> list[Array]:
         replaced = dict(zip(self.wrt, xs, strict=True)) | dict(constants)
         leaves = [replaced.get(i, leaf) for i, leaf in enumerate(self.leaves)]
-        args, kwargs = jax.tree.unflatten(self._tree, leaves)
+        args, kwargs = self.unflattened(leaves)
         outputs = jax.tree.leaves(call(fun, *args, **kwargs))
         return [
             jnp.asarray(y) for y in outputs if is_array(y) or isinstance(y, int | float | complex)
         ]
+
+    def imaginary(self, fun: Function) -> tuple[bool, ...]:
+        """Return which of the floating-point outputs is the imaginary part of another."""
+        outputs = jax.eval_shape(partial(self._outputs, fun, {}), *self.types(Precision.OWN))
+        floating = [y for y in outputs if has_dtype_of(y, jnp.inexact)]
+        is_complex = (has_dtype_of(y, jnp.complexfloating) for y in floating)
+        return tuple(flag for two in is_complex for flag in ((False, True) if two else (False,)))
 
     def described(self) -> str:
         """Return the names, dtypes and shapes of the arguments as text."""
@@ -188,8 +197,6 @@ def _require_supported(name: str, leaf: object) -> None:
         raise TypeError(f"{name} is a tracer; call check_rule outside of jit, grad and vmap")
     if _is_deleted(leaf):
         raise ValueError(f"{name} is a deleted array: it was donated to a jitted function")
-    if has_dtype(leaf, jnp.complexfloating):
-        raise TypeError(f"{name} is complex; only real arguments can be checked")
 
 
 def _argument_names(fun: Function, args: Sequence[Tree]) -> list[str]:

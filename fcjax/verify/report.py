@@ -59,7 +59,7 @@ class CheckResult:
     message: str | None = None
     compared: int = 0
     unjudged: int = 0
-    args: tuple[Any, ...] | None = None
+    args: tuple[Any, ...] | None = dataclasses.field(default=None, compare=False)
     call: str = ""
 
     @property

@@ -10,6 +10,7 @@ from jax.typing import ArrayLike
 
 from .._types import Function, Tree
 from .budget import Budget
+from .complex_parts import whole
 from .hints import HintContext
 from .point import Leaves, Point
 from .precision import Precision, as_float64, eps_of, largest
@@ -18,6 +19,13 @@ from .rounding import PER_LOSS, rounding_error
 from .subject import Side, Subject, ValuesAndGrads
 
 Kinks = Mapping[str, Mapping[float, float]]
+
+
+class Cotangent(NamedTuple):
+    """A cotangent as the caller gave it, and as real numbers; None if none was given."""
+
+    given: Tree = None
+    parts: tuple[np.ndarray, ...] | None = None
 
 
 class Other(NamedTuple):
@@ -40,6 +48,7 @@ class Sample:
     Attributes:
         budget: how long the search goes on.
         explicit_checks: whether the caller named the checks; expensive ones are then done too.
+        cotangent: the cotangent that the caller chose.
         others: the same call with other options, which a search tries too.
         searched: the branches that a search has tried, as pairs of a `cond` and its branch.
         refuted: for each leaf that was decided, whether the function contradicts autodiff.
@@ -59,6 +68,7 @@ class Sample:
         self.fun, self.subject, self.point, self.seed = fun, subject, point, tuple(seed)
         self.kinks = kinks or {}
         self.explicit_checks, self.budget = explicit_checks, budget
+        self.cotangent = Cotangent()
         self.others: tuple[Other, ...] = ()
         self.searched: set[tuple[int, int]] = set()
         self._xs: dict[Precision, Leaves] = {}
@@ -94,10 +104,11 @@ class Sample:
         return self._xs[precision]
 
     def dys(self, precision: Precision) -> Leaves:
-        """Return random cotangents: with equal entries, a wrong sum could go unnoticed."""
+        """Return the cotangents. They are random: with equal entries, a wrong sum may not show."""
         if precision not in self._dys:
             shapes = [y.shape for y in self.subject.ys(Precision.OWN)]
-            values = [self.random(shape, 7 + i) for i, shape in enumerate(shapes)]
+            drawn = [self.random(shape, 7 + i) for i, shape in enumerate(shapes)]
+            values = drawn if self.cotangent.parts is None else self.cotangent.parts
             self._dys[precision] = self.as_cotangents(values, precision)
         return self._dys[precision]
 
@@ -216,7 +227,21 @@ class Sample:
         narrow = [name for name in narrow if eps_of(name) > self.subject.eps(precision)]
         cotangents = [as_float64(dy) for dy in self.dys(precision)]
         is_wide = precision is Precision.FLOAT64
-        return HintContext(self._sizes(), cotangents, others, narrow if is_wide else ())
+        conjugated = self._conjugated(k, precision)
+        return HintContext(self._sizes(), cotangents, others, narrow if is_wide else (), conjugated)
+
+    def _conjugated(self, k: int, precision: Precision) -> np.ndarray | None:
+        """Return the k-th gradient in PyTorch's convention: conjugate, of conjugate cotangents."""
+        if self.name(k) == whole(self.name(k)):
+            return None
+        try:
+            imaginary = self.point.imaginary(self.fun)
+            pairs = zip(self.dys(precision), imaginary, strict=True)
+            dys = [-as_float64(dy) if flag else as_float64(dy) for dy, flag in pairs]
+            found = self.autodiff(precision, dys=self.as_cotangents(dys, precision)).dxs[k]
+        except Refused:
+            return None
+        return as_float64(found) * (-1 if self.name(k).endswith(".imag") else 1)
 
     def _sizes(self) -> dict[int, str]:
         """Return numbers that may occur as a factor, and what they count, likely ones first."""

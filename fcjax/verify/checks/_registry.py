@@ -16,13 +16,15 @@ from ._check import (
 from .differences import finite_differences
 from .exact import exact
 from .form import determinism, dtype, integers, structure
+from .forward import forward
 from .linear import dot_product, linearity, zero_cotangent
 from .mapped import vmap
 from .narrow import precision
+from .orders import second_order, third_order
 from .partial_use import partial_use
 from .points import finite, kinks
 from .sharding import sharding
-from .transforms import jit, scan, second_order
+from .transforms import checkpoint, jit, repeated, scan
 from .values import primal, vjp
 
 
@@ -45,13 +47,17 @@ CHECKS: dict[str, Check] = {
         Check(partial_use, "value", (SEVERAL_PARTS, SYMBOLIC_ZEROS, ORACLE), follows_vjp=True),
         Check(zero_cotangent, "form", follows_vjp=True),
         Check(linearity, "form", follows_vjp=True),
+        Check(forward, "transform", (ORACLE,), follows_vjp=True),
         Check(second_order, "transform", (ELEMENTS, ORACLE), follows_vjp=True),
+        Check(third_order, "transform", (ELEMENTS, ORACLE), follows_vjp=True),
         Check(finite, "form", (ENDS,)),
         Check(kinks, "form", follows_vjp=True),
         Check(search, "form", (LOOPS_END,), follows_vjp=True),
         Check(integers, "form"),
         Check(vmap, "transform"),
         Check(jit, "transform"),
+        Check(checkpoint, "transform"),
+        Check(repeated, "transform"),
         Check(scan, "transform"),
         Check(determinism, "form"),
         Check(sharding, "transform", (SEVERAL_DEVICES,), counts=_is_for_several_devices),

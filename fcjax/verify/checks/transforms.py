@@ -1,103 +1,25 @@
-"""The rule under transformations of JAX: second derivatives, `jit` and `scan`."""
+"""The rule under transformations of JAX: `jit`, `checkpoint`, `scan`, and several calls."""
 
-import dataclasses
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Iterator, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from ..._jax import equations_in
+from ..._jax import equations_in, says_checkpoint_lacks_complex
 from ..._types import Function, Tree
 from ..compare import compare
 from ..point import Leaves
 from ..precision import FACTORS, Precision, as_float64, eps_of, largest, scaled
-from ..program import Refused, Skip
+from ..program import Refused, Skip, user_code
 from ..report import CheckResult
 from ..sample import Sample
-from ..subject import OfLeaves, Side, pullback_of
-from .values import vjp
+from ..subject import OfLeaves, pullback_of
 
 # Evaluated one by one, each operation is a program to compile, which takes 30 ms or more.
 MAX_EAGER_OPERATIONS = 32
-Mode = Callable[[Function, Leaves, Leaves], Tree]
-
-
-def second_order(sample: Sample) -> Iterator[CheckResult]:
-    """The rule can be differentiated again: reverse over reverse and forward over reverse."""
-    if any(result.status == "failed" for result in _first_order(sample)):
-        raise Skip("the first derivative is already wrong")
-    right = _reference_product(sample)
-    modes = {"reverse over reverse": _reverse_again, "forward over reverse": _forward_again}
-    for name, mode in modes.items():
-        try:
-            got = _hessian_product(sample, sample.subject.rule, mode)
-        except Refused as refusal:
-            message = f"the rule cannot be differentiated {name}: {refusal}"
-            yield CheckResult("second_order", "skipped", message=message)
-            continue
-        for k, (one, want) in enumerate(zip(got, right, strict=True)):
-            size = max(largest(want), largest(sample.rule(sample.wide).dxs[k]))
-            tolerance = 64 * sample.allowed(k, size, sample.wide)
-            out = ~np.isfinite(as_float64(want))
-            result = compare(
-                "second_order", sample.name(k), one, want, tolerance, message=name, leave_out=out
-            )
-            yield _with_hint(result)
-
-
-def _first_order(sample: Sample) -> list[CheckResult]:
-    try:
-        return list(vjp(sample))
-    except Skip:
-        return []
-
-
-def _with_hint(result: CheckResult) -> CheckResult:
-    if result.status != "failed":
-        return result
-    hint = "a residual is under stop_gradient, or was computed outside the rule"
-    return dataclasses.replace(result, hint=hint)
-
-
-def _reference_product(sample: Sample) -> Tree:
-    why: Refused | None = None
-    for mode in (_forward_again, _reverse_again):
-        try:
-            return _hessian_product(sample, sample.subject.plain, mode)
-        except Refused as refusal:
-            why = refusal
-    raise Skip(f"JAX cannot differentiate the reference twice: {why}")
-
-
-def _hessian_product(sample: Sample, side: Side, mode: Mode) -> Tree:
-    precision = sample.wide
-
-    def gradient(xs: tuple[Array, ...], dys: tuple[Array, ...]) -> tuple[Array, ...]:
-        # the cotangent depends on y, so that the derivative of the rule in its cotangent counts too
-        ys, pull = jax.vjp(lambda *xs: side.function(*xs)[0], *xs)
-        return pull(tuple(dy + y for dy, y in zip(dys, ys, strict=True)))
-
-    def product(xs: Leaves, dys: Leaves, us: Leaves) -> Tree:
-        return mode(lambda xs: gradient(xs, dys), xs, us)
-
-    xs, dys = sample.xs(precision), sample.dys(precision)
-    with precision.context():
-        us = tuple(jnp.asarray(sample.random(x.shape, 30 + k), x.dtype) for k, x in enumerate(xs))
-    which = "rule" if side is sample.subject.rule else "plain"
-    program = sample.subject.program(f"{which} {mode.__name__}", product)
-    return program(precision, xs, dys, us)
-
-
-def _forward_again(gradient: Function, xs: Leaves, us: Leaves) -> Tree:
-    return jax.jvp(gradient, (xs,), (us,))[1]
-
-
-def _reverse_again(gradient: Function, xs: Leaves, us: Leaves) -> Tree:
-    # the Hessian is symmetric, so its transpose times u equals the result of forward mode
-    dxs, pull = jax.vjp(gradient, xs)
-    return pull(tuple(u.astype(dx.dtype) for u, dx in zip(us, dxs, strict=True)))[0]
 
 
 def jit(sample: Sample) -> Iterator[CheckResult]:
@@ -109,11 +31,94 @@ def jit(sample: Sample) -> Iterator[CheckResult]:
         raise Skip(
             f"{operations} operations to compile one by one; checks=['jit'] checks it anyway"
         )
-    compiled, eager = sample.rule(own), sample.eagerly()
-    for k, (got, want) in enumerate(zip(compiled.dxs, eager.dxs, strict=True)):
+    eager = sample.eagerly()
+    compiled = {"": sample.rule(own).dxs, ", with donated arguments": _donated(sample)}
+    for k, want in enumerate(eager.dxs):
         tolerance = 2 * sample.allowed(k, want, own)
-        message = "the compiled rule and the rule operation by operation differ"
-        yield compare("jit", sample.name(k), got, want, tolerance, message=message)
+        for how, dxs in compiled.items():
+            message = f"the compiled rule and the rule operation by operation differ{how}"
+            yield compare("jit", sample.name(k), dxs[k], want, tolerance, message=message)
+
+
+def _donated(sample: Sample) -> Leaves:
+    """Return the gradients of a compiled call whose arguments are donated."""
+    own = Precision.OWN
+    inputs = jax.tree.map(jnp.copy, (sample.xs(own), sample.dys(own)))
+    program = jax.jit(sample.subject.rule.pullback.function, donate_argnums=(0, 1))
+    with user_code(), own.context(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Some donated buffers were not usable")
+        return program(*inputs).dxs
+
+
+# From keeping nothing to keeping everything. Long functions get the first alone.
+POLICIES = (
+    "nothing_saveable",
+    "dots_saveable",
+    "dots_with_no_batch_dims_saveable",
+    "everything_saveable",
+)
+MAX_OPERATIONS = 200
+
+
+def checkpoint(sample: Sample) -> Iterator[CheckResult]:
+    """Under `jax.checkpoint`, the rule gives the same gradients, whatever is kept."""
+    subject, wide = sample.subject, sample.wide
+    is_long = subject.size > MAX_OPERATIONS and not sample.explicit_checks
+    policies = POLICIES[:1] if is_long else POLICIES
+    program = _checkpointed(subject.rule.function, policies)
+    try:
+        found = subject.program("checkpoint", program)(wide, sample.xs(wide), sample.dys(wide))
+    except Refused as refusal:
+        if says_checkpoint_lacks_complex(refusal.text):
+            raise Skip("jax.checkpoint cannot keep complex numbers") from refusal
+        if isinstance(refusal.error, NotImplementedError):
+            raise Skip(f"jax.checkpoint cannot take the function: {refusal}") from refusal
+        yield CheckResult("checkpoint", "failed", message=str(refusal))
+        return
+    for name, dxs in zip(policies, found, strict=True):
+        for k, want in enumerate(sample.rule(wide).dxs):
+            tolerance = 2 * sample.allowed(k, want, wide)
+            message = f"with the policy {name}"
+            yield compare("checkpoint", sample.name(k), dxs[k], want, tolerance, message=message)
+
+
+def _checkpointed(f: OfLeaves, policies: Sequence[str]) -> Function:
+    """Return the function that gives the gradients with each policy."""
+
+    def program(xs: Leaves, dys: Leaves) -> list[Leaves]:
+        functions = [
+            jax.checkpoint(f, policy=getattr(jax.checkpoint_policies, name)) for name in policies
+        ]
+        return [pullback_of(function)(xs, dys).dxs for function in functions]
+
+    return program
+
+
+def repeated(sample: Sample) -> Iterator[CheckResult]:
+    """Several calls in one program: each gets the gradient of its own arguments."""
+    own, f = Precision.OWN, sample.subject.rule.function
+    xs, dys = sample.xs(own), sample.dys(own)
+    factors = FACTORS[:2]
+
+    def calls(*xs: Array) -> list[Leaves]:
+        return [f(*(x * np.asarray(factor, x.dtype) for x in xs))[0] for factor in factors]
+
+    def program(xs: Leaves, dys: Leaves) -> Leaves:
+        return jax.vjp(calls, *xs)[1]([dys] * len(factors))
+
+    try:
+        found = sample.subject.program("repeated", program)(own, xs, dys)
+    except Refused as refusal:
+        yield CheckResult("repeated", "failed", message=str(refusal))
+        return
+    points = [tuple(jnp.asarray(scaled(x, factor)) for x in xs) for factor in factors]
+    singles = [sample.rule(own, point, dys).dxs for point in points]
+    for k, got in enumerate(found):
+        terms = [w * as_float64(dxs[k]) for w, dxs in zip(factors, singles, strict=True)]
+        size = max(map(largest, terms))
+        tolerance = 3 * sample.allowed(k, size, own) + 8 * eps_of(xs[k].dtype) * size
+        message = "two calls in one program"
+        yield compare("repeated", sample.name(k), got, sum(terms), tolerance, message=message)
 
 
 def scan(sample: Sample) -> Iterator[CheckResult]:

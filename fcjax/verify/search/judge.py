@@ -233,7 +233,7 @@ class Judge:
             is_known = self.rtol < COARSE and all(limits[k].exist.all() for k in chosen)
             if is_known and nearby.admit(want) and not nearby.admit(got):
                 k = suspicious[0]
-                error = np.abs(by_rule.dxs[k] - plain.dxs[k])
+                error = np.nan_to_num(np.abs(by_rule.dxs[k] - plain.dxs[k]), nan=np.inf)
                 at = first(error == error.max())
                 numbers = float(by_rule.dxs[k][at]), float(plain.dxs[k][at])
                 return Flaw("gradient", "wrong", k, at, *numbers)

@@ -179,6 +179,7 @@ def _result(sample: Sample, flaw: Flaw, values: Values, where: str) -> CheckResu
         "checks": ["search"],
         "reference": sample.subject.reference,
         "kwargs": sample.point.call[1],
+        "cotangent": sample.cotangent.given,
         **accuracy,
     }
     about = f"`args` of this finding, {sample.point.described()}"

@@ -1,0 +1,32 @@
+"""`fcjax cost`: what the gradient of a function costs by its rules and by autodiff."""
+
+import json
+from pathlib import Path
+
+from fcjax_cli.options import Checking, CostOf, Function
+
+from ..verify import compare_cost
+from .user_code import import_function
+from .verify import user_case
+
+
+def cost(function: CostOf, seconds: float, seed: int, out: Path | None) -> int:
+    """Print the costs of a function; return the exit status."""
+    if out is not None and out.is_dir():
+        raise ValueError(f"out: {out} is a folder; accepted: a file")
+    if bool(function.shapes) == bool(function.args):
+        raise ValueError("give either shapes or args")
+    asked = Function(function.target, function.shapes, function.args, function.reference)
+    (case,), (dtype, *_) = user_case(asked, Checking(seed=seed))
+    args, kwargs = case.drawn(seed, dtype)
+    report = compare_cost(
+        import_function("target", function.target),
+        args,
+        kwargs=kwargs,
+        reference=case.reference,
+        seconds=seconds,
+    )
+    print(report)
+    if out is not None:
+        out.write_text(json.dumps(report.to_dict(), indent=1))
+    return 0

@@ -1,0 +1,186 @@
+"""The rule differentiated again: second and third derivatives."""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from ..._types import Function, Tree
+from ..compare import compare
+from ..point import Leaves
+from ..precision import as_float64, eps_of, largest
+from ..program import Refused, Skip
+from ..report import CheckResult
+from ..sample import Sample
+from ..subject import Side
+from .values import vjp
+
+Mode = Callable[[Function, Leaves, Leaves], Tree]
+# Third derivatives of larger functions are left out, unless they are asked for.
+MAX_OPERATIONS = 200
+# Differences at two distances that differ by more than this fraction are no derivative.
+SIZEABLE = 0.05
+
+
+class Oracle(NamedTuple):
+    """A derivative in one direction, for each leaf, and how far it may be off."""
+
+    values: Sequence[np.ndarray]
+    errors: Sequence[np.ndarray]
+
+
+def second_order(sample: Sample) -> Iterator[CheckResult]:
+    """The rule can be differentiated again: reverse over reverse and forward over reverse.
+
+    Where JAX cannot differentiate the reference twice, differences of the gradient are the oracle.
+    """
+    if any(result.status == "failed" for result in _first_order(sample)):
+        raise Skip("the first derivative is already wrong")
+    right = _reference_product(sample) or _differences(sample, _gradient_at(sample))
+    yield from _compared(sample, "second_order", right)
+
+
+def _compared(sample: Sample, check: str, right: Oracle) -> Iterator[CheckResult]:
+    modes = {"reverse over reverse": _reverse_again, "forward over reverse": _forward_again}
+    for name, mode in modes.items():
+        try:
+            got = _hessian_product(sample, sample.subject.rule, mode)
+        except Refused as refusal:
+            message = f"the rule cannot be differentiated {name}: {refusal}"
+            yield CheckResult(check, "skipped", message=message)
+            continue
+        yield from (_result(sample, check, k, one, right, name) for k, one in enumerate(got))
+
+
+def _result(sample: Sample, check: str, k: int, got: Array, right: Oracle, how: str) -> CheckResult:
+    want, error = right.values[k], right.errors[k]
+    size = max(largest(want), largest(sample.rule(sample.wide).dxs[k]))
+    tolerance = 64 * sample.allowed(k, size, sample.wide) + largest(error)
+    out = ~np.isfinite(want) | ~np.isfinite(error)
+    result = compare(check, sample.name(k), got, want, tolerance, message=how, leave_out=out)
+    if result.status != "failed":
+        return result
+    hint = "a residual is under stop_gradient, or was computed outside the rule"
+    return dataclasses.replace(result, hint=hint)
+
+
+def _first_order(sample: Sample) -> list[CheckResult]:
+    try:
+        return list(vjp(sample))
+    except Skip:
+        return []
+
+
+def _reference_product(sample: Sample) -> Oracle | None:
+    """Return the product by autodiff of the reference, None if JAX cannot differentiate it."""
+    for mode in (_forward_again, _reverse_again):
+        try:
+            values = list(map(as_float64, _hessian_product(sample, sample.subject.plain, mode)))
+        except Refused:
+            continue
+        return Oracle(values, [np.zeros_like(value) for value in values])
+    return None
+
+
+def _gradient(side: Side) -> Function:
+    def gradient(xs: tuple[Array, ...], dys: tuple[Array, ...]) -> tuple[Array, ...]:
+        # the cotangent depends on y, so that the derivative of the rule in its cotangent counts too
+        ys, pull = jax.vjp(lambda *xs: side.function(*xs)[0], *xs)
+        return pull(tuple(dy + y for dy, y in zip(dys, ys, strict=True)))
+
+    return gradient
+
+
+def _gradient_at(sample: Sample) -> Callable[[Leaves], Leaves]:
+    """Return the gradient by the rule, as a function of the leaves."""
+    program = sample.subject.program("gradient", _gradient(sample.subject.rule))
+    return lambda xs: program(sample.wide, xs, sample.dys(sample.wide))
+
+
+def _directions(sample: Sample) -> Leaves:
+    xs = sample.xs(sample.wide)
+    with sample.wide.context():
+        return tuple(jnp.asarray(sample.random(x.shape, 30 + k), x.dtype) for k, x in enumerate(xs))
+
+
+def _hessian_product(sample: Sample, side: Side, mode: Mode, xs: Leaves | None = None) -> Leaves:
+    gradient = _gradient(side)
+
+    def product(xs: Leaves, dys: Leaves, us: Leaves) -> Tree:
+        return mode(lambda xs: gradient(xs, dys), xs, us)
+
+    which = "rule" if side is sample.subject.rule else "plain"
+    program = sample.subject.program(f"{which} {mode.__name__}", product)
+    xs = sample.xs(sample.wide) if xs is None else xs
+    return program(sample.wide, xs, sample.dys(sample.wide), _directions(sample))
+
+
+def _forward_again(gradient: Function, xs: Leaves, us: Leaves) -> Tree:
+    return jax.jvp(gradient, (xs,), (us,))[1]
+
+
+def _reverse_again(gradient: Function, xs: Leaves, us: Leaves) -> Tree:
+    # the Hessian is symmetric, so its transpose times u equals the result of forward mode
+    dxs, pull = jax.vjp(gradient, xs)
+    return pull(tuple(u.astype(dx.dtype) for u, dx in zip(us, dxs, strict=True)))[0]
+
+
+def third_order(sample: Sample) -> Iterator[CheckResult]:
+    """The rule can be differentiated twice more; the oracle are differences of its second order."""
+    if sample.subject.size > MAX_OPERATIONS and not sample.explicit_checks:
+        raise Skip(f"{sample.subject.size} operations; checks=['third_order'] checks it anyway")
+    second = list(second_order(sample))
+    if any(result.status == "failed" for result in second):
+        raise Skip("the second derivative is already wrong")
+    mode = _forward_again
+    try:
+        _hessian_product(sample, sample.subject.rule, mode)
+    except Refused:
+        mode = _reverse_again
+    gradient, us = _gradient(sample.subject.rule), _directions(sample)
+
+    def again(xs: Leaves, dys: Leaves, us: Leaves) -> Tree:
+        return mode(lambda xs: mode(lambda xs: gradient(xs, dys), xs, us), xs, us)
+
+    program = sample.subject.program("third order", again)
+    try:
+        got = program(sample.wide, sample.xs(sample.wide), sample.dys(sample.wide), us)
+    except Refused as refusal:
+        raise Skip(f"the rule cannot be differentiated three times: {refusal}") from refusal
+    right = _differences(sample, lambda xs: _hessian_product(sample, sample.subject.rule, mode, xs))
+    for k, one in enumerate(got):
+        yield _result(sample, "third_order", k, one, right, "differentiated twice more")
+
+
+def _differences(sample: Sample, function: Callable[[Leaves], Leaves]) -> Oracle:
+    """Return the derivative of a function of leaves along the directions, by differences.
+
+    Of two central differences, with steps h and 2h and errors c h² + O(h⁴), 4/3 of the first minus
+    1/3 of the second has the error O(h⁴). Their difference, 3c h², bounds it where c h² dominates.
+    Where it is a sizeable part of the result, there is a kink or a pole between the points, and
+    nothing is known.
+    """
+    xs, us = sample.xs(sample.wide), _directions(sample)
+    eps = max(eps_of(x.dtype) for x in xs)
+    step = eps**0.2
+    sizes = [1 + largest(x) for x in xs]
+
+    def at(h: float) -> list[np.ndarray]:
+        with sample.wide.context():
+            moved = tuple(x + np.asarray(h, x.dtype) * u for x, u in zip(xs, us, strict=True))
+        return list(map(as_float64, function(moved)))
+
+    near, far = (
+        [(a - b) / (2 * h) for a, b in zip(at(h), at(-h), strict=True)] for h in (step, 2 * step)
+    )
+    values = [(4 * a - b) / 3 for a, b in zip(near, far, strict=True)]
+    with np.errstate(invalid="ignore"):
+        errors = [np.abs(a - b) for a, b in zip(near, far, strict=True)]
+        sizeable = [e > SIZEABLE * np.abs(v) for e, v in zip(errors, values, strict=True)]
+    errors = [np.where(s & (e > 0), np.inf, e) for s, e in zip(sizeable, errors, strict=True)]
+    lost = eps * max(sizes) / step
+    return Oracle(values, [e + lost * largest(v) for e, v in zip(errors, values, strict=True)])

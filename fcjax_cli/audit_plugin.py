@@ -1,0 +1,14 @@
+"""The plugin that `fcjax audit` gives to pytest.
+
+It loads JAX when the first conftest.py has been read, which may set what JAX reads on import.
+"""
+
+import pytest
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Begin to listen."""
+    from fcjax.audit import pytest_configure
+
+    pytest_configure(session.config)

@@ -1,0 +1,290 @@
+"""The audit: every rule that a program calls is noticed, and checked at real arguments."""
+
+import json
+import subprocess
+import sys
+import textwrap
+from xml.etree import ElementTree
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import fcjax
+from fcjax.audit import Audit, Listener, Rule, audited
+
+RULES = """
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+@jax.custom_vjp
+def square(x):
+    return x * x
+
+square.defvjp(lambda x: (x * x, x), lambda x, dy: (2 * x * dy,))
+
+
+@jax.custom_vjp
+def cube(x):
+    return x**3
+
+# wrong for negative numbers
+cube.defvjp(lambda x: (x**3, x), lambda x, dy: (3 * x * jnp.abs(x) * dy,))
+
+
+@jax.custom_jvp
+def double(x):
+    return 2 * x
+
+@double.defjvp
+def double_jvp(primals, tangents):
+    return double(*primals), 2 * tangents[0]
+
+
+@jax.custom_vjp
+def unused(x):
+    return x
+
+unused.defvjp(lambda x: (x, ()), lambda kept, dy: (dy,))
+"""
+
+TESTS = """
+import jax
+import jax.numpy as jnp
+import numpy as np
+import rules
+
+X = jnp.asarray(np.random.default_rng(0).uniform(0.5, 2, (5, 3)), jnp.float32)
+
+def test_square_under_jit():
+    assert np.allclose(jax.jit(lambda x: rules.square(x))(X), X * X)
+
+def test_cube_under_grad_vmap_and_scan():
+    def loss(x):
+        def add(total, row):
+            return total + jnp.sum(jax.vmap(rules.cube)(row)), None
+
+        return jax.lax.scan(add, 0.0, x)[0]
+    assert np.allclose(jax.jit(jax.grad(loss))(X), 3 * X**2, rtol=1e-4)
+
+def test_double():
+    assert jax.grad(rules.double)(1.0) == 2
+"""
+
+
+@pytest.fixture
+def project(tmp_path):
+    (tmp_path / "rules.py").write_text(RULES)
+    (tmp_path / "test_rules.py").write_text(TESTS)
+    (tmp_path / "script.py").write_text(
+        "import sys, rules, jax.numpy as jnp\n"
+        "print(sys.argv, float(rules.square(jnp.array(3.0))))\n"
+        "if 'cube' in sys.argv: rules.cube(jnp.ones(3))\n"
+        "if 'fail' in sys.argv: sys.exit(7)\n"
+    )
+    return tmp_path
+
+
+def run(project, *arguments):
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=project, capture_output=True, text=True, check=False
+    )
+
+
+def test_a_test_suite_runs_unchanged_and_its_rules_are_checked(project):
+    done = run(
+        project, "-m", "fcjax", "audit", "--json", "a.json", "--junit", "a.xml", "--",
+        "pytest", "-q", "-p", "no:cacheprovider", "test_rules.py",
+    )  # fmt: skip
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "3 passed" in done.stdout
+    assert "✗ cube (" in done.stdout
+    assert "3 rules were called: 1 wrong, 2 right" in done.stdout
+    assert "defined and never called, 1:\n  unused" in done.stdout
+    audit = Audit.from_dict(json.loads((project / "a.json").read_text()))
+    by_name = {rule.name: rule for rule in audit.rules}
+    assert {name: rule.verdict for name, rule in by_name.items()} == {
+        "square": "right", "cube": "wrong", "double": "right", "unused": "never called",
+    }  # fmt: skip
+    line = RULES.splitlines().index(
+        "cube.defvjp(lambda x: (x**3, x), lambda x, dy: (3 * x * jnp.abs(x) * dy,))"
+    )
+    assert by_name["cube"].source == f"{project / 'rules.py'}:{line + 1}"
+    # real numbers of each example, which vmap and scan have inside a compiled program
+    assert by_name["cube"].forms == ("float32[]",)
+    cases = ElementTree.parse(project / "a.xml").getroot()
+    assert cases.attrib["failures"] == "1"
+    assert [case.attrib["name"] for case in cases if case.find("failure") is not None] == ["cube"]
+
+
+def test_the_plugin_works_by_itself_and_with_several_workers(project):
+    alone = run(project, "-m", "pytest", "-q", "-p", "fcjax.audit", "test_rules.py")
+    assert "3 rules were called: 1 wrong, 2 right" in alone.stdout, alone.stdout + alone.stderr
+    assert alone.returncode == 1
+    workers = run(
+        project, "-m", "pytest", "-q", "-n", "2", "-p", "fcjax.audit", "test_rules.py",
+        "--audit-json", "a.json",
+    )  # fmt: skip
+    assert "3 rules were called: 1 wrong, 2 right" in workers.stdout, workers.stdout
+    assert len(json.loads((project / "a.json").read_text())["rules"]) == 4
+    assert "fcjax audit" not in run(project, "-m", "pytest", "-q", "test_rules.py").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [([], 0), (["cube"], 1), (["fail"], 7)],
+    ids=["right", "wrong", "fails"],
+)
+def test_a_script_keeps_its_arguments_and_its_exit_status(project, arguments, status):
+    done = run(project, "-m", "fcjax", "audit", "script.py", *arguments)
+    assert done.returncode == status, done.stdout + done.stderr
+    assert f"['script.py'{''.join(f', {name!r}' for name in arguments)}] 9.0" in done.stdout
+    assert "square (" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "command: name pytest, a script or -m and a module, got nothing"),
+        (["missing.py"], "command: missing.py is no file; accepted: pytest, a script"),
+        (["--time-limit", "-1", "script.py"], "time-limit must be positive, got -1.0"),
+    ],
+)
+def test_wrong_commands_are_named(project, arguments, message):
+    done = run(project, "-m", "fcjax", "audit", *arguments)
+    assert done.returncode == 1
+    assert message in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+# --- listening ----------------------------------------------------------------------------------
+
+
+@jax.custom_vjp
+def scaled(x, factor, key):
+    return x * factor + jax.random.normal(key, x.shape)
+
+
+scaled.defvjp(
+    lambda x, factor, key: (scaled(x, factor, key), factor),
+    lambda factor, dy: (dy * factor, None, None),
+)
+X = jnp.arange(6.0).reshape(3, 2)
+
+
+def only(listener):
+    (heard,) = listener.heard
+    return heard
+
+
+def test_the_numbers_of_traced_arguments_are_taken_out():
+    with Listener() as listener:
+        jax.jit(jax.grad(lambda x, key: jnp.sum(scaled(x, 3, key))))(X, jax.random.key(5))
+    jax.effects_barrier()
+    ((form,),) = [heard.forms.values() for heard in listener.heard]
+    x, factor, key = form.calls[0].args
+    np.testing.assert_array_equal(x, X)
+    assert factor == 3
+    np.testing.assert_array_equal(key.words, jax.random.key_data(jax.random.key(5)))
+
+
+def test_a_few_calls_that_differ_in_form_are_kept():
+    with Listener() as listener:
+        for n in (1, 2, 3, 4, 5, 6):
+            for _ in range(5):
+                fcjax.tanh(jnp.ones(n))
+    heard = only(listener)
+    assert heard.count == 30
+    assert [len(form.calls) for form in heard.forms.values()] == [1, 1, 1, 1]
+    assert heard.left_out == 10
+    (rule,) = audited(listener).rules[:1]
+    assert rule.verdict == "right"
+    assert rule.forms == tuple(f"float32[{n}]" for n in (1, 2, 3, 4))
+    assert "called 30 times, 10 of them in other forms" in str(Audit((rule,)))
+
+
+def test_what_is_traced_and_never_run_is_checked_at_random_numbers():
+    with Listener() as listener:
+        jax.eval_shape(fcjax.tanh, X)
+    (rule,) = [rule for rule in audited(listener).rules if rule.calls]
+    assert rule.verdict == "right"
+    assert rule.forms == ("float32[3, 2], with random numbers",)
+
+
+def test_nothing_is_changed_while_nobody_listens():
+    before = jax.custom_vjp.__call__, jax.custom_jvp.__call__
+    with Listener(callbacks=False) as listener:
+        assert jax.custom_vjp.__call__ is not before[0]
+        program = jax.make_jaxpr(lambda x: fcjax.tanh(x))(X)
+    assert (jax.custom_vjp.__call__, jax.custom_jvp.__call__) == before
+    assert "callback" not in str(program)
+    assert only(listener).count == 1
+
+
+def test_a_callback_does_not_change_what_a_program_computes():
+    def loss(x):
+        rows = jax.vmap(fcjax.softmax)(x)
+        return jnp.sum(jax.checkpoint(fcjax.tanh)(rows) ** 2)
+
+    want = jax.jit(jax.value_and_grad(loss))(X)
+    with Listener():
+        got = jax.jit(jax.value_and_grad(lambda x: loss(x)))(X)
+        twice = jax.hessian(lambda x: loss(x.reshape(X.shape)))(X.ravel())
+    jax.tree.map(np.testing.assert_array_equal, got, want)
+    assert np.isfinite(twice).all()
+
+
+def test_large_arguments_and_passed_time_are_said():
+    with Listener() as listener:
+        fcjax.tanh(jnp.ones(2**21))
+        fcjax.relu(jnp.ones(3))
+    rules = {rule.name: rule for rule in audited(listener, time_limit=1e-9).rules}
+    assert rules["tanh"].verdict == rules["relu"].verdict == "inconclusive"
+    assert rules["tanh"].findings[0].text == "too many numbers to check"
+    assert rules["relu"].findings[0].text == "the time limit has passed"
+
+
+def test_a_rule_that_closes_over_a_traced_number_is_inconclusive():
+    @jax.jit
+    def outer(x, c):
+        @jax.custom_vjp
+        def times_c(x):
+            return x * c
+
+        times_c.defvjp(lambda x: (x * c, ()), lambda kept, dy: (dy * c,))
+        return times_c(x)
+
+    with Listener() as listener:
+        outer(X, jnp.asarray(3.0))
+    (rule,) = [rule for rule in audited(listener).rules if rule.calls]
+    assert rule.verdict == "inconclusive"
+    assert "closes over a value" in rule.findings[0].text
+
+
+def test_numbers_of_64_bits_stay_so():
+    with jax.enable_x64(True), Listener() as listener:
+        fcjax.tanh(jnp.asarray(np.linspace(-1, 1, 5)))
+    (rule,) = [rule for rule in audited(listener).rules if rule.calls]
+    assert (rule.verdict, rule.forms) == ("right", ("float64[5]",))
+
+
+def test_rules_of_jax_are_audited_too():
+    with Listener() as listener:
+        jax.nn.relu(X)
+    (rule,) = [rule for rule in audited(listener).rules if rule.calls]
+    assert rule.is_jaxs_own
+    assert rule.verdict == "right", rule
+    assert "JAX's own" in str(Audit((rule,)))
+
+
+def test_what_several_processes_say_is_merged():
+    one = Rule("f", "a.py:1", "a", False, "right", 2, ("float32[2]",))
+    two = Rule("f", "a.py:1", "a", False, "wrong", 3, ("float32[3]",))
+    (merged,) = Audit.of([one, two]).rules
+    assert (merged.verdict, merged.calls) == ("wrong", 5)
+    assert merged.forms == ("float32[2]", "float32[3]")
+    assert str(Audit(())) == "no hand-written rule was called or defined"
+    assert textwrap.dedent(str(Audit((merged,)))).startswith("✗ f (a.py:1), called 5 times")
