@@ -177,6 +177,7 @@ def verify(
       fcjax verify my_ops:clip --shapes 5x3 --expected-failures vjp=x
       fcjax verify my_ops:solve --shapes 5x5 5 --rtol 1e-5 --time-limit 60
       fcjax verify my_ops:affine --shapes 5x3 3x2 2 --checks vjp linearity
+      fcjax verify my_ops:affine --shapes 5x3 3x2 2 --search 10000
 
     Args:
         function: Your own function, and the arguments at which its gradient is checked.

@@ -349,7 +349,7 @@ def test_the_help_has_every_check_and_an_example_of_every_option(run):
     assert set(re.findall(r"\w+", out)) >= set(CHECKS)
     assert tuple(CHECKS) == fcjax_cli.options.CHECKS
     options = set(re.findall(r"^\W*(--[a-z][a-z-]+)", out, re.M)) - {"--atol", "--out", "--seed"}
-    assert len(options) == 10
+    assert len(options) == 11
     examples = [line for line in out.splitlines() if line.startswith("  fcjax verify")]
     assert [option for option in options if f" {option}" not in "\n".join(examples)] == []
 

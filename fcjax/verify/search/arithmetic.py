@@ -43,14 +43,16 @@ def has_lost(
     """Return the entries of which no digit is right.
 
     Small ones do not count: neither next to `size`, the largest entry, nor next to `usual`, the
-    largest one at the given point. Large ones may overflow.
+    largest one at the given point. Large ones may overflow, and subnormal ones are as good as 0.
     """
     with np.errstate(invalid="ignore", over="ignore"):
         error = np.where(np.isfinite(got), np.abs(got - want), np.inf)
         relevant = RELEVANT * np.maximum(size, usual)
         lost = (error >= LOST * np.abs(want)) & (error >= relevant)
-    limit = float(jnp.finfo(dtype).max) / 1e3
-    return lost & np.isfinite(want) & (np.abs(want) < limit) & (size > 0)
+    limits = jnp.finfo(dtype)
+    is_normal = (np.abs(want) >= float(limits.tiny)) | (np.abs(got) >= float(limits.tiny))
+    is_small = np.abs(want) < float(limits.max) / 1e3
+    return lost & np.isfinite(want) & is_small & is_normal & (size > 0)
 
 
 def is_subnormal(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
