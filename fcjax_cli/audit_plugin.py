@@ -3,11 +3,10 @@
 It loads JAX when the first conftest.py has been read, which may set what JAX reads on import.
 """
 
-import pytest
+from typing import Any
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_sessionstart(session: pytest.Session) -> None:
+def pytest_sessionstart(session: Any) -> None:
     """Begin to listen."""
     from fcjax.audit import pytest_configure
 

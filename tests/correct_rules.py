@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from jax import lax
 from jax.experimental import pallas as pl
+from jax.experimental.custom_partitioning import custom_partitioning
 
 import fcjax
 
@@ -1829,6 +1830,92 @@ cumulated_on_the_host.defvjp(lambda x: (cumulated_on_the_host(x), None), _cumula
 def host_callbacks_both_ways(rng, size):
     # no second derivative: the backward half cannot be differentiated
     return cumulated_on_the_host, (normal(rng, *SHAPES[size]),)
+
+
+@entry(requires=("flax",))
+def rule_of_an_nnx_module(rng, size):
+    nnx = module("flax.nnx")
+
+    class Scaled(nnx.Module):
+        def __init__(self, w):
+            self.w = nnx.Param(w)
+
+    @nnx.custom_vjp
+    def scaled_sine(module, x):
+        return module.w[...] * jnp.sin(x)
+
+    def fwd(module, x):
+        w = module.w[...]
+        return w * jnp.sin(x), (w, x)
+
+    def bwd(kept, cotangents):
+        (dmodule, _), dy = cotangents
+        w, x = kept
+        dmodule.w[...] = jnp.sum(dy * jnp.sin(x), tuple(range(x.ndim - 1)))
+        return dmodule, dy * w * jnp.cos(x)
+
+    scaled_sine.defvjp(fwd, bwd)
+    shape = SHAPES[size]
+    return lambda w, x: scaled_sine(Scaled(w), x), (normal(rng, shape[-1]), normal(rng, *shape))
+
+
+@custom_partitioning
+def partitioned_sine(x):
+    return jnp.sin(x)
+
+
+partitioned_sine.def_partition(
+    partition=lambda mesh, arguments, result: (
+        mesh,
+        jnp.sin,
+        result.sharding,
+        tuple(argument.sharding for argument in arguments),
+    ),
+    infer_sharding_from_operands=lambda mesh, arguments, result: arguments[0].sharding,
+    sharding_rule="... -> ...",
+)
+
+
+@entry(reference=jnp.sin)
+def custom_partitioning_inside(rng, size):
+    # no batching and no second derivative: the operation has neither
+    return with_backward(partitioned_sine, lambda x, dy: (dy * jnp.cos(x),)), (
+        normal(rng, *SHAPES[size]),
+    )
+
+
+def cholesky_by_lapack(a):
+    """Call LAPACK's Cholesky factorization through JAX's foreign function interface."""
+    jax.jit(jnp.linalg.cholesky).lower(a)  # which loads LAPACK
+    name = {"float32": "lapack_spotrf_ffi", "float64": "lapack_dpotrf_ffi"}[a.dtype.name]
+    out = (
+        jax.ShapeDtypeStruct(a.shape, a.dtype),
+        jax.ShapeDtypeStruct(a.shape[:-2], jnp.int32),
+    )
+    call = jax.ffi.ffi_call(name, out, vmap_method="broadcast_all", input_output_aliases={0: 0})
+    # the upper triangle in the order of Fortran is the lower one in that of C
+    return jnp.tril(call(a, uplo=np.uint8(ord("U")))[0])
+
+
+def _cholesky_bwd(a, dL):
+    # Murray, Differentiation of the Cholesky decomposition (2016), equation 9
+    L = jnp.linalg.cholesky(a)
+    P = jnp.tril(jnp.swapaxes(L, -1, -2) @ dL)
+    P -= 0.5 * P * jnp.eye(a.shape[-1], dtype=a.dtype)
+    inverse = jnp.linalg.inv(L)
+    S = jnp.swapaxes(inverse, -1, -2) @ P @ inverse
+    return (0.5 * (S + jnp.swapaxes(S, -1, -2)),)
+
+
+if jax.default_backend() == "cpu":
+
+    @entry(reference=lambda a: jnp.linalg.cholesky((a + a.T) / 2))
+    def foreign_function(rng, size):
+        # LAPACK reads one triangle; the rule is that of symmetric matrices
+        n = SIDES[size]
+        rule = with_backward(lambda a: cholesky_by_lapack((a + a.T) / 2), _cholesky_bwd)
+        x = normal(rng, n, n)
+        return rule, (x @ x.T + 2 * jnp.eye(n),)
 
 
 # --- written here: what departs from the derivative on purpose ------------------------------------

@@ -49,6 +49,7 @@ ALLOWED = {
     "plot": {"_arguments", "diagnostics"},
     "diagnostics": {"_arguments"},
     "forward_mode": {"_arguments", "_jax"},
+    "audit": {"_jax", "verify"},
     "verify": {"_arguments", "_jax", "_progress", "forward_mode"},
     "datasets": {"_arguments"},
     "train": {"_arguments", "_errors", "_jax", "_progress", "_ranges", "checkpoint", "distributed"},
@@ -208,6 +209,7 @@ EXTRAS = PROJECT["optional-dependencies"]
 PACKAGES = {"sklearn": "scikit-learn", "orbax": "orbax-checkpoint"}
 OPTIONAL = {
     "app": {"cli", "datasets", "plot", "tables", "fcjax_cli"},
+    "audit": {"audit"},
     "checkpoint": {"checkpoint"},
     "export": {"export"},
     "sklearn": {"estimators"},

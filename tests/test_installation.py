@@ -139,6 +139,7 @@ def test_the_library_works_with_the_core_alone(core_only):
 
 def test_what_needs_an_extra_says_which(core_only):
     assert core_only["failed"] == {
+        "fcjax.audit.plugin": "audits of tests need pytest: pip install 'fcjax[audit]'",
         "fcjax.datasets": "data sets need scikit-learn: pip install 'fcjax[app]'",
         "fcjax.estimators": "estimators need scikit-learn 1.7 or newer: "
         "pip install 'fcjax[sklearn]'",

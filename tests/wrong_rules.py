@@ -9,11 +9,15 @@ functions of our own. Where a report is cited, `source` says what it reports.
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 from jax import lax
 from jax.custom_batching import custom_vmap
+from jax.experimental import pallas as pl
+from jax.experimental.custom_partitioning import custom_partitioning
 
 
 class WrongRule(NamedTuple):
@@ -1977,3 +1981,190 @@ enter(
     reference=jnp.sqrt,
     source=CONSTRUCTED + "1/y for 1/(2 y), in a rule that has forward mode alone",
 )
+
+
+# --- rules of other packages' decorators, kernels and calls out of JAX ------------------------
+
+
+@eqx.filter_custom_vjp
+def scaled_by_a_module(vjp_arg):
+    layer, x = vjp_arg
+    return layer.weight[0] * jnp.sin(x)
+
+
+@scaled_by_a_module.def_fwd
+def scaled_by_a_module_fwd(perturbed, vjp_arg):
+    layer, x = vjp_arg
+    return layer.weight[0] * jnp.sin(x), None
+
+
+@scaled_by_a_module.def_bwd
+def scaled_by_a_module_bwd(residuals, dy, perturbed, vjp_arg):
+    layer, x = vjp_arg
+    # the mean over the examples for the sum
+    dweight = jnp.mean(dy * jnp.sin(x), 0)[None]
+    dlayer = eqx.tree_at(lambda layer: layer.weight, layer, dweight)
+    return dlayer, dy * layer.weight[0] * jnp.cos(x)
+
+
+@wrong_function(
+    (normal(1, 3), normal(5, 3)),
+    "vjp",
+    "weight",
+    hint="an extra factor of 1/5",
+    source=CONSTRUCTED + "a mean for a sum in equinox.filter_custom_vjp",
+)
+def equinox_rule_with_a_mean(weight, x):
+    layer = eqx.nn.Linear(3, 1, use_bias=False, key=jax.random.key(0))
+    return scaled_by_a_module((eqx.tree_at(lambda layer: layer.weight, layer, weight), x))
+
+
+class Scaled(nnx.Module):
+    """A module with one parameter."""
+
+    def __init__(self, w):
+        self.w = nnx.Param(w)
+
+
+@nnx.custom_vjp
+def scaled_by_an_nnx_module(module, x):
+    return module.w[...] * jnp.sin(x)
+
+
+def scaled_by_an_nnx_module_fwd(module, x):
+    w = module.w[...]
+    return w * jnp.sin(x), (w, x)
+
+
+def scaled_by_an_nnx_module_bwd(kept, cotangents):
+    (dmodule, _), dy = cotangents
+    _, x = kept
+    dmodule.w[...] = jnp.sum(dy * jnp.sin(x), 0)
+    return dmodule, dy * jnp.cos(x)  # the factor w is missing
+
+
+scaled_by_an_nnx_module.defvjp(scaled_by_an_nnx_module_fwd, scaled_by_an_nnx_module_bwd)
+
+
+@wrong_function(
+    (normal(3), normal(5, 3)),
+    "vjp",
+    "x",
+    source=CONSTRUCTED + "a factor is missing in flax.nnx.custom_vjp",
+)
+def nnx_rule_without_a_factor(w, x):
+    return scaled_by_an_nnx_module(Scaled(w), x)
+
+
+@custom_partitioning
+def partitioned_sine(x):
+    return jnp.sin(x)
+
+
+partitioned_sine.def_partition(
+    partition=lambda mesh, arguments, result: (
+        mesh,
+        jnp.sin,
+        result.sharding,
+        tuple(argument.sharding for argument in arguments),
+    ),
+    infer_sharding_from_operands=lambda mesh, arguments, result: arguments[0].sharding,
+    sharding_rule="... -> ...",
+)
+
+
+@wrong(
+    lambda x: partitioned_sine(x),
+    (normal(5, 3),),
+    "vjp",
+    "x",
+    reference=jnp.sin,
+    hint="the sign is wrong",
+    source=CONSTRUCTED + "the sign of the derivative of a partitioned function",
+)
+def partitioned_sine_with_the_sign_of_cosine(kept, dy):
+    (x,) = kept
+    return (-dy * jnp.cos(x),)
+
+
+def square_kernel(x_ref, y_ref):
+    y_ref[...] = x_ref[...] * x_ref[...]
+
+
+def squared_in_blocks(x):
+    block = pl.BlockSpec((1, x.shape[1]), lambda i: (i, 0))
+    return pl.pallas_call(
+        square_kernel,
+        grid=(x.shape[0],),
+        in_specs=[block],
+        out_specs=block,
+        out_shape=jax.ShapeDtypeStruct(x.shape, x.dtype),
+        interpret=True,
+    )(x)
+
+
+@wrong(
+    squared_in_blocks,
+    (normal(5, 3),),
+    "vjp",
+    "x",
+    reference=jnp.square,
+    source=CONSTRUCTED + "the last block of a Pallas kernel is left out",
+)
+def square_without_the_last_block(kept, dy):
+    (x,) = kept
+    return (2 * x * dy * (jnp.arange(x.shape[0])[:, None] < x.shape[0] - 1),)
+
+
+def sine_on_the_host(x):
+    return jax.pure_callback(
+        lambda x: np.sin(np.asarray(x)),
+        jax.ShapeDtypeStruct(x.shape, x.dtype),
+        x,
+        vmap_method="expand_dims",
+    )
+
+
+@wrong(
+    sine_on_the_host,
+    (normal(5, 3),),
+    "vjp",
+    "x",
+    reference=jnp.sin,
+    hint="the cotangent, unchanged",
+    source=CONSTRUCTED + "a callback without its derivative",
+)
+def sine_on_the_host_without_its_derivative(kept, dy):
+    return (dy,)
+
+
+def upper_cholesky(a):
+    """Call LAPACK through JAX's foreign function interface."""
+    jax.jit(jnp.linalg.cholesky).lower(a)  # which loads LAPACK
+    name = {"float32": "lapack_spotrf_ffi", "float64": "lapack_dpotrf_ffi"}[a.dtype.name]
+    out = (
+        jax.ShapeDtypeStruct(a.shape, a.dtype),
+        jax.ShapeDtypeStruct(a.shape[:-2], jnp.int32),
+    )
+    call = jax.ffi.ffi_call(name, out, vmap_method="broadcast_all", input_output_aliases={0: 0})
+    return jnp.tril(call((a + a.T) / 2, uplo=np.uint8(ord("U")))[0])
+
+
+SQUARE = normal(4, 4)
+
+if jax.default_backend() == "cpu":
+
+    @wrong(
+        upper_cholesky,
+        (SQUARE @ SQUARE.T + 2 * np.eye(4, dtype=np.float32),),
+        "vjp",
+        "a",
+        reference=lambda a: jnp.linalg.cholesky((a + a.T) / 2),
+        source=CONSTRUCTED + "the triangle of Murray (2016), equation 9, with its whole diagonal",
+    )
+    def foreign_function_with_a_whole_diagonal(kept, dL):
+        (a,) = kept
+        L = jnp.linalg.cholesky((a + a.T) / 2)
+        inverse = jnp.linalg.inv(L)
+        S = inverse.T @ jnp.tril(L.T @ dL) @ inverse
+        return (0.5 * (S + S.T),)

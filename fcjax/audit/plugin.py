@@ -1,4 +1,4 @@
-"""The plugin of pytest: `pytest -p fcjax.audit`.
+"""What `pytest -p fcjax.audit` does in a run.
 
 With pytest-xdist, each worker listens to its own tests and checks what it heard; the report is that
 of all.
@@ -7,49 +7,17 @@ of all.
 from collections.abc import Sequence
 from typing import Any
 
-import pytest
+try:
+    import pytest
+except ImportError as error:
+    raise ImportError("audits of tests need pytest: pip install 'fcjax[audit]'") from error
 
 from .listener import Listener
 from .report import Audit, Rule
 from .settings import Settings
 from .verdicts import audited
 
-_KEY = "fcjax_audit"
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the options of the audit."""
-    group = parser.getgroup("fcjax audit", "check the hand-written rules that the tests call")
-    group.addoption("--audit-json", metavar="FILE", help="write the report as JSON")
-    group.addoption("--audit-junit", metavar="FILE", help="write the report as JUnit XML")
-    group.addoption(
-        "--audit-time-limit",
-        metavar="SECONDS",
-        type=float,
-        help="seconds after which no further rule is checked, by default 300",
-    )
-    group.addoption(
-        "--audit-no-callbacks",
-        action="store_true",
-        help="do not add callbacks to traced programs; their rules are checked at random numbers",
-    )
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Begin to listen."""
-    if not config.pluginmanager.hasplugin(_KEY):
-        config.pluginmanager.register(Auditor(_settings(config)), _KEY)
-
-
-def _settings(config: pytest.Config) -> Settings:
-    given = Settings.given()
-    own: dict[str, Any] = {
-        "json": config.getoption("audit_json", None),
-        "junit": config.getoption("audit_junit", None),
-        "time_limit": config.getoption("audit_time_limit", None),
-        "callbacks": False if config.getoption("audit_no_callbacks", False) else None,
-    }
-    return given._replace(**{name: value for name, value in own.items() if value is not None})
+KEY = "fcjax_audit"
 
 
 class Auditor:
@@ -69,7 +37,7 @@ class Auditor:
         found = audited(self._listener, time_limit=self.settings.time_limit)
         output = getattr(session.config, "workeroutput", None)
         if output is not None:  # a worker of xdist
-            output[_KEY] = found.to_dict()
+            output[KEY] = found.to_dict()
             return
         self.audit = Audit.of((*found.rules, *self.rules))
         self.audit.write(*self.settings.files)
@@ -79,7 +47,7 @@ class Auditor:
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
         """Take the rules that a worker of xdist has heard."""
-        data = getattr(node, "workeroutput", {}).get(_KEY)
+        data = getattr(node, "workeroutput", {}).get(KEY)
         if data is not None:
             self.rules += Audit.from_dict(data).rules
 

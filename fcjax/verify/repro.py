@@ -41,7 +41,7 @@ def call_that_repeats(
 def _imported(fun: Callable[..., object], name: str) -> str:
     """Return the line that imports a function, if its name in its module is that of `fun`."""
     where = getattr(unwrapped(fun), "__module__", None)
-    if not where or where == "__main__" or getattr(sys.modules.get(where), name, fun) is not fun:
+    if not where or where == "__main__" or getattr(sys.modules.get(where), name, None) is not fun:
         return ""
     return f"from {where} import {name}\n"
 
