@@ -19,7 +19,7 @@ def test_every_snippet_runs_and_shows_what_it_is_for(capsys):
         exec(compile(snippet, "README.md", "exec"), namespace)
         printed.append(capsys.readouterr().out)
     train, tracked, step, table, classifier, model, verify, verdict, *others = printed
-    found, forward, deep, together, many, processes, kept, see = others
+    found, cost, forward, deep, together, many, processes, kept, see = others
     losses = namespace["result"].history["loss"]
     assert str(losses) in train
     assert losses[-1] < 0.2 < losses[0]
@@ -32,6 +32,7 @@ def test_every_snippet_runs_and_shows_what_it_is_for(capsys):
     assert verify.strip() in README, "what is printed is what is shown"
     assert verdict == "inconclusive\n"
     assert found.strip() in README, "what is printed is what is shown"
+    assert "kept between the passes" in cost
     u, du, d2u = (namespace["jnp"].asarray(float(value)) for value in forward.split())
     step_size = 0.05
     u_of = namespace["u"]
