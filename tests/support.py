@@ -166,6 +166,10 @@ def quick_networks():
         yield
 
 
+# For tests that take long, and beside which a shorter one has the same subject.
+long = pytest.mark.skipif(not EVERY, reason="takes long: it runs in `make test-every`")
+
+
 def in_turn(cases, part):
     """Return one case of `part`, or all of them for `make test-every`."""
     return list(cases)[:: 1 if EVERY else part]

@@ -14,6 +14,7 @@ import jax
 import kills
 import numpy as np
 import pytest
+from support import long
 from training import BATCHES, X, Y, assert_same_bits, fit, fit_batches
 
 import fcjax
@@ -476,6 +477,7 @@ def test_a_script_ends_with_one_line_and_the_status_of_the_signal(
     assert line.endswith(f"is saved in {str(tmp_path / 'run')!r}")
 
 
+@long
 def test_a_process_that_is_killed_again_and_again_ends_as_one_that_was_not(tmp_path, undisturbed):
     job = kills.Job(epochs=60)
     killed = kills.kill_repeatedly(tmp_path / "run", job, kills=3, seed=5)

@@ -17,6 +17,7 @@ from types import SimpleNamespace
 import jax
 import numpy as np
 import pytest
+from support import long
 
 from fcjax import checkpoint, distributed
 from fcjax.distributed import processes, watch
@@ -177,7 +178,7 @@ def in_one_process(tmp_path_factory):
     return trained(1, tmp_path_factory.mktemp("one"))
 
 
-@pytest.mark.parametrize("count", [2, 4])
+@pytest.mark.parametrize("count", [2, pytest.param(4, marks=long)])
 def test_several_processes_compute_the_bits_of_one(count, tmp_path, in_one_process):
     several = trained(count, tmp_path)
     assert several.keys() == in_one_process.keys()
@@ -792,7 +793,7 @@ def test_a_process_that_cannot_write_a_checkpoint_of_ones_own_ends_the_others(sc
     assert set(checkpoint.verify(tmp_path).values()) == {None}
 
 
-@pytest.mark.parametrize("victim", [0, 1])
+@pytest.mark.parametrize("victim", [0, pytest.param(1, marks=long)])
 def test_a_process_that_cannot_write_ends_the_others(victim, script, tmp_path):
     pytest.importorskip("orbax.checkpoint")
     run = launch("-n", 2, script(FULL), tmp_path, "warn", victim, "size")

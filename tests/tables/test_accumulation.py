@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from support import assert_trees_close, normal
+from support import EVERY, assert_trees_close, normal
 
 import fcjax
 from fcjax.tables.accumulation import mean_of_parts
@@ -43,6 +43,7 @@ def test_the_rule_passes_the_checker():
         lambda s, o: mean_of_parts(loss, s, o, DATA, KEYS),
         (SHARED, OWN),
         reference=lambda s, o: plainly(s, o, DATA, KEYS),
+        search=EVERY,
     )
     assert report.ok, report
 
