@@ -9,7 +9,7 @@ from ..sample import Sample
 from .arithmetic import first, has_lost, is_subnormal, size_of
 from .flaw import Flaw, Severity
 from .neighbours import near_in_norm
-from .outcome import Outcome, Values, outcome_at
+from .outcome import Outcome, Values, outcome_at, rounded
 
 # An error is due to rounding if it is at most this multiple of what rounding the arguments causes.
 CONDITIONING = 100
@@ -31,13 +31,22 @@ class Digits:
         self.sample, self.sizes = sample, sizes
 
     def apply(self, base: Values, exact: Outcome) -> bool:
-        """Whether the function is the same in the dtypes of the arguments as in float64."""
-        if self.sample.wide is not Precision.FLOAT64:
+        """Whether the function is the same in the dtypes of the arguments as in float64.
+
+        It is if the values agree, at the given point or at normal random numbers.
+        """
+        wide, own, rule = self.sample.wide, Precision.OWN, self.sample.subject.rule
+        if wide is not Precision.FLOAT64:
             return False
         if all(x.dtype == np.float64 for x in self.sample.point.xs):
             return False
-        own = outcome_at(self.sample, self.sample.subject.rule, Precision.OWN, base)
-        return own is not None and not self._values_are_lost(own, exact)
+        normal = tuple(self.sample.random(x.shape, 930 + k) for k, x in enumerate(base))
+        for values in (base, rounded(self.sample, normal)):
+            here = exact if values is base else outcome_at(self.sample, rule, wide, values)
+            narrow = outcome_at(self.sample, rule, own, values)
+            if here and narrow and not self._values_are_lost(narrow, here):
+                return True
+        return False
 
     def flaw(self, values: Values, exact: Outcome, skipped: set[int]) -> Flaw | None:
         """Return a gradient of which no digit is right, of the leaves that are not skipped."""

@@ -1,6 +1,7 @@
 """Decide whether a rule is right at a point, and who is at fault if it is not."""
 
 import functools
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,7 +14,7 @@ from .arithmetic import CLOSE, NOTHING, differs, first, size_of
 from .digits import Digits, is_declared
 from .flaw import Flaw
 from .neighbours import Limits, Sums, directions, limits_at, moved_by, near_in_norm
-from .outcome import Outcome, Values, outcome_at, value_at
+from .outcome import Outcome, Values, outcome_at, rounded, value_at
 from .slope import AGREE, OFFSETS, STEP, Quotient, along, quotient_of
 
 # A result is not compared where its own noise is larger than this fraction of the difference.
@@ -24,6 +25,8 @@ ROUNDINGS = 64
 COARSE = 1e-2
 # Values that change by more than this, relative to their size, if arguments are rounded, are noise.
 STABLE = 1e-3
+# So many entries of a gradient that is not finite are compared with slopes.
+SLOPES = 3
 # Slopes are not judged at numbers that are larger than those given by this factor.
 FAR = 1e4
 
@@ -65,8 +68,7 @@ class Judge:
         if found is None:
             return []
         by_rule, plain = found
-        self.sizes = [size_of(dx) for dx in plain.dxs]
-        self.usual = [size_of(y) for y in plain.ys]
+        self.sizes, self.usual = self._sizes(plain)
         # what is small may be the difference of numbers of this size
         pairs = zip(by_rule.dys, by_rule.ys, strict=True)
         self.terms = sum(float(np.sum(np.abs(dy * y)[np.isfinite(y)])) for dy, y in pairs)
@@ -87,6 +89,20 @@ class Judge:
                 self.skipped.add(k)
         return flaws
 
+    def _sizes(self, plain: Outcome) -> tuple[list[float], list[float]]:
+        """Return the sizes of gradients and outputs; those at normal random numbers where 0."""
+        sizes = [size_of(dx) for dx in plain.dxs]
+        usual = [size_of(y) for y in plain.ys]
+        if not all((*sizes, *usual)):
+            normal = (self.sample.random(x.shape, 930 + k) for k, x in enumerate(self.base))
+            point = rounded(self.sample, tuple(normal))
+            side, wide = self.sample.subject.plain, self.sample.wide
+            other = outcome_at(self.sample, side, wide, point)
+            if other is not None:
+                sizes = [a or size_of(dx) for a, dx in zip(sizes, other.dxs, strict=True)]
+                usual = [a or size_of(y) for a, y in zip(usual, other.ys, strict=True)]
+        return sizes, usual
+
     def flaw(self, values: Values) -> Flaw | None:
         """Return the first mistake at a point, or None."""
         found = self._gradients(values)
@@ -106,21 +122,26 @@ class Judge:
     def _is_stable(self, values: Values, by_rule: Outcome) -> bool:
         """Whether the values of the function are more than rounding errors.
 
-        The logarithm of a determinant is not, where a matrix is singular but for rounding.
+        The logarithm of a determinant is not, where a matrix is singular but for rounding. A point
+        beside this one may be outside of the domain, but not all.
         """
         eps = max(eps_of(x.dtype) for x in self.sample.xs(self.sample.wide))
-        for stream in (921, 922):
-            near = near_in_norm(self.sample, values, 16 * eps, stream)
+        inside = 0
+        for stream, distance in itertools.product((921, 922, 923), (16 * eps, -16 * eps)):
+            near = near_in_norm(self.sample, values, distance, stream)
             ys = value_at(self.sample, self.sample.wide, near)
             if ys is None:
                 return False
-            for y, beside, usual in zip(by_rule.ys, ys, self.usual, strict=True):
+            pairs = list(zip(by_rule.ys, ys, strict=True))
+            if any((np.isfinite(y) & np.isnan(beside)).any() for y, beside in pairs):
+                continue
+            inside += 1
+            for (y, beside), usual in zip(pairs, self.usual, strict=True):
                 with np.errstate(invalid="ignore"):
                     change = size_of(np.where(np.isfinite(y), beside - y, 0))
-                is_lost = (np.isfinite(y) & np.isnan(beside)).any()
-                if is_lost or change > STABLE * (size_of(y) + usual):
+                if change > STABLE * (size_of(y) + usual):
                     return False
-        return True
+        return inside > 0
 
     def _gradients(self, values: Values) -> tuple[Outcome, Outcome] | None:
         """Return what the rule and what autodiff gives, in the widest precision."""
@@ -252,6 +273,10 @@ class Judge:
             index = first(lost & known)
             return Flaw("not finite", "wrong", k, index, float(got[index]), float(want[index]))
         is_defined = all(np.isfinite(y).all() for y in by_rule.ys)
+        if lost.any() and is_defined and not self.has_oracle:
+            flaw = self._with_slope(values, k, by_rule)
+            if flaw:
+                return flaw
         if limits is None or (lost.any() and not is_defined):
             return None
         if size_of(limits.middle) > self._pole(k):
@@ -357,6 +382,20 @@ class Judge:
         us = _only(values, k, u)
         quotient = self._quotient(values, us, by_rule.dys)
         return quotient is not None and self.agrees(by_rule.dxs, self.steps(values, us), quotient)
+
+    def _with_slope(self, values: Values, k: int, by_rule: Outcome) -> Flaw | None:
+        """Return an entry of a gradient that is not finite, though the function has a slope."""
+        for place in np.argwhere(~np.isfinite(by_rule.dxs[k]))[:SLOPES]:
+            index = tuple(int(i) for i in place)
+            u = np.zeros(values[k].shape)
+            u[index] = 1
+            us = _only(values, k, u)
+            quotient = self._quotient(values, us, by_rule.dys)
+            step = float(self.steps(values, us)[k][index])
+            if quotient is not None and step and abs(quotient.slope / step) < self._pole(k):
+                got = float(by_rule.dxs[k][index])
+                return Flaw("not finite", "wrong", k, index, got, quotient.slope / step)
+        return None
 
     def steps(self, values: Values, us: Values) -> Values:
         """Return the directions, in proportion to the numbers."""
