@@ -288,6 +288,42 @@ def test_an_expected_failure_that_does_not_occur_is_told():
     assert [r.status for r in results if r.name == "search"] == ["unexpected pass"]
 
 
+def test_an_infinite_slope_is_right():
+    # x log x, whose derivative at 0 is -∞
+    def entropy(x):
+        return jnp.where(x > 0, -x * jnp.log(x), jnp.where(x == 0, 0.0, -jnp.inf))
+
+    assert not fcjax.check_rule(jax.scipy.special.entr, (jnp.abs(normal(5, 3)),)).findings
+    rule = with_rule(entropy, lambda x, dy: (dy * (-jnp.log(x) - 1),))
+    assert not [
+        f
+        for f in fcjax.check_rule(rule, (jnp.abs(normal(5, 3)),), checks=["search"]).findings
+        if f.severity == "wrong"
+    ]
+
+
+def test_the_given_point_may_be_a_kink_or_an_edge():
+    # the norm at 0, and a power on the edge of its domain; autodiff gives NaN
+    for function, args in (
+        (plain_norm, (jnp.zeros((1, 3)),)),
+        (lambda x: jnp.exp(2 * jnp.log(x)), (jnp.array([0.0, 2.0]),)),
+        (lambda x: jnp.std(x, axis=0), (jnp.array([[1.0, 2.0, 3.0]]),)),
+    ):
+        (finding, *_) = fcjax.check_rule(function, args, checks=["search"]).findings
+        assert "is not finite at the given point" in finding.message
+
+
+def test_a_function_that_is_inaccurate_at_the_given_point_loses_digits_there():
+    def variance(x):
+        return jnp.mean(x * x) - jnp.mean(x) ** 2
+
+    def scaled(x):
+        return x / jnp.sqrt(jnp.abs(variance(x)) + 1e-6)
+
+    (finding, *_) = fcjax.check_rule(scaled, (1e4 + normal(12),), checks=["search"]).findings
+    assert "no digit of the gradient is right at the given point" in finding.message
+
+
 def test_lapack_gets_no_infinities():
     # it never returns from the singular values of a matrix with a row of them
     def singular_values(x):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from jax.custom_batching import custom_vmap
 from jax.custom_derivatives import SymbolicZero
+from optax.losses._classification import weighted_logsoftmax
 
 import fcjax
 from fcjax.verify import check_at_points, rules_in
@@ -907,3 +908,24 @@ def test_a_rule_that_differentiates_inside_is_no_such_function():
 def test_numbers_alone_are_not_checked():
     with pytest.raises(TypeError, match="args must contain at least one floating-point array"):
         fcjax.check_rule(fcjax.tanh, ([1.0, 2.0],))
+
+
+# --- what the audit of other packages found wrong in the checker itself ---------------------------
+
+
+def test_autodiff_is_refuted_where_slopes_can_tell_and_not_where_they_cannot():
+    # w log p with w = 0: autodiff of `where(w == 0, 0, ...)` has no derivative in w. One of the
+    # entries has log p = -1e-4, too small for slopes beside one of 10
+    x = jnp.array([10.0, 1.0, -2.0])
+    for w in ([0.0, 0.0, 1.0], [1.0, 0.0, 0.0], [0.5, 0.0, 0.5]):
+        report = fcjax.check_rule(weighted_logsoftmax, (x, jnp.array(w)))
+        assert report.ok, report
+
+
+def test_differences_of_a_function_that_loses_digits():
+    # log(1 + x) has an error of 1e-16, whatever its size
+    x = (jnp.array([1e-4, 2e-4, 3e-5]),)
+    right = rule(lambda x: jnp.log(1 + x), lambda kept, dy: (dy / (1 + kept[0]),))
+    wrong = rule(lambda x: jnp.log(1 + x), lambda kept, dy: (dy / (1 + 2 * kept[0]),))
+    assert fcjax.check_rule(right, x).ok
+    assert ("vjp", "x") in failed(fcjax.check_rule(wrong, x))

@@ -36,9 +36,10 @@ def slope_tolerance(sample: Sample, k: int, gradient: np.ndarray) -> float:
 def autodiff_is_refuted(sample: Sample, k: int) -> bool:
     """Whether the slopes of the function support the k-th gradient of the rule over autodiff.
 
-    This must hold at every entry where the two gradients differ: the rule lies between the
-    one-sided slopes and autodiff does not, or the slopes differ (a kink, where any value between
-    them is a valid choice). It must also hold along all these entries at once: where two entries
+    At every entry where the two gradients differ, the rule must lie between the one-sided slopes.
+    At one of them at least, autodiff must not, or the slopes differ (a kink, where any value
+    between them is a valid choice); at the others, slopes cannot tell the two apart. It must also
+    hold along all these entries at once: where two entries
     tie for a maximum, each alone looks like a kink, but only one of them has the gradient.
     """
     if sample.subject.has_reference:  # its gradient is right by declaration
@@ -63,7 +64,8 @@ def _refuted(sample: Sample, k: int) -> bool:
         return False
     tolerance = slope_tolerance(sample, k, got)
     indices = [tuple(map(int, place)) for place in places]
-    if not all(_supports_rule(sample, k, index, got, want, tolerance) for index in indices):
+    decided = [_supports_rule(sample, k, index, got, want, tolerance) for index in indices]
+    if None in decided or not any(decided):
         return False
     u = differ.astype(float)
     along = one_sided_slopes(sample, k, u, weights_of(sample, precision))
@@ -77,8 +79,14 @@ def _supports_rule(
     got: np.ndarray,
     want: np.ndarray,
     tolerance: float,
-) -> bool:
+) -> bool | None:
+    """Return whether slopes support the rule over autodiff, None if they do not support the rule.
+
+    False: the two are so close that slopes cannot tell.
+    """
     slopes = slopes_at(sample, k, index)
     if not slopes.bracket(float(got[index]), tolerance):
-        return False
-    return slopes.differ(tolerance) or not slopes.bracket(float(want[index]), tolerance)
+        return None
+    if slopes.differ(tolerance) or not slopes.bracket(float(want[index]), tolerance):
+        return True
+    return False if abs(got[index] - want[index]) <= tolerance else None

@@ -56,10 +56,12 @@ class CentralDifference(NamedTuple):
     Attributes:
         quotient: the difference quotient.
         steps: the direction after rounding: x ± h u is rounded to the dtype of x.
+        total: the sum of the values at both ends.
     """
 
     quotient: float
     steps: np.ndarray
+    total: float
 
 
 def central_difference(
@@ -70,7 +72,7 @@ def central_difference(
     ends = [(as_float64(x) + h * step * u).astype(x.dtype) for h in (1, -1)]
     values = [weighted(sample, precision, sample.moved(precision, k, end), weights) for end in ends]
     steps = (as_float64(ends[0]) - as_float64(ends[1])) / (2 * step)
-    return CentralDifference((values[0] - values[1]) / (2 * step), steps)
+    return CentralDifference((values[0] - values[1]) / (2 * step), steps, sum(values))
 
 
 class OneSidedSlopes(NamedTuple):

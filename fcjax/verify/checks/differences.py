@@ -17,6 +17,7 @@ from ..slopes import (
     one_sided_slopes,
     step_of,
     unit,
+    weighted,
     weights_of,
 )
 
@@ -25,6 +26,12 @@ MAX_EPS = 1e-6
 COORDINATES = 64  # arguments of at most this size are moved along each coordinate,
 DIRECTIONS = 16  # larger ones along this many random directions,
 LARGE = 2**17  # and those above this size along one
+# So many times the rounding error that was seen is allowed. A function that loses digits, such as
+# log(1 + x) at a small x, has more than its value suggests; at a kink, there is no saying.
+ROUNDINGS = 8
+LOST = 1e-8
+# Of the two steps. With 1/2, numbers on a grid have the same error at both.
+RATIO = 0.6
 # A quotient is evidence if its uncertainty is at most this fraction of the gradient: with more, it
 # could not distinguish a gradient from half of it.
 MAX_UNCERTAINTY = 0.25
@@ -142,17 +149,25 @@ def _quotients(
     tolerance: list[float] = []
     # the error of the values, divided by the step
     noise = (256 * eps + 2 * rtol) * weights.terms / step + 2 * atol * weights.total / step
+    middle = weighted(sample, precision, sample.xs(precision), weights)
+    rounding = 0.0
     for u in directions:
-        whole, half = (
-            central_difference(sample, precision, k, u, h, weights) for h in (step, step / 2)
+        wide, narrow = (
+            central_difference(sample, precision, k, u, h, weights) for h in (step, RATIO * step)
         )
-        slopes = [float(np.sum(dx * difference.steps)) for difference in (whole, half)]
+        slopes = [float(np.sum(dx * difference.steps)) for difference in (wide, narrow)]
         got.append(slopes[1])
-        want.append(half.quotient)
+        want.append(narrow.quotient)
         # the truncation error of the step, which is large across a kink
-        curved = (whole.quotient - slopes[0]) - (half.quotient - slopes[1])
+        curved = (wide.quotient - slopes[0]) - (narrow.quotient - slopes[1])
+        # third and fourth differences: of a smooth function, they are rounding errors alone
+        second = [difference.total - 2 * middle for difference in (wide, narrow)]
+        third, fourth = 2 * step * curved, second[0] - second[1] / RATIO**2
+        for error in map(abs, (third, fourth)):
+            rounding = max(rounding, error if error <= LOST * weights.terms else 0.0)
         tolerance.append(4 * abs(curved) + noise + allowed * float(np.sqrt(np.sum(u * u))))
-    return _Quotients(np.array(got), np.array(want), np.array(tolerance))
+    seen = ROUNDINGS * rounding / step
+    return _Quotients(np.array(got), np.array(want), np.array(tolerance) + seen)
 
 
 def _directions(sample: Sample, k: int) -> list[np.ndarray]:

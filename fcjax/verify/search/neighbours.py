@@ -227,7 +227,7 @@ def _limits(
         exist &= largest[1] <= GROWTH * largest[0] + AGREEMENT * max(size, usual)
         # unless autodiff is continuous here, which is smooth at a smaller distance
         change = np.max(np.abs(narrow - here), 0)
-        exist |= change <= AGREEMENT * (np.abs(here) + usual)
+        exist |= np.isfinite(here) & (change <= AGREEMENT * (np.abs(here) + usual))
         low, high = np.where(exist, narrow.min(0), 0), np.where(exist, narrow.max(0), 0)
         width = float(np.max(high - low, initial=0.0))
     size = float(np.max(largest[0], initial=0.0, where=exist))
