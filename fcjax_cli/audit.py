@@ -16,6 +16,7 @@ def audit(
     junit: Path | None,
     time_limit: float,
     callbacks: bool,
+    expected: str,
 ) -> int:
     """Run a command with a listener; return its exit status, or 1 if a rule is wrong."""
     if not command:
@@ -27,6 +28,7 @@ def audit(
         "junit": str(junit.resolve()) if junit else None,
         "time_limit": time_limit,
         "callbacks": callbacks,
+        "expected": expected.split(",") if expected else [],
     }
     environment = {**os.environ, VARIABLE: to_json.dumps(settings)}
     done = subprocess.run([sys.executable, *_arguments(command)], env=environment, check=False)

@@ -196,6 +196,7 @@ def audit(
     json: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None,
     junit: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None,
     time_limit: Annotated[float, arg(metavar="SECONDS")] = 300.0,
+    expected: Annotated[str, arg(metavar="NAME,...", help_behavior_hint="")] = "",
     callbacks: bool = True,
 ) -> int:
     """Run tests or a program, and check every hand-written rule that they call.
@@ -214,7 +215,7 @@ def audit(
       fcjax audit -- pytest tests/
       fcjax audit --json audit.json --junit audit.xml -- pytest -n 4 tests/
       fcjax audit script.py --epochs 3
-      fcjax audit -m my_package.train
+      fcjax audit --expected clip_gradient,straight_through -m my_package.train
       pytest -p fcjax.audit tests/
 
     Args:
@@ -223,11 +224,12 @@ def audit(
         json: file for the report as JSON.
         junit: file for the report as JUnit XML.
         time_limit: seconds after which no further rule is checked.
+        expected: rules whose gradients are wrong on purpose, such as those that clip them.
         callbacks: whether the numbers of traced arguments are taken out.
     """
     from .audit import audit
 
-    return audit(command, json, junit, time_limit, callbacks)
+    return audit(command, json, junit, time_limit, callbacks, expected)
 
 
 def cost(

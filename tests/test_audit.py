@@ -145,6 +145,13 @@ def test_a_script_keeps_its_arguments_and_its_exit_status(project, arguments, st
     assert "square (" in done.stdout
 
 
+def test_a_rule_may_be_wrong_on_purpose(project):
+    done = run(project, "-m", "fcjax", "audit", "--expected", "cube,other", "script.py", "cube")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "≈ cube (" in done.stdout
+    assert "2 rules were called: 1 wrong on purpose, 1 right" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

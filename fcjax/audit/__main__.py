@@ -18,7 +18,7 @@ def main() -> int:
     sys.argv = [name, *arguments]
     with Listener(callbacks=settings.callbacks) as listener:
         status = _run(name, is_module)
-    audit = audited(listener, time_limit=settings.time_limit)
+    audit = audited(listener, time_limit=settings.time_limit, expected=settings.expected)
     audit.write(*settings.files)
     print(audit, flush=True)
     return status or (0 if audit.ok else 1)

@@ -25,6 +25,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="seconds after which no further rule is checked, by default 300",
     )
     group.addoption(
+        "--audit-expected",
+        metavar="NAME,...",
+        help="rules whose gradients are wrong on purpose, such as those that clip them",
+    )
+    group.addoption(
         "--audit-no-callbacks",
         action="store_true",
         help="do not add callbacks to traced programs; their rules are checked at random numbers",
@@ -45,6 +50,11 @@ def _settings(config: pytest.Config) -> Settings:
         "json": config.getoption("audit_json", None),
         "junit": config.getoption("audit_junit", None),
         "time_limit": config.getoption("audit_time_limit", None),
+        "expected": _names(config.getoption("audit_expected", None)),
         "callbacks": False if config.getoption("audit_no_callbacks", False) else None,
     }
     return given._replace(**{name: value for name, value in own.items() if value is not None})
+
+
+def _names(text: str | None) -> tuple[str, ...] | None:
+    return None if text is None else tuple(text.split(","))

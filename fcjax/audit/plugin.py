@@ -34,7 +34,8 @@ class Auditor:
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Check the rules; a wrong one makes a run fail that has passed."""
         self._listener.__exit__()
-        found = audited(self._listener, time_limit=self.settings.time_limit)
+        settings = self.settings
+        found = audited(self._listener, time_limit=settings.time_limit, expected=settings.expected)
         output = getattr(session.config, "workeroutput", None)
         if output is not None:  # a worker of xdist
             output[KEY] = found.to_dict()

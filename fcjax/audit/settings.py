@@ -16,12 +16,14 @@ class Settings(NamedTuple):
         junit: the file for the report as JUnit XML.
         time_limit: seconds after which no further rule is checked.
         callbacks: whether the numbers of traced arguments are taken out by callbacks.
+        expected: names of rules whose gradients are wrong on purpose.
     """
 
     json: str | None = None
     junit: str | None = None
     time_limit: float = 300.0
     callbacks: bool = True
+    expected: tuple[str, ...] = ()
 
     @classmethod
     def given(cls) -> "Settings":

@@ -1,0 +1,66 @@
+"""Write the page of what the checker found in other packages."""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from .audits import RESULTS as AUDITS
+from .measure import RESULTS as CASES, is_found
+
+PAGE = Path(__file__).parent / "README.md"
+VERDICTS = ("right", "wrong", "wrong on purpose", "inconclusive", "never called")
+
+
+def write() -> None:
+    """Write everything below the marker of the page anew."""
+    text = PAGE.read_text()
+    head = text[: text.index("<!-- generated -->")]
+    PAGE.write_text(f"{head}<!-- generated -->\n\n{_cases()}\n\n{_audits()}\n\n{_wrong()}\n")
+
+
+def _cases() -> str:
+    found = json.loads(CASES.read_text())
+    rows = []
+    for name, what in (("mistakes", "read while the checker was written"),
+                       ("mistakes_kept_aside", "kept aside")):  # fmt: skip
+        for where, arguments in (
+            ("ordinary", "ordinary arguments"),
+            ("at_point", "the very point"),
+        ):
+            results = [r for r in found[name] if r["where"] == where]
+            rows.append(
+                f"| wrong, {what} | {arguments} | {sum(map(is_found, results))} of {len(results)} |"
+            )
+    for name, what in (("right", "read"), ("right_kept_aside", "kept aside")):
+        results = [r for r in found[name] if r["where"] == "ordinary"]
+        alarms = sum(r["verdict"] == "wrong" for r in results)
+        rows.append(
+            f"| right, {what} | ordinary arguments | {alarms} false alarms of {len(results)} |"
+        )
+    table = "\n".join(["| functions | at | found |", "|---|---|---|", *rows])
+    return f"## Functions with right and wrong gradients\n\n{table}"
+
+
+def _audits() -> str:
+    results: dict[str, Any] = json.loads(AUDITS.read_text())
+    heads = " | ".join(VERDICTS)
+    rows = [f"| package | tests | {heads} | seconds |", f"|---|---|{'---|' * len(VERDICTS)}---|"]
+    for package, result in results.items():
+        count = Counter(rule["verdict"] for rule in result["rules"])
+        counts = " | ".join(str(count[verdict]) for verdict in VERDICTS)
+        tests = result["summary"].split(",")[0]
+        rows.append(f"| {package} {result['version']} | {tests} | {counts} | {result['seconds']} |")
+    return "## Audits of published test suites\n\n" + "\n".join(rows)
+
+
+def _wrong() -> str:
+    results: dict[str, Any] = json.loads(AUDITS.read_text())
+    lines = ["Rules that an audit calls wrong:", ""]
+    for package, result in results.items():
+        for rule in result["rules"]:
+            if rule["verdict"] == "wrong":
+                first = rule["findings"][0]
+                text = first["text"].splitlines()[0]
+                lines.append(f"- {package}: `{rule['name']}` ({rule['source']}), {text}")
+    return "\n".join(lines) if len(lines) > 2 else "No rule was called wrong."
