@@ -13,6 +13,7 @@
 # make scale-plan  compile a step of 1, 10 and 100 billion parameters for 16 to 256 TPU chips (30 min)
 # make bench-tables  train on real tables beside the authors' code and scikit-learn (hours; goes on)
 # make bench-power  count what the checker catches, and its false alarms, over 20 random points (20 min)
+# make wild  audit published test suites, and check functions of other packages (an hour)
 # make clean  remove the environments and everything that was made
 # make help   show this
 #
@@ -31,8 +32,9 @@ BENCH := $(VENV)-bench
 TPU := $(VENV)-tpu
 POWER := $(VENV)-power
 TABLES := $(VENV)-tables
+WILD := $(VENV)-wild
 
-.PHONY: demo check test test-every test-torch fuzz kills soak mutate bench bench-check bench-tpu-compile scale-plan bench-tables bench-power clean help
+.PHONY: demo check test test-every test-torch fuzz kills soak mutate bench bench-check bench-tpu-compile scale-plan bench-tables bench-power wild clean help
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/fcjax train
@@ -86,6 +88,11 @@ bench-tables: $(TABLES)/tables.stamp
 bench-power: $(POWER)/power.stamp
 	$(POWER)/bin/python benchmarks/power.py
 
+wild: $(WILD)/wild.stamp
+	$(WILD)/bin/python -m benchmarks.wild measure
+	$(WILD)/bin/python -m benchmarks.wild audit
+	$(WILD)/bin/python -m benchmarks.wild report
+
 $(VENV)/demo.stamp: $(VENV)/pip.stamp pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[app]'
 	touch $@
@@ -117,6 +124,11 @@ $(POWER)/power.stamp: $(POWER)/pip.stamp pyproject.toml
 	$(POWER)/bin/python -m pip install --quiet --editable '.[test]'
 	$(POWER)/bin/python -m pip install --quiet jaxopt optimistix ott-jax
 	$(POWER)/bin/python -m pip install --quiet tokamax
+	touch $@
+
+# The packages whose functions and test suites are checked, and what their tests import.
+$(WILD)/wild.stamp: $(WILD)/pip.stamp benchmarks/wild/requirements.txt
+	$(WILD)/bin/python -m pip install --quiet --editable '.[audit]' -r benchmarks/wild/requirements.txt
 	touch $@
 
 %/pip.stamp:

@@ -45,6 +45,13 @@ def check(rounds: int = 15) -> None:
     raise SystemExit(check_against_record(rounds))
 
 
+def cost() -> None:
+    """Compare what each rule of fcjax costs with autodiff, and write benchmarks/cost.md."""
+    from .cost import run
+
+    run()
+
+
 def tpu(topology: str = "v5e:2x2") -> None:
     """Compile the train step for a TPU that need not be there; needs libtpu."""
     from .tpu import compile_for  # tells JAX to leave the devices alone
@@ -70,5 +77,8 @@ def scale(only: str = "", page: bool = False) -> None:
 
 
 if __name__ == "__main__":
-    commands = {"run": run, "report": write_report, "check": check, "tpu": tpu, "scale": scale}
+    commands = {
+        "run": run, "report": write_report, "check": check, "cost": cost, "tpu": tpu,
+        "scale": scale,
+    }  # fmt: skip
     tyro.extras.subcommand_cli_from_dict(commands)

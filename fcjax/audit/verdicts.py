@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from .._jax import RULE_CLASSES, Definition, definition_of
-from ..verify import RuleReport, check_rule
+from ..verify import CheckResult, RuleReport, check_rule
 from ..verify.point import described
 from ..verify.program import summary
 from .listener import Call, Form, Heard, Listener, restored
@@ -129,7 +129,14 @@ def _at(rule: Any, call: Call, end: float) -> tuple[Verdict, list[Finding]]:
             report = check_rule(rule, args, kwargs=kwargs, time_limit=min(left, FOR_ONE))
     except Exception as error:  # a rule may raise anything at arguments out of its context
         return "inconclusive", [Finding("inconclusive", form, summary(error))]
+    if report.failures and all(map(_needs_eager_calls, report.failures)):
+        # called with a shape or a choice in an array, which only an untraced call can read
+        return "inconclusive", [Finding("inconclusive", form, str(report.failures[0]))]
     return report.verdict, list(_findings(report, form))
+
+
+def _needs_eager_calls(result: CheckResult) -> bool:
+    return result.name == "jit" and (result.message or "").startswith("works only outside jit")
 
 
 def _findings(report: RuleReport, form: str) -> Iterator[Finding]:
