@@ -340,3 +340,21 @@ def test_a_rule_that_mends_autodiff_is_right():
     report = fcjax.check_rule(rule, (normal(5, 3),), search=True)
     assert report.ok, report
     assert not report.findings
+
+
+def test_alarms_that_were_false():
+    # an odd root, whose slope at 0 is infinite; a kink next to 1, where float32 sees a tie; a
+    # function of two infinite numbers
+    def hinge(scores):
+        margins = 1 + scores - scores[:, :1]
+        return jnp.max(jnp.where(jnp.arange(3) == 0, 0.0, margins), axis=1)
+
+    def bounded(x, y):
+        return 1 / (1 + jnp.sum((x - y) ** 2, -1))
+
+    for function, args in (
+        (jnp.cbrt, (normal(4, 3),)),
+        (hinge, (normal(4, 3),)),
+        (bounded, (normal(4, 3), normal(4, 3))),
+    ):
+        assert not fcjax.check_rule(function, args, checks=["search"]).findings

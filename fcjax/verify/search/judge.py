@@ -15,7 +15,7 @@ from .digits import Digits, is_declared
 from .flaw import Flaw
 from .neighbours import Limits, Sums, directions, limits_at, moved_by, near_in_norm
 from .outcome import Outcome, Values, outcome_at, rounded, value_at
-from .slope import AGREE, OFFSETS, STEP, Quotient, along, quotient_of
+from .slope import AGREE, OFFSETS, SMOOTH, STEP, Quotient, along, quotient_of
 
 # A result is not compared where its own noise is larger than this fraction of the difference.
 NOISE = 1 / 50
@@ -273,7 +273,8 @@ class Judge:
             index = first(lost & known)
             return Flaw("not finite", "wrong", k, index, float(got[index]), float(want[index]))
         is_defined = all(np.isfinite(y).all() for y in by_rule.ys)
-        if lost.any() and is_defined and not self.has_oracle:
+        is_inside = all(np.isfinite(v).all() for v in values)
+        if lost.any() and is_defined and is_inside and not self.has_oracle:
             flaw = self._with_slope(values, k, by_rule)
             if flaw:
                 return flaw
@@ -392,7 +393,9 @@ class Judge:
             us = _only(values, k, u)
             quotient = self._quotient(values, us, by_rule.dys)
             step = float(self.steps(values, us)[k][index])
-            if quotient is not None and step and abs(quotient.slope / step) < self._pole(k):
+            # an odd root has equal slopes on both sides, which grow as the step shrinks
+            is_slope = quotient and quotient.uncertainty <= SMOOTH * (abs(quotient.slope) + 1e-3)
+            if quotient and is_slope and step and abs(quotient.slope / step) < self._pole(k):
                 got = float(by_rule.dxs[k][index])
                 return Flaw("not finite", "wrong", k, index, got, quotient.slope / step)
         return None
