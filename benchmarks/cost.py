@@ -80,10 +80,10 @@ def write() -> None:
 def _row(name: str, result: dict[str, Any]) -> str:
     rule, plain = result["rule"], result["autodiff"]
     low, high = result["time_spread"]
-    operations = rule["operations"] / plain["operations"] if plain["operations"] else float("nan")
+    operations = f"{rule['operations'] / plain['operations']:.2f}" if plain["operations"] else "–"
     return (
         f"| {name} | {_size(rule['kept_bytes'])} | "
-        f"{_size(plain['kept_bytes'])} | {operations:.2f} | "
+        f"{_size(plain['kept_bytes'])} | {operations} | "
         f"{result['time_ratio']:.2f} ({low:.2f} to {high:.2f}) |"
     )
 
