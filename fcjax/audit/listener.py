@@ -108,6 +108,7 @@ class Listener:
         for kind, original in self._originals.items():
             kind.__call__ = original  # pyright: ignore
         self._originals.clear()
+        jax.effects_barrier()  # programs that still run have callbacks of this
 
     @property
     def heard(self) -> list[Heard]:
