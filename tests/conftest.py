@@ -59,6 +59,21 @@ jax.config.update("jax_default_matmul_precision", "highest")
 pytest.register_assert_rewrite("support")
 
 
+def pytest_collection_modifyitems(config, items):
+    """Keep one of k cases of the tests marked so, with each value of each parameter among them."""
+    from support import EVERY
+
+    kept, left = [], []
+    for item in items:
+        marker = item.get_closest_marker("in_turn")
+        indices = getattr(getattr(item, "callspec", None), "indices", {})
+        is_left = marker and not EVERY and sum(indices.values()) % marker.args[0]
+        (left if is_left else kept).append(item)
+    if left:
+        config.hook.pytest_deselected(items=left)
+        items[:] = kept
+
+
 # A compiled program takes about a megabyte of memory.
 PROGRAMS_HELD = 500
 _compiled = []

@@ -138,6 +138,7 @@ TRANSFORMED = [
 
 
 @pytest.mark.parametrize("case", TRANSFORMED, ids=names(TRANSFORMED))
+@pytest.mark.in_turn(3)
 def test_transformations(case, x64):
     check_transformations(case, x64)
 

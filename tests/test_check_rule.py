@@ -80,9 +80,12 @@ LONG = {
     "network_one_example_at_a_time",
 }
 FIRST = ["structure", "primal", "vjp", "finite_differences", "jit"]
-# They take more time than all others together, so each runs on every sixth rule. `make test-every`
+# They take more time than all others together, so each runs on every ninth rule. `make test-every`
 # runs them on all, and `make bench-power` at 20 points.
-IN_TURN = ["vmap", "scan", "second_order", "precision", "search"]
+IN_TURN = [
+    *("vmap", "scan", "second_order", "third_order", "precision", "search", "checkpoint"),
+    *("repeated", "forward", "linearity", "jit"),
+]
 
 
 # Right at ordinary points only, as the search finds. The first four are mistakes of JAX itself.
@@ -99,7 +102,7 @@ def checks_of(rule):
     if rule.name in LONG:
         return FIRST
     number = correct_rules.RULES.index(rule)
-    left_out = [name for turn, name in enumerate(IN_TURN) if (number + turn) % (1 if EVERY else 6)]
+    left_out = [name for turn, name in enumerate(IN_TURN) if (number + turn) % (1 if EVERY else 9)]
     left_out += ["search"] if rule.name in WRONG_SOMEWHERE else []
     return [name for name in ON_ONE_DEVICE if name not in left_out]
 

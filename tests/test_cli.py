@@ -50,6 +50,7 @@ def test_the_main_job(tmp_path):
         pytest.param("iris", r"accuracy ([\d.]+)%", 90, marks=long),
     ],
 )
+@pytest.mark.in_turn(2)
 def test_other_data_sets(name, pattern, least, tmp_path):
     out = run("train", "--dataset", name, "--out", tmp_path).stdout
     assert float(re.search(pattern, out)[1]) >= least

@@ -40,6 +40,7 @@ def test_the_convention_is_that_of_jax():
     ],
     ids=["exp", "conj", "real", "imag", "polar"],
 )
+@pytest.mark.in_turn(2)
 def test_right_and_wrong_rules_of_complex_functions(primal, right, wrong):
     report = fcjax.check_rule(with_rule(primal, right), (Z,))
     assert report.ok, report

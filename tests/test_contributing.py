@@ -9,6 +9,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from support import long
 
 import fcjax
 
@@ -68,6 +69,7 @@ def test_three_files_are_enough_for_the_tests_of_a_new_activation(copy):
     run(copy, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "isru", "fcjax/activations")
 
 
+@long
 def test_networks_and_the_command_know_it_by_name(copy):
     program = """
         import jax, jax.numpy as jnp, fcjax

@@ -114,6 +114,7 @@ CASES = [
 
 
 @pytest.mark.parametrize("case", CASES, ids=names(CASES))
+@pytest.mark.in_turn(2)
 def test_gradients(case, x64):
     check_gradients(case, x64)
 

@@ -217,6 +217,7 @@ def test_fit_over_batches_on_a_mesh(layout):
 
 
 @pytest.mark.parametrize(("layout", "shape"), MESHES.items())
+@pytest.mark.in_turn(2)
 def test_a_run_goes_on_with_other_devices(tmp_path, on_one_device, layout, shape):
     fit(mesh=mesh(*shape), layout=layout, epochs=1, checkpoint_dir=tmp_path)
     fit(mesh=mesh(2, 4), layout="tensor", epochs=2, checkpoint_dir=tmp_path)

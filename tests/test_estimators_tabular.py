@@ -77,6 +77,7 @@ DEAR = np.where(PRICE > 350, "dear", "cheap")
 
 
 @pytest.mark.parametrize("preset", ["realmlp", "tabm"])
+@pytest.mark.in_turn(2)
 def test_a_frame_of_everything_needs_no_preparation(preset):
     epochs = 30 if preset == "realmlp" else 4
     classifier = TabularClassifier(preset, epochs=epochs, random_state=0).fit(X, DEAR)
@@ -421,6 +422,7 @@ def test_a_single_row_is_refused(weights):
 
 
 @pytest.mark.parametrize("preset", ["realmlp", "tabm"])
+@pytest.mark.in_turn(2)
 def test_fits_of_equal_shapes_share_their_programs(preset, compilations):
     X, y = houses(97)
     jax.clear_caches()

@@ -159,6 +159,7 @@ def test_linearize_runs_the_function_once(case):
         assert_close(push(*scaled), want_push(*scaled))
 
 
+@pytest.mark.in_turn(3)
 def test_jacfwd(case):
     rules, by_jax, primals, _ = case
     floats = lambda f: lambda *args: [y for y in jax.tree.leaves(f(*args)) if y.dtype != int]  # noqa: E731
@@ -175,6 +176,7 @@ def scalar(f):
     return loss
 
 
+@pytest.mark.in_turn(3)
 def test_hvp(case):
     rules, by_jax, primals, tangents = case
     grad = jax.grad(scalar(by_jax), tuple(range(len(primals))))

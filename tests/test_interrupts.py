@@ -279,6 +279,7 @@ def test_a_callback_that_raises_loses_nothing(tmp_path):
 
 @pytest.mark.parametrize("every", ["2 steps", "3 steps", "7 steps"])
 @pytest.mark.parametrize("as_batches", [False, True])
+@pytest.mark.in_turn(2)
 def test_a_run_goes_on_in_the_middle_of_an_epoch(every, as_batches, tmp_path):
     run = fit_batches if as_batches else fit
     whole = run(epochs=3, validation_data=(X[:7], Y[:7]))
@@ -489,6 +490,7 @@ def test_a_process_that_is_killed_again_and_again_ends_as_one_that_was_not(tmp_p
 # --- several processes ----------------------------------------------------------------------------
 
 
+@long
 def test_a_job_goes_on_with_other_numbers_of_processes_and_devices(tmp_path):
     job = kills.Job(epochs=3, layout="fsdp")
     whole = kills.finish(tmp_path / "whole", job._replace(devices=4, every="1 hour"))

@@ -137,6 +137,7 @@ def on_mesh(axis_type, layout, loss, shape=(4, 2)):
 
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.in_turn(3)
 def test_a_step_with_explicit_axes(on_one_device, layout, loss):
     start, (state, info) = on_mesh(AxisType.Explicit, layout, loss)
     want, want_info = on_one_device(loss)
@@ -149,6 +150,7 @@ def test_a_step_with_explicit_axes(on_one_device, layout, loss):
 
 @pytest.mark.parametrize("loss", [plain, normalized])
 @pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.in_turn(2)
 def test_a_step_with_automatic_axes(on_one_device, layout, loss):
     _, (state, _) = on_mesh(AxisType.Auto, layout, loss)
     assert_trees_close(state.params, on_one_device(loss)[0].params, 64 * tolerance(jnp.float32))
@@ -296,6 +298,7 @@ def epoch_on_mesh(axis_type, layout, shuffle, shape=(4, 2)):
 @AXES
 @pytest.mark.parametrize("layout", ["replicated", "fsdp and tensor"])
 @pytest.mark.parametrize("shuffle", [True, False], ids=["shuffled", "in order"])
+@pytest.mark.in_turn(2)
 def test_an_epoch_is_that_of_one_device(axis_type, layout, shuffle):
     compiled, (state, info) = epoch_on_mesh(axis_type, layout, shuffle)
     want, want_info = epoch(shuffle)(fcjax.init_state(init(), OPTIMIZER), DATA)

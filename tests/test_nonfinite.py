@@ -95,6 +95,7 @@ def squares(params, batch):
 @pytest.mark.parametrize("step", [2, 9, 12])  # the tenth step of all is the last of an epoch
 @pytest.mark.parametrize("every", ["1 steps", "3 steps", 1])
 @KINDS
+@pytest.mark.in_turn(3)
 def test_the_newest_checkpoint_is_good_after_a_step_that_was_too_large(
     step, every, as_batches, tmp_path, size_of_small_data
 ):

@@ -319,6 +319,7 @@ def by_hand(program, how, victim, processes, heartbeat=20):
         ("abort", 1, 3, "exited with status 3"),
     ],
 )
+@pytest.mark.in_turn(2)
 def test_when_a_process_fails_the_others_name_it(how, victim, status, word, script):
     processes = 3 if how == "abort" else 2  # process 0 passes on what process 1 says
     run = by_hand(script(FAILING), how, victim, processes)
@@ -431,6 +432,7 @@ def test_launch_ends_with_the_first_process_that_fails(text, status, line, scrip
         ("os.kill(os.getpid(), signal.SIGSTOP)", 1, "process 0 of 2 was stopped by a signal"),
     ],
 )
+@pytest.mark.in_turn(3)
 def test_launch_names_process_0_among_processes_that_wait_for_it(how, status, line, script):
     program = script(
         f"""
@@ -793,7 +795,8 @@ def test_a_process_that_cannot_write_a_checkpoint_of_ones_own_ends_the_others(sc
     assert set(checkpoint.verify(tmp_path).values()) == {None}
 
 
-@pytest.mark.parametrize("victim", [0, pytest.param(1, marks=long)])
+@long
+@pytest.mark.parametrize("victim", [0, 1])
 def test_a_process_that_cannot_write_ends_the_others(victim, script, tmp_path):
     pytest.importorskip("orbax.checkpoint")
     run = launch("-n", 2, script(FULL), tmp_path, "warn", victim, "size")

@@ -260,6 +260,7 @@ def weighted_error(weights, w, b, x, labels, reduction):
 @pytest.mark.parametrize("reduction", ["mean", "none"])
 @pytest.mark.parametrize("weights", [None, P(), P("data")], ids=["", "replicated", "split"])
 @pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit], ids=["auto", "explicit"])
+@pytest.mark.in_turn(3)
 def test_reductions_over_a_split_batch(loss, reduction, weights, axis_type):
     mesh = mesh_of(axis_type)
     w, b, x = (jnp.asarray(array, jnp.float32) for array in (W, B, X))

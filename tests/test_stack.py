@@ -206,6 +206,7 @@ def test_a_run_passes_its_own_checker(name):
 
 @pytest.mark.parametrize(("name", "bias"), [("elu", True), ("gelu", False)])
 @pytest.mark.parametrize("every", [1, 2, 3, 4, 5, 6, 100])
+@pytest.mark.in_turn(2)
 def test_remat_saves_less_and_changes_nothing(name, every, bias, x64):
     params, *rest = at_a_point(x64, bias=bias)
     got = gradients(fcjax.stack(params), *rest, activations=name, remat_every=every)
@@ -464,6 +465,7 @@ def on_a_mesh(name, axis_type):
 @ON_A_MESH
 @pytest.mark.parametrize("name", MESH_CASES | ANYWHERE)
 @pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit], ids=["auto", "explicit"])
+@pytest.mark.in_turn(2)
 def test_a_run_on_a_mesh(name, axis_type):
     total, mesh, placed, want = on_a_mesh(name, axis_type)
     with jax.set_mesh(mesh):

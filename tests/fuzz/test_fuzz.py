@@ -70,6 +70,7 @@ def test_every_public_function_has_a_property():
 
 
 @pytest.mark.parametrize("name", PROPERTIES)
+@pytest.mark.in_turn(2)
 def test_a_call_gives_the_right_result_or_an_error_that_names_an_argument(name):
     of_name = PROPERTIES[name]
     each_call(of_name.calls, judge, max(2, of_name.cases // SHARE), seed=None)

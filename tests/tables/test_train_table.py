@@ -192,6 +192,7 @@ def test_equal_seeds_give_equal_models():
 
 
 @pytest.mark.parametrize("embeddings", [False, True])
+@pytest.mark.in_turn(2)
 def test_tabm(embeddings):
     model = trained("dear", "price", preset="tabm", embeddings=embeddings, epochs=2)
     assert model.preset == "tabm"
