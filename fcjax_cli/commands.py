@@ -213,14 +213,14 @@ def audit(
 
     For example,
       fcjax audit -- pytest tests/
-      fcjax audit --json audit.json --junit audit.xml -- pytest -n 4 tests/
+      fcjax audit --json audit.json --junit audit.xml -- pytest -n 2 tests/
       fcjax audit script.py --epochs 3
       fcjax audit --expected clip_gradient,straight_through -m my_package.train
       pytest -p fcjax.audit tests/
 
     Args:
-        command: pytest with its arguments, or a script or a module and its arguments. Options of
-            fcjax audit come before it.
+        command: pytest with its arguments, or a script or a module and its arguments. The options
+            of the audit come before it.
         json: file for the report as JSON.
         junit: file for the report as JUnit XML.
         time_limit: seconds after which no further rule is checked.

@@ -48,6 +48,14 @@ def run(monkeypatch, capsys):
     return call
 
 
+ATTENTION = """
+import jax, jax.numpy as jnp
+attention = jax.custom_vjp(lambda q, k, v: jax.nn.softmax(q @ k.T) @ v)
+attention.defvjp(lambda *args: (attention(*args), args), lambda kept, dy: (
+    jax.vjp(lambda q, k, v: jax.nn.softmax(q @ k.T) @ v, *kept)[1](dy)))
+"""
+
+
 # --- examples of the help -------------------------------------------------------------------------
 
 
@@ -67,6 +75,9 @@ def files(tmp_path_factory):
     fcjax.save(folder / "my_model", fcjax.Model(PARAMS, "relu"))
     fit(epochs=1, checkpoint_dir=folder / "runs/mine")
     (folder / "script.py").write_text("import sys\nprint(sys.argv[1:])\n")
+    (folder / "my_ops.py").write_text(ATTENTION)
+    (folder / "tests").mkdir()
+    (folder / "tests/test_it.py").write_text("import fcjax\ndef test(): fcjax.tanh(1.0)\n")
     (folder / "my_package").mkdir()
     (folder / "my_package/train.py").write_text("print('trained')\n")
     return folder
@@ -454,7 +465,7 @@ COMPLETED = {
     "fcjax train --pre": ["--preset"],
     "fcjax train --preset re": ["realmlp"],
     "fcjax export my_model --to o": ["onnx"],
-    "fcjax verify --s": ["--seed", "--shapes"],
+    "fcjax verify --s": ["--search", "--seed", "--shapes"],
     "fcjax verify --args": ["--args"],
     "fcjax predict nothing-of-that-name": [],
 }

@@ -391,7 +391,7 @@ def test_compute_dtype_rounds_the_operands_of_every_layer(name, every):
     options = {"activations": name, "compute_dtype": jnp.bfloat16}
     got = gradients(fcjax.stack(params), *rest, remat_every=every, **options)
     # an operand at a rounding boundary may go either way in two programs
-    assert_trees_close(got, gradients(params, *rest, **options), tolerance(jnp.bfloat16))
+    assert_trees_close(got, gradients(params, *rest, **options), 2 * tolerance(jnp.bfloat16))
     assert {leaf.dtype for leaf in jax.tree.leaves(got)} == {jnp.dtype(jnp.float32)}
     exact = gradients(params, *rest, activations=name)
     assert abs(float(got[0] - exact[0])) > 1e-4

@@ -27,6 +27,8 @@ EXEMPT = {
     "the functions that take them",
     "Facts, Rule, datasets.Dataset": "records that only the library makes",
     "verify.CheckResult, verify.RuleReport, verify.RuleCall": "records that only the library makes",
+    "verify.Cost, verify.CostReport": "records that only the library makes",
+    "compare_cost": "its results are times; its arguments are those of check_rule",
     "verify.Budget": "a record, which is checked by the function that takes it",
     "NonFiniteLossError, BatchError, TrainingInterrupted, distributed.OutOfStepError": "exceptions",
     "checkpoint.DamagedCheckpointError, checkpoint.MismatchError": "exceptions",
