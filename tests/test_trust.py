@@ -925,6 +925,15 @@ def test_autodiff_is_refuted_where_slopes_can_tell_and_not_where_they_cannot():
         assert report.ok, report
 
 
+def test_an_infinite_gradient_where_autodiff_has_none_is_not_blamed():
+    x, w = jnp.array([1.0, -jnp.inf, 2.0]), jnp.array([0.3, 0.2, 0.5])
+    product = rule(lambda x, w: x * w, lambda kept, dy: (dy * kept[1], dy * kept[0]))
+    plain = functools.partial(jnp.multiply)
+    assert not checked(product, (x, w), reference=plain).failures
+    report = checked(weighted_logsoftmax, (x, w), checks=["vjp"])
+    assert not report.failures, report
+
+
 def test_differences_of_a_function_that_loses_digits():
     # log(1 + x) has an error of 1e-16, whatever its size
     x = (jnp.array([1e-4, 2e-4, 3e-5]),)

@@ -18,7 +18,7 @@ from .suites import SUITES, Suite
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results" / "wild.json"
 # Seconds for the checks after a suite, and beyond which its process is ended.
-FOR_CHECKS = 240
+FOR_CHECKS = 180
 LIMIT = 1800
 
 

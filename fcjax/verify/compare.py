@@ -60,8 +60,13 @@ def difference(got: np.ndarray, want: np.ndarray) -> np.ndarray:
 
 
 def undefined(got: ArrayLike, want: ArrayLike) -> np.ndarray:
-    """Return a mask of the entries where the rule is finite and the oracle is not."""
-    return np.asarray(~np.isfinite(as_float64(want)) & np.isfinite(as_float64(got)))
+    """Return a mask of the entries where the rule has a number and the oracle has none.
+
+    The rule is finite and the oracle is not, or the rule is infinite and the oracle NaN.
+    """
+    want, got = as_float64(want), as_float64(got)
+    has_none = ~np.isfinite(want) & np.isfinite(got)
+    return np.asarray(has_none | (np.isnan(want) & np.isinf(got)))
 
 
 def _largest(array: np.ndarray) -> float:
