@@ -1,6 +1,7 @@
 """The pages of `make wild` and of the costs are those of their results."""
 
 import json
+import re
 
 from benchmarks import cost
 from benchmarks.wild import audits, measure, page
@@ -35,5 +36,6 @@ def test_the_results_name_suites_and_cases_that_exist():
 
 
 def test_no_path_of_a_machine_is_kept():
-    assert "/root/" not in audits.RESULTS.read_text()
-    assert "site-packages/" not in audits.RESULTS.read_text()
+    text = audits.RESULTS.read_text()
+    assert not re.findall(r"(?<![\w.])/\w+/[^\s\"]*", text)
+    assert "site-packages/" not in text

@@ -75,9 +75,9 @@ def test_a_point_that_is_found_is_complex():
     (finding, *_) = fcjax.check_rule(rule, (Z,), checks=["search"], reference=safe_abs).findings
     assert finding.args[0].dtype == jnp.complex64
     assert "'complex64'" in finding.call
-    names = {"fcjax": fcjax, "jnp": jnp, "<lambda>": rule, "safe_abs": safe_abs}
-    line = finding.call.splitlines()[-1].replace("<lambda>", "rule").replace("rule", "rule")
-    assert eval(line, names | {"rule": rule}).verdict == "wrong"
+    names = {"fcjax": fcjax, "jnp": jnp, "rule": rule, "safe_abs": safe_abs}
+    line = finding.call.splitlines()[-1].replace("<lambda>", "rule")
+    assert eval(line, names).verdict == "wrong"
 
 
 def safe_abs(z):

@@ -13,11 +13,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from correct_rules import cholesky_by_lapack, partitioned_sine
 from flax import nnx
 from jax import lax
 from jax.custom_batching import custom_vmap
 from jax.experimental import pallas as pl
-from jax.experimental.custom_partitioning import custom_partitioning
 
 
 class WrongRule(NamedTuple):
@@ -2056,23 +2056,6 @@ def nnx_rule_without_a_factor(w, x):
     return scaled_by_an_nnx_module(Scaled(w), x)
 
 
-@custom_partitioning
-def partitioned_sine(x):
-    return jnp.sin(x)
-
-
-partitioned_sine.def_partition(
-    partition=lambda mesh, arguments, result: (
-        mesh,
-        jnp.sin,
-        result.sharding,
-        tuple(argument.sharding for argument in arguments),
-    ),
-    infer_sharding_from_operands=lambda mesh, arguments, result: arguments[0].sharding,
-    sharding_rule="... -> ...",
-)
-
-
 @wrong(
     lambda x: partitioned_sine(x),
     (normal(5, 3),),
@@ -2138,16 +2121,8 @@ def sine_on_the_host_without_its_derivative(kept, dy):
     return (dy,)
 
 
-def upper_cholesky(a):
-    """Call LAPACK through JAX's foreign function interface."""
-    jax.jit(jnp.linalg.cholesky).lower(a)  # which loads LAPACK
-    name = {"float32": "lapack_spotrf_ffi", "float64": "lapack_dpotrf_ffi"}[a.dtype.name]
-    out = (
-        jax.ShapeDtypeStruct(a.shape, a.dtype),
-        jax.ShapeDtypeStruct(a.shape[:-2], jnp.int32),
-    )
-    call = jax.ffi.ffi_call(name, out, vmap_method="broadcast_all", input_output_aliases={0: 0})
-    return jnp.tril(call((a + a.T) / 2, uplo=np.uint8(ord("U")))[0])
+def cholesky_of_the_symmetric_part(a):
+    return cholesky_by_lapack((a + a.T) / 2)
 
 
 SQUARE = normal(4, 4)
@@ -2155,7 +2130,7 @@ SQUARE = normal(4, 4)
 if jax.default_backend() == "cpu":
 
     @wrong(
-        upper_cholesky,
+        cholesky_of_the_symmetric_part,
         (SQUARE @ SQUARE.T + 2 * np.eye(4, dtype=np.float32),),
         "vjp",
         "a",

@@ -30,10 +30,6 @@ class Settings(NamedTuple):
         """Return the settings in the environment."""
         return cls(**json.loads(os.environ.get(VARIABLE, "{}")))
 
-    def as_environment(self) -> dict[str, str]:
-        """Return the environment variable that `given` reads."""
-        return {VARIABLE: json.dumps(self._asdict())}
-
     @property
     def files(self) -> tuple[Path | None, Path | None]:
         """The two files."""
