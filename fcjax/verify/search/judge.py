@@ -379,9 +379,7 @@ class Judge:
 
     def _is_slope(self, values: Values, k: int, index: tuple[int, ...], by_rule: Outcome) -> bool:
         """Whether one entry of a gradient is the slope of the function."""
-        u = np.zeros(values[k].shape)
-        u[index] = 1
-        us = _only(values, k, u)
+        us = _along_entry(values, k, index)
         quotient = self._quotient(values, us, by_rule.dys)
         return quotient is not None and self.agrees(by_rule.dxs, self.steps(values, us), quotient)
 
@@ -389,9 +387,7 @@ class Judge:
         """Return an entry of a gradient that is not finite, though the function has a slope."""
         for place in np.argwhere(~np.isfinite(by_rule.dxs[k]))[:SLOPES]:
             index = tuple(int(i) for i in place)
-            u = np.zeros(values[k].shape)
-            u[index] = 1
-            us = _only(values, k, u)
+            us = _along_entry(values, k, index)
             quotient = self._quotient(values, us, by_rule.dys)
             step = float(self.steps(values, us)[k][index])
             # an odd root has equal slopes on both sides, which grow as the step shrinks
@@ -433,3 +429,10 @@ def tolerance_of(sample: Sample) -> float:
 def _only(values: Values, k: int, u: np.ndarray) -> Values:
     """Return directions that move the k-th leaf alone."""
     return tuple(u if i == k else np.zeros_like(v) for i, v in enumerate(values))
+
+
+def _along_entry(values: Values, k: int, index: tuple[int, ...]) -> Values:
+    """Return directions that move one entry of the k-th leaf alone."""
+    u = np.zeros(values[k].shape)
+    u[index] = 1
+    return _only(values, k, u)
