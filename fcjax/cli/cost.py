@@ -3,9 +3,10 @@
 import json
 from pathlib import Path
 
-from fcjax_cli.options import Checking, CostOf, Function
+from fcjax_cli.options import Checking, CostOf, Function, Library
 
 from ..verify import compare_cost
+from .options import check_options
 from .user_code import import_function
 from .verify import user_case
 
@@ -14,10 +15,10 @@ def cost(function: CostOf, seconds: float, seed: int, out: Path | None) -> int:
     """Print the costs of a function; return the exit status."""
     if out is not None and out.is_dir():
         raise ValueError(f"out: {out} is a folder; accepted: a file")
-    if bool(function.shapes) == bool(function.args):
-        raise ValueError("give either shapes or args")
     asked = Function(function.target, function.shapes, function.args, function.reference)
-    (case,), (dtype, *_) = user_case(asked, Checking(seed=seed))
+    checking = Checking(seed=seed)
+    check_options(asked, Library(), checking)
+    (case,), (dtype, *_) = user_case(asked, checking)
     args, kwargs = case.drawn(seed, dtype)
     report = compare_cost(
         import_function("target", function.target),
