@@ -23,6 +23,9 @@ def audit(
         raise ValueError("command: name pytest, a script or -m and a module, got nothing")
     if not time_limit > 0:
         raise ValueError(f"time-limit must be positive, got {time_limit}")
+    for name, file in (("json", json), ("junit", junit)):
+        if file is not None and (file.is_dir() or not file.resolve().parent.is_dir()):
+            raise ValueError(f"{name}: {file} cannot be written; accepted: a file in a folder")
     settings = {
         "json": str(json.resolve()) if json else None,
         "junit": str(junit.resolve()) if junit else None,

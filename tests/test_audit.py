@@ -156,6 +156,7 @@ def test_a_rule_may_be_wrong_on_purpose(project):
     ("arguments", "message"),
     [
         ([], "command: name pytest, a script or -m and a module, got nothing"),
+        (["--json", "nowhere/a.json", "script.py"], "json: nowhere/a.json cannot be written"),
         (["missing.py"], "command: missing.py is no file; accepted: pytest, a script"),
         (["--time-limit", "-1", "script.py"], "time-limit must be positive, got -1.0"),
     ],

@@ -75,6 +75,11 @@ def test_a_cotangent_that_does_not_fit_is_named(cotangent, message):
         fcjax.check_rule(with_rule(both, _forgets_cos), (X,), cotangent=cotangent)
 
 
+def test_a_cotangent_of_zeros_would_prove_nothing():
+    with pytest.raises(ValueError, match="cotangent must not be zero everywhere"):
+        fcjax.check_rule(fcjax.tanh, (X,), cotangent=jnp.zeros_like(X))
+
+
 # --- forward mode ---------------------------------------------------------------------------------
 
 

@@ -173,6 +173,8 @@ def cotangent_of(sample: Sample, cotangent: Tree) -> Cotangent:
                 f"cotangent must have a {y.dtype}{list(y.shape)} for this output, got "
                 f"{described(dy)}"
             )
+    if not any(np.any(np.asarray(dy)) for dy, _ in pairs):
+        raise ValueError("cotangent must not be zero everywhere: any rule gives zero for it")
     parts = (_real_parts(np.asarray(dy), y.dtype) for dy, y in pairs)
     return Cotangent(cotangent, tuple(part for two in parts for part in two))
 

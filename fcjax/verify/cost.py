@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from .._arguments import check_function
+from .._arguments import check_function, describe
 from .._jax import bytes_kept, compiled_cost
 from .._types import Function, Tree
 from .arguments import call_of, require_matching_reference
@@ -167,6 +167,8 @@ def compare_cost(
     """
     check_function("fun", fun)
     call_of(fun, args, kwargs)
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise TypeError(f"seconds must be a positive number, got {describe(seconds)}")
     if not 0 < seconds < float("inf"):
         raise ValueError(f"seconds must be positive and finite, got {seconds}")
     point = Point(fun, args, dict(kwargs or {}))

@@ -75,7 +75,7 @@ class Hunt:
         for_shrinking = Clock(sample.budget.seconds, sample.subject.deadline)
         screen = Screen(sample, judge, clock.seconds)
         points = _Points(sample, base)
-        left = sample.budget.points - 1
+        left = max(0, sample.budget.points - 1)
         while not clock.is_over and screen.cost < clock.seconds:
             chunk = list(islice(points, min(screen.chunk, left)))
             if not chunk:
