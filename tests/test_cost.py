@@ -129,8 +129,10 @@ def test_integers_trees_keyword_arguments_and_complex_numbers():
 def test_wrong_input_is_named():
     with pytest.raises(ValueError, match="fun has no hand-written rule"):
         compare_cost(jnp.sin, (Z,))
-    with pytest.raises(ValueError, match="seconds must be positive and finite, got -1"):
+    with pytest.raises(ValueError, match="seconds must be finite and not negative, got -1"):
         compare_cost(fcjax.tanh, (Z,), seconds=-1)
+    with pytest.raises(ValueError, match="seconds must be positive and finite, got 0"):
+        compare_cost(fcjax.tanh, (Z,), seconds=0)
     with pytest.raises(TypeError, match="args must be a tuple"):
         compare_cost(fcjax.tanh, Z)
     loop = jax.lax.while_loop

@@ -121,9 +121,9 @@ def accuracy_of(rtol: object, atol: object) -> Accuracy:
     return Accuracy(_size("rtol", rtol) or 0.0, _size("atol", atol) or 0.0)
 
 
-def seconds_of(time_limit: object) -> float | None:
-    """Return the time limit in seconds."""
-    return _size("time_limit", time_limit)
+def seconds_of(time_limit: object, name: str = "time_limit") -> float | None:
+    """Return a time in seconds."""
+    return _size(name, time_limit)
 
 
 def budget_of(search: object) -> Budget:

@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from .._arguments import check_function, describe
+from .._arguments import check_function
 from .._jax import bytes_kept, compiled_cost
 from .._types import Function, Tree
-from .arguments import call_of, require_matching_reference
+from .arguments import call_of, require_matching_reference, seconds_of
 from .point import Leaves, Point
 from .precision import Precision
 from .program import Refused, user_code
@@ -167,9 +167,8 @@ def compare_cost(
     """
     check_function("fun", fun)
     call_of(fun, args, kwargs)
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-        raise TypeError(f"seconds must be a positive number, got {describe(seconds)}")
-    if not 0 < seconds < float("inf"):
+    is_time = seconds_of(seconds, "seconds")
+    if not is_time:
         raise ValueError(f"seconds must be positive and finite, got {seconds}")
     point = Point(fun, args, dict(kwargs or {}))
     subject = Subject.of(fun, reference, point)
