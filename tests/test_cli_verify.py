@@ -73,7 +73,8 @@ NUMBER = 3.0
 def run(monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "own_rules.py").write_text(MODULE)
-    monkeypatch.delitem(sys.modules, "own_rules", raising=False)
+    for module in ("own_rules", "my_ops"):  # imported from the folder of another test
+        monkeypatch.delitem(sys.modules, module, raising=False)
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["fcjax", "verify", *arguments])

@@ -34,6 +34,7 @@ from fcjax_cli.commands import COMMANDS  # noqa: E402
 @pytest.fixture
 def run(monkeypatch, capsys):
     """Call the command in this process; return its status and what it prints."""
+    monkeypatch.delitem(sys.modules, "my_ops", raising=False)  # from the folder of another test
 
     def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["fcjax", *map(str, arguments)])
