@@ -201,13 +201,14 @@ def audit(
 ) -> int:
     """Run tests or a program, and check every hand-written rule that they call.
 
-    The program runs unchanged. Each call of a jax.custom_vjp or jax.custom_jvp is noticed, whoever
-    wrote it, under jit, vmap, grad and scan too, and the arguments of a few calls that differ in
-    form are kept. When the run is over, each rule is checked at them, and by search around them.
+    Nothing in the program has to be changed. Each call of a jax.custom_vjp or jax.custom_jvp is
+    noticed, whoever wrote it, under jit, vmap, grad and scan too, and the arguments of a few calls
+    that differ in form are kept. When the run is over, each rule is checked at them, and by search
+    around them.
 
     The numbers of traced arguments are taken out by callbacks in the program. A program that is
-    exported, or whose operations are counted, cannot have them: with --no-callbacks, its rules are
-    checked at random numbers of the same shapes.
+    exported, or that counts its own operations, cannot have them: with --no-callbacks, its rules
+    are checked at random numbers of the same shapes.
 
     The exit status is that of the program if it fails, else 1 if a rule is wrong, else 0.
 
@@ -224,7 +225,8 @@ def audit(
         json: file for the report as JSON.
         junit: file for the report as JUnit XML.
         time_limit: seconds after which no further rule is checked.
-        expected: rules whose gradients are wrong on purpose, such as those that clip them.
+        expected: rules whose gradients are wrong on purpose, such as those that clip them. The
+            report says which of them are not.
         callbacks: whether the numbers of traced arguments are taken out.
     """
     from .audit import audit

@@ -6,12 +6,12 @@ not wait for the others. So this file catches it.
 
 import contextlib
 import os
-import runpy
 import signal
 import sys
 import threading
 import time
-from types import TracebackType
+
+from .running import run, show
 
 # Seconds between looks at whether the launcher is still there.
 INTERVAL = 1.0
@@ -25,22 +25,14 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     launcher = int(os.environ["FCJAX_LAUNCHER"])
     threading.Thread(target=_end_with, args=(launcher,), daemon=True).start()
-    is_module = sys.argv[1] == "-m"
-    name, *arguments = sys.argv[1 + is_module :]
-    sys.argv = [name, *arguments]
     try:
-        if is_module:
-            runpy.run_module(name, run_name="__main__", alter_sys=True)
-        else:
-            sys.path[0] = os.path.dirname(os.path.abspath(name))
-            runpy.run_path(name, run_name="__main__")
+        run(sys.argv[1:])
     except SystemExit as end:
         if end.code not in (None, 0):
             _exit_without_waiting(end.code)
         raise
     except (Exception, KeyboardInterrupt) as error:
-        trace = _of_the_program(error.__traceback__)
-        sys.excepthook(type(error), error.with_traceback(trace), trace)
+        show(error)
         sys.exit(1 if isinstance(error, Exception) else 128 + signal.SIGINT)
 
 
@@ -63,14 +55,6 @@ def _exit_without_waiting(code: object) -> None:
             print(code, file=sys.stderr)
         # as the shell sees it: -1 is 255
         distributed.abort((code & 0xFF or 1) if isinstance(code, int) else 1)
-
-
-def _of_the_program(trace: TracebackType | None) -> TracebackType | None:
-    """Leave out the frames of this file and of `runpy`, which Python would not show."""
-    own = (__file__, runpy.__file__, "<frozen runpy>")
-    while trace is not None and trace.tb_frame.f_code.co_filename in own:
-        trace = trace.tb_next
-    return trace
 
 
 if __name__ == "__main__":

@@ -87,7 +87,7 @@ HOMES = {
     "orbax": {"checkpoint"},
     "tyro": {"fcjax_cli"},
     "rich": {"cli", "verify"},
-    "fcjax_cli": {"cli", "__main__"},
+    "fcjax_cli": {"cli", "audit", "__main__"},
     "tqdm": {"_progress"},
     "pyarrow": {"tables", "cli"},
     "safetensors": {"model"},

@@ -146,10 +146,41 @@ def test_a_script_keeps_its_arguments_and_its_exit_status(project, arguments, st
 
 
 def test_a_rule_may_be_wrong_on_purpose(project):
-    done = run(project, "-m", "fcjax", "audit", "--expected", "cube,other", "script.py", "cube")
+    names = "cube,square,other"
+    done = run(project, "-m", "fcjax", "audit", "--expected", names, "script.py", "cube")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "≈ cube (" in done.stdout
-    assert "2 rules were called: 1 wrong on purpose, 1 right" in done.stdout
+    said = done.stdout[done.stdout.index("2 rules were called") :].splitlines()
+    assert said == [
+        "2 rules were called: 1 wrong on purpose, 1 right",
+        "expected: square is not wrong, but right",
+        "expected: no rule with the name 'other' was called",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("last", "status", "said"),
+    [
+        ("import os; sys.stdout.flush(); os.close(1)", 0, ""),
+        ("import sys; sys.stdout.close()", 0, ""),
+        ("sys.stdout = None", 0, ""),
+        ("raise KeyboardInterrupt", 130, ""),
+        ("1 / 0", 1, 'Traceback (most recent call last):\n  File "{}/end.py", line 4, in <module>'),
+    ],
+)
+def test_a_program_may_end_as_it_likes(project, last, status, said):
+    (project / "end.py").write_text(f"import rules, sys\nrules.square(3.0)\nprint(1)\n{last}\n")
+    done = run(project, "-m", "fcjax", "audit", "end.py")
+    assert done.returncode == status, done.stdout + done.stderr
+    assert done.stdout.startswith("1\n✓ square (")
+    assert done.stdout.endswith("\n1 rule was called: 1 right\n")
+    assert done.stderr.startswith(said.format(project))
+
+
+def test_a_module_that_does_not_exist_is_named(project):
+    done = run(project, "-m", "fcjax", "audit", "-m", "nowhere")
+    assert done.returncode == 1
+    assert done.stderr == f"{sys.executable}: No module named nowhere\n"
 
 
 @pytest.mark.parametrize(
@@ -276,6 +307,17 @@ def test_numbers_of_64_bits_stay_so():
         fcjax.tanh(jnp.asarray(np.linspace(-1, 1, 5)))
     (rule,) = [rule for rule in audited(listener).rules if rule.calls]
     assert (rule.verdict, rule.forms) == ("right", ("float64[5]",))
+
+
+def test_python_numbers_are_arrays_unless_they_are_static():
+    power = jax.custom_vjp(lambda x, p: x**p, nondiff_argnums=(1,))
+    power.defvjp(lambda x, p: (x**p, x), lambda p, x, dy: (p * x ** (p - 1) * dy,))
+    with Listener() as listener:
+        for x in (2.0, 2.5, 3.0):
+            power(x, 3.0)
+    assert only(listener).count == 3
+    (rule,) = audited(listener).rules
+    assert (rule.verdict, rule.left_out, len(rule.forms)) == ("right", 0, 1)
 
 
 def test_rules_of_jax_are_audited_too():

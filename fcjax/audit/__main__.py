@@ -1,9 +1,11 @@
 """Run a program as `python` would, and audit the rules that it calls: `python -m fcjax.audit`."""
 
+import contextlib
 import os
-import runpy
+import signal
 import sys
-import traceback
+
+from fcjax_cli.running import run, show
 
 from .listener import Listener
 from .settings import Settings
@@ -13,34 +15,40 @@ from .verdicts import audited
 def main() -> int:
     """Run the script or module that the command line names; return the exit status."""
     settings = Settings.given()
-    is_module = sys.argv[1] == "-m"
-    name, *arguments = sys.argv[1 + is_module :]
-    sys.argv = [name, *arguments]
+    # the program may close its standard output
+    to, encoding = os.dup(sys.stdout.fileno()), sys.stdout.encoding
     with Listener(callbacks=settings.callbacks) as listener:
-        status = _run(name, is_module)
+        status = _run(sys.argv[1:])
     audit = audited(listener, time_limit=settings.time_limit, expected=settings.expected)
     audit.write(*settings.files)
-    print(audit, flush=True)
+    with open(to, "w", encoding=encoding, errors="replace") as report:
+        print(audit, file=report)
     return status or (0 if audit.ok else 1)
 
 
-def _run(name: str, is_module: bool) -> int:
+def _run(command: list[str]) -> int:
     """Run a program, and return its exit status."""
     try:
-        if is_module:
-            runpy.run_module(name, run_name="__main__", alter_sys=True)
-        else:
-            sys.path[0] = os.path.dirname(os.path.abspath(name))
-            runpy.run_path(name, run_name="__main__")
+        run(command)
     except SystemExit as end:
         if end.code is None or isinstance(end.code, int):
             return end.code or 0
         print(end.code, file=sys.stderr)
         return 1
-    except Exception:
-        traceback.print_exc()
+    except Exception as error:
+        show(error)
         return 1
+    except KeyboardInterrupt:  # what was called until then is checked
+        return 128 + signal.SIGINT
+    finally:
+        _flush()
     return 0
+
+
+def _flush() -> None:
+    """Print what the program has printed before the report."""
+    with contextlib.suppress(AttributeError, OSError, ValueError):  # it may be None, or closed
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -137,7 +137,7 @@ class Listener:
             heard.rule = rule
             heard.count += 1
             try:
-                self._keep(heard, args, kwargs)
+                self._keep(heard, *_as_arrays(rule, args, kwargs))
             except Exception as error:  # the audited program must go on, whatever this meets
                 heard.refusals[f"{type(error).__name__}: {error}".splitlines()[0]] = None
 
@@ -163,6 +163,18 @@ class Listener:
             form.keep(fixed)
         elif self._callbacks:
             _take_out(form, fixed, {i: leaves[i] for i in traced})
+
+
+def _as_arrays(rule: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
+    """Return arguments whose Python floats are arrays, as for JAX, unless they are static."""
+    static = {i % len(args) for i in rule.nondiff_argnums or ()} if args else set()
+    whole = tuple(a if i in static else jax.tree.map(_as_array, a) for i, a in enumerate(args))
+    return whole, jax.tree.map(_as_array, kwargs)
+
+
+def _as_array(leaf: Any) -> Any:
+    is_number = isinstance(leaf, float | complex)
+    return np.asarray(leaf, jax.numpy.result_type(leaf)) if is_number else leaf
 
 
 def _take_out(form: Form, fixed: list[Any], traced: dict[int, Any]) -> None:

@@ -40,8 +40,8 @@ class Auditor:
         if output is not None:  # a worker of xdist
             output[KEY] = found.to_dict()
             return
-        self.audit = Audit.of((*found.rules, *self.rules))
-        self.audit.write(*self.settings.files)
+        self.audit = Audit.of((*found.rules, *self.rules), settings.expected)
+        self.audit.write(*settings.files)
         if not self.audit.ok and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 

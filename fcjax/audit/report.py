@@ -85,17 +85,29 @@ class Rule:
 
 @dataclasses.dataclass(frozen=True)
 class Audit:
-    """The rules that a program called or defined."""
+    """The rules that a program called or defined.
+
+    Attributes:
+        rules: the rules, with the verdict on each.
+        expected: names of rules that were said to be wrong on purpose.
+    """
 
     rules: tuple[Rule, ...]
+    expected: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
         """Whether no rule is wrong."""
         return not any(rule.verdict == "wrong" for rule in self.rules)
 
+    @property
+    def unmet(self) -> list[str]:
+        """Return the names of expected rules that are not among those that are wrong."""
+        met = {rule.name for rule in self.rules if rule.verdict == "wrong on purpose"}
+        return [name for name in self.expected if name not in met]
+
     @classmethod
-    def of(cls, rules: Iterable[Rule]) -> "Audit":
+    def of(cls, rules: Iterable[Rule], expected: Iterable[str] = ()) -> "Audit":
         """Return an audit; what several processes say of one rule is merged."""
         merged: dict[tuple[str, str], Rule] = {}
         for rule in rules:
@@ -105,11 +117,12 @@ class Audit:
             merged.values(),
             key=lambda rule: (VERDICTS.index(rule.verdict), rule.is_jaxs_own, rule.module),
         )
-        return cls(tuple(order))
+        return cls(tuple(order), tuple(dict.fromkeys(expected)))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the audit as plain data for `json.dump`."""
-        return {"ok": self.ok, "rules": [dataclasses.asdict(rule) for rule in self.rules]}
+        rules = [dataclasses.asdict(rule) for rule in self.rules]
+        return {"ok": self.ok, "unmet": self.unmet, "rules": rules}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Audit":
@@ -147,7 +160,7 @@ class Audit:
     def lines(self) -> list[str]:
         """Return the audit as lines of text."""
         if not self.rules:
-            return ["no hand-written rule was called or defined"]
+            return ["no hand-written rule was called or defined", *self._of_unmet()]
         called = [rule for rule in self.rules if rule.verdict != "never called"]
         unused = [rule for rule in self.rules if rule.verdict == "never called"]
         lines = [line for rule in called for line in _lines_of(rule)]
@@ -156,8 +169,18 @@ class Audit:
             lines += [f"  {rule.name}  {rule.source}" for rule in unused]
         count = Counter(rule.verdict for rule in called)
         said = [f"{count[verdict]} {verdict}" for verdict in VERDICTS if count[verdict]]
-        lines.append(f"{len(called)} rules were called: {', '.join(said) or 'none'}")
-        return lines
+        rules = "1 rule was" if len(called) == 1 else f"{len(called)} rules were"
+        lines.append(f"{rules} called: {', '.join(said) or 'none'}")
+        return lines + self._of_unmet()
+
+    def _of_unmet(self) -> list[str]:
+        called = {rule.name: rule for rule in self.rules if rule.calls}
+        return [
+            f"expected: {name} is not wrong, but {called[name].verdict}"
+            if name in called
+            else f"expected: no rule with the name {name!r} was called"
+            for name in self.unmet
+        ]
 
 
 def _lines_of(rule: Rule) -> Sequence[str]:

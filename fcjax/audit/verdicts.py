@@ -38,7 +38,7 @@ def audited(
     heard = sorted(listener.heard, key=lambda one: one.definition.is_jaxs_own)
     rules = [_with_purpose(_judged(one, end), expected) for one in heard]
     rules += [Rule(*definition, "never called") for definition in _never_called(rules)]
-    return Audit.of(rules)
+    return Audit.of(rules, expected)
 
 
 def _with_purpose(rule: Rule, expected: Collection[str]) -> Rule:
