@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from .audits import RESULTS as AUDITS
+from .listed import RESULTS as RULES
 from .measure import RESULTS as CASES, is_found
 
 PAGE = Path(__file__).parent / "README.md"
@@ -16,7 +17,44 @@ def write() -> None:
     """Write everything below the marker of the page anew."""
     text = PAGE.read_text()
     head = text[: text.index("<!-- generated -->")]
-    PAGE.write_text(f"{head}<!-- generated -->\n\n{_cases()}\n\n{_audits()}\n\n{_wrong()}\n")
+    parts = _rules(), _cases(), _audits(), _wrong()
+    PAGE.write_text(head + "\n\n".join(["<!-- generated -->", *parts]) + "\n")
+
+
+def by_package() -> dict[str, list[dict[str, Any]]]:
+    """Return the results on the listed rules that were called, of each package and version."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for listed in json.loads(RULES.read_text()).values():
+        rules = found.setdefault(f"{listed['package']} {listed['version']}", [])
+        rules += [rule for rule in listed["rules"] if rule["is_called"]]
+    return dict(sorted(found.items(), key=lambda item: (-len(item[1]), item[0].lower())))
+
+
+def _rules() -> str:
+    found = by_package()
+    everything = [rule for rules in found.values() for rule in rules]
+    rows = [_row(package, rules) for package, rules in found.items()]
+    total = _row(f"{len(found)} packages", everything)
+    heads = "| package | rules | right | wrong | inconclusive | notes | with other keys | seconds |"
+    text = (
+        "Under notes are the rules with findings that autodiff of the same function shares. Under "
+        "other keys is how many of the right rules are right with four further keys too."
+    )
+    table = "\n".join([heads, "|---|---|---|---|---|---|---|---|", *rows, total])
+    return f"## Hand-written rules\n\n{table}\n\n{text}"
+
+
+def _row(name: str, rules: list[dict[str, Any]]) -> str:
+    count = Counter(rule["verdict"] for rule in rules)
+    names = {rule["rule"].partition("__")[0] for rule in rules}
+    right = [rule for rule in rules if rule["verdict"] == "right"]
+    stay = sum(set(rule["with_other_keys"]) <= {"right"} for rule in right)
+    notes = sum(bool(rule["findings"]) and rule["verdict"] == "right" for rule in rules)
+    cells = [
+        name, len(names), count["right"], count["wrong"], count["inconclusive"], notes,
+        f"{stay} of {len(right)}", round(sum(rule["seconds"] for rule in rules)),
+    ]  # fmt: skip
+    return f"| {' | '.join(map(str, cells))} |"
 
 
 def _cases() -> str:

@@ -1,84 +1,124 @@
 """Points at which the function takes a branch that it does not take at the given point."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import jax
 import numpy as np
 
-from ..._types import Function
-from ..branches import Branches, branches_of
+from ..branches import branches_of, masks_of
+from ..point import Leaves
 from ..precision import Precision
 from ..program import Refused
 from ..sample import Sample
 from .outcome import Values, cast, rounded
 
-# Random points among which branches are looked for, where numbers are few enough.
+# How many mixtures are tried, fewer where there are many numbers or the function takes long.
 POINTS = 512
+FEWEST = 32
 ENTRIES = 2**20
+# So many borders between the two sides of a mask are looked for, each in so many rounds.
+BORDERS = 8
+ROUNDS = 5
 
 
 def points_in_other_branches(
-    sample: Sample, base: Values, constants: Sequence[float]
+    sample: Sample, base: Values, mixtures: Iterator[Values], most: int
 ) -> Iterator[Values]:
-    """Yield the points at which a `cond` or `switch` takes a branch for the first time.
+    """Yield the points at which a `cond`, a `switch` or a mask is taken for the first time.
 
     Conditions of several numbers (`x[0] > 3 and x[1] < -3`) hold at none of the usual candidates,
     so the points are random mixtures of them. Branches that the backward rule has by itself are
-    looked for too.
+    looked for too. Where a mask changes from one side to the other, both sides of the border are
+    points: there, one formula replaces another.
+
+    Args:
+        sample: the sample.
+        base: the given point.
+        mixtures: random points.
+        most: how many values of the function may be computed at once.
     """
     subject, own = sample.subject, Precision.OWN
-    moved = len(sample.point.wrt)
-    types = sample.point.types(own)
-    dys = sample.dys(own)
+    entries = sum(x.size for x in base)
+    count = max(1, min(POINTS, max(FEWEST, most), ENTRIES // max(1, entries)))
+    points = [rounded(sample, v) for _, v in zip(range(count), mixtures, strict=False)]
     for number, program in enumerate((subject.value_program, subject.traced(subject.rule, own))):
-        branches = branches_of(program)
-        if not branches.equations:
-            continue
-        rng = np.random.default_rng([*sample.seed, 75])
-        count = max(1, min(POINTS, ENTRIES // max(1, sum(x.size for x in base))))
-        points = [base, *(_random(base, moved, constants, rng) for _ in range(count))]
-        points = [rounded(sample, values) for values in points]
-        stacked = cast(tuple(np.stack(leaves) for leaves in zip(*points, strict=True)), types)
-        rest = dys if number else ()
-        looped = _looped(branches, rest)
+        rest = sample.dys(own) if number else ()
+        branches, masks = branches_of(program), masks_of(program)
+        if branches.equations:
+            look = _Look(sample, f"branches {number}", branches.indices, rest, count + 1)
+            taken = look.at([base, *points])
+            yield from (v for v, _ in _new(taken, points))
+            if not number:
+                sample.searched |= {(int(i), int(k)) for row in taken for i, k in enumerate(row)}
+        if masks:
+            look = _Look(sample, f"masks {number}", masks, rest, count + 1)
+            taken = look.at([base, *points])
+            new = list(_new(taken, points))
+            yield from (v for v, _ in new)
+            for values, mask in new[:BORDERS]:
+                yield from _border(look, sample, base, values, mask)
+
+
+class _Look(NamedTuple):
+    """A program that gives the states of branches or masks at a fixed number of points."""
+
+    sample: Sample
+    name: str
+    states: Callable[..., Sequence[jax.Array]]
+    rest: Leaves
+    count: int
+
+    def at(self, points: Sequence[Values]) -> np.ndarray:
+        """Return a row of states for each point; no rows if the program does not run."""
+        own = Precision.OWN
+        padded = [*points, *[points[0]] * (self.count - len(points))]
+        stacked = tuple(np.stack(leaves) for leaves in zip(*padded, strict=True))
+        inputs = cast(stacked, self.sample.point.types(own))
         try:
-            taken = subject.program(f"branches of points {number}", looped)(own, stacked)
+            found = self.sample.subject.program(self.name, self._looped)(own, inputs)
         except Refused:
-            continue
-        seen: set[tuple[int, int]] = set()
-        for i, values in enumerate(points):
-            here = {(cond, int(index[i])) for cond, index in enumerate(taken)}
-            if i and here - seen:
-                yield values
-            seen |= here
-        if not number:
-            sample.searched |= seen
+            return np.zeros((0, 0), int)
+        return np.stack([np.asarray(state) for state in found], 1)[: len(points)]
+
+    def _looped(self, points: Leaves) -> Sequence[jax.Array]:
+        return jax.lax.map(lambda xs: self.states(*xs, *self.rest), points)
 
 
-def _looped(branches: Branches, rest: Sequence[jax.Array]) -> Function:
-    def looped(points: Sequence[jax.Array]) -> list[jax.Array]:
-        return jax.lax.map(lambda xs: branches.indices(*xs, *rest), points)
+def _new(taken: np.ndarray, points: Sequence[Values]) -> Iterator[tuple[Values, int]]:
+    """Yield the points with a state that none before has, and which it is.
 
-    return looped
+    The first row is that of the given point.
+    """
+    seen: set[tuple[int, int]] = set()
+    for row, values in zip(taken, (None, *points), strict=False):
+        fresh = set(enumerate(map(int, row))) - seen
+        if values is not None and fresh:
+            yield values, min(fresh)[0]
+        seen |= fresh
 
 
-def _random(
-    base: Values, moved: int, constants: Sequence[float], rng: np.random.Generator
-) -> Values:
-    """Return a mixture of the given numbers, others of any size, and numbers of the program."""
-    special = np.array([0.0, 1.0, -1.0, *constants, *(-c for c in constants)])
-    share = rng.choice([0.1, 0.5, 1.0])
+def _border(
+    look: _Look, sample: Sample, base: Values, values: Values, mask: int
+) -> Iterator[Values]:
+    """Yield the last point before a mask changes on the way to another point, and the first after.
 
-    def mixed(x: np.ndarray) -> np.ndarray:
-        sizes = 10.0 ** rng.uniform(-6, 6, x.shape)
-        kinds = [
-            x * rng.choice([-1.0, 10.0 ** rng.uniform(-6, 6)]),
-            sizes * rng.choice([-1, 1], x.shape),
-            # on either side of a number of the program, or at it
-            rng.choice(special, x.shape) * (1 + 0.1 * rng.integers(-1, 2, x.shape)),
-            np.full(x.shape, rng.choice(special)) + rng.choice([-1, 0, 1]),
-        ]
-        other = kinds[rng.integers(len(kinds))]
-        return np.where(rng.random(x.shape) < share, other, x)
+    Each round looks at all points of a program, so that a few rounds reach neighbours.
+    """
+    low, high = 0.0, 1.0
+    if not all(np.isfinite(v).all() for v in (*base, *values)):
+        return
 
-    return (*(mixed(x) for x in base[:moved]), *base[moved:])
+    def at(t: float) -> Values:
+        pairs = zip(base, values, strict=True)
+        return rounded(sample, tuple((1 - t) * a + t * b for a, b in pairs))
+
+    for _ in range(ROUNDS):
+        ts = np.linspace(low, high, look.count)
+        states = look.at([at(t) for t in ts])[:, mask]
+        changed = np.flatnonzero(states != states[0])
+        if not changed.size:
+            return
+        low, high = ts[changed[0] - 1], ts[changed[0]]
+    yield at(low)
+    yield at(high)

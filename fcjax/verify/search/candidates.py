@@ -9,6 +9,9 @@ from .outcome import Values
 
 # Unit vectors are tried along axes of at most this size.
 AXES = 8
+# A mixture comes after so many points of each leaf, and there are so many of them.
+EVERY = 3
+MIXTURES = 200
 
 
 def candidates(
@@ -24,11 +27,13 @@ def candidates(
         seed: the seed of random choices.
     """
     rng = np.random.default_rng([*seed, 70])
-    sets: list[list[Values]] = [
+    sets: list[list[Values | None]] = [
         [(*base[:k], x, *base[k + 1 :]) for x in _of_one(base[k], constants, largest, rng)]
         for k in range(moved)
     ]
     sets.append(list(_of_several(base, moved, rng)))
+    mixed = mixtures(base, moved, constants, np.random.default_rng([*seed, 75]))
+    sets.append([next(mixed) if i % EVERY == EVERY - 1 else None for i in range(EVERY * MIXTURES)])
     seen: set[bytes] = set()
     # in turns, so that a small budget reaches every leaf
     for point in itertools.chain.from_iterable(itertools.zip_longest(*sets)):
@@ -36,6 +41,29 @@ def candidates(
         if point is not None and bits not in seen:
             seen.add(bits)
             yield point
+
+
+def mixtures(
+    base: Values, moved: int, constants: Sequence[float], rng: np.random.Generator
+) -> Iterator[Values]:
+    """Yield mixtures of the given numbers, others of any size, and numbers of the program."""
+    special = np.array([0.0, 1.0, -1.0, *constants, *(-c for c in constants)])
+
+    def mixed(x: np.ndarray, share: float) -> np.ndarray:
+        sizes = 10.0 ** rng.uniform(-6, 6, x.shape)
+        kinds = [
+            x * rng.choice([-1.0, 10.0 ** rng.uniform(-6, 6)]),
+            sizes * rng.choice([-1, 1], x.shape),
+            # on either side of a number of the program, or at it
+            rng.choice(special, x.shape) * (1 + 0.1 * rng.integers(-1, 2, x.shape)),
+            np.full(x.shape, rng.choice(special)) + rng.choice([-1, 0, 1]),
+        ]
+        other = kinds[rng.integers(len(kinds))]
+        return np.where(rng.random(x.shape) < share, other, x)
+
+    while True:
+        share = rng.choice([0.1, 0.5, 1.0])
+        yield (*(mixed(x, share) for x in base[:moved]), *base[moved:])
 
 
 def _of_one(

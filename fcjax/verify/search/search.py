@@ -13,14 +13,14 @@ from ..report import CheckResult
 from ..repro import call_that_repeats
 from ..sample import Sample
 from .branches import points_in_other_branches
-from .candidates import candidates
+from .candidates import candidates, mixtures
 from .clock import Clock
 from .constants import constants_of
 from .edges import edge
 from .forms import suspicious_forms
 from .judge import Flaw, Judge
 from .outcome import Values, rounded, values_of
-from .screen import Screen
+from .screen import PASSES, Screen
 from .shrink import described, shrunk
 
 # So many edges of the domain are looked for.
@@ -74,7 +74,9 @@ class Hunt:
         clock = Clock(sample.budget.seconds, sample.subject.deadline)
         for_shrinking = Clock(sample.budget.seconds, sample.subject.deadline)
         screen = Screen(sample, judge, clock.seconds)
-        points = _Points(sample, base)
+        # a tenth of the time is for values at mixtures, which show what branches and masks do
+        most = int(clock.seconds / 10 / max(screen.cost / PASSES, 1e-9))
+        points = _Points(sample, base, most)
         left = max(0, sample.budget.points - 1)
         while not clock.is_over and screen.cost < clock.seconds:
             chunk = list(islice(points, min(screen.chunk, left)))
@@ -112,8 +114,8 @@ class Hunt:
 class _Points:
     """The points of a search, with numbers that the leaves can have."""
 
-    def __init__(self, sample: Sample, base: Values):
-        self._sample, self._base = sample, base
+    def __init__(self, sample: Sample, base: Values, most: int):
+        self._sample, self._base, self._most = sample, base, most
         self._points = self._made()
         self._edges = EDGES
 
@@ -138,7 +140,9 @@ class _Points:
         largest = min(float(jnp.finfo(x.dtype).max) for x in sample.point.xs[:moved])
         made = candidates(self._base, moved, constants, largest, sample.seed)
         may_hang = any(map(is_iterated_by_lapack, equations_in(sample.subject.value_program)))
-        for values in chain(points_in_other_branches(sample, self._base, constants), made):
+        mixed = mixtures(self._base, moved, constants, np.random.default_rng([*sample.seed, 75]))
+        others = points_in_other_branches(sample, self._base, mixed, self._most)
+        for values in chain(others, made):
             if not may_hang or all(np.isfinite(value).all() for value in values):
                 yield rounded(sample, values)
 
