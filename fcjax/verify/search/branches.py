@@ -1,11 +1,13 @@
 """Points at which the function takes a branch that it does not take at the given point."""
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 import jax
 import numpy as np
 
+from ..._jax import ClosedJaxpr
 from ..branches import branches_of, masks_of
 from ..point import Leaves
 from ..precision import Precision
@@ -13,66 +15,66 @@ from ..program import Refused
 from ..sample import Sample
 from .outcome import Values, cast, rounded
 
-# How many mixtures are tried, fewer where there are many numbers or the function takes long.
-POINTS = 512
-FEWEST = 32
-ENTRIES = 2**20
 # So many borders between the two sides of a mask are looked for, each in so many rounds.
 BORDERS = 8
 ROUNDS = 5
 
 
 def points_in_other_branches(
-    sample: Sample, base: Values, mixtures: Iterator[Values], most: int
+    sample: Sample, base: Values, points: Sequence[Values]
 ) -> Iterator[Values]:
-    """Yield the points at which a `cond`, a `switch` or a mask is taken for the first time.
+    """Yield those points at which a `cond` or `switch` takes a branch for the first time.
 
     Conditions of several numbers (`x[0] > 3 and x[1] < -3`) hold at none of the usual candidates,
     so the points are random mixtures of them. Branches that the backward rule has by itself are
-    looked for too. Where a mask changes from one side to the other, both sides of the border are
-    points: there, one formula replaces another.
-
-    Args:
-        sample: the sample.
-        base: the given point.
-        mixtures: random points.
-        most: how many values of the function may be computed at once.
+    looked for too.
     """
-    subject, own = sample.subject, Precision.OWN
-    entries = sum(x.size for x in base)
-    count = max(1, min(POINTS, max(FEWEST, most), ENTRIES // max(1, entries)))
-    points = [rounded(sample, v) for _, v in zip(range(count), mixtures, strict=False)]
-    for number, program in enumerate((subject.value_program, subject.traced(subject.rule, own))):
-        rest = sample.dys(own) if number else ()
-        branches, masks = branches_of(program), masks_of(program)
+    for number, (program, rest) in enumerate(_programs(sample)):
+        branches = branches_of(program)
         if branches.equations:
-            look = _Look(sample, f"branches {number}", branches.indices, rest, count + 1)
+            indices = branches.indices
+            look = _Look(sample, f"branches {number}", indices, rest, len(points) + 1)
             taken = look.at([base, *points])
             yield from (v for v, _ in _new(taken, points))
             if not number:
-                sample.searched |= {(int(i), int(k)) for row in taken for i, k in enumerate(row)}
+                sample.searched |= {(i, int(k)) for row in taken for i, k in enumerate(row)}
+
+
+def points_beyond_masks(sample: Sample, base: Values, points: Sequence[Values]) -> Iterator[Values]:
+    """Yield points on both sides of the masks of the function and of its backward rule.
+
+    Where a mask changes from one side to the other, one formula replaces another: the points on
+    either side of the border are yielded too.
+    """
+    for number, (program, rest) in enumerate(_programs(sample)):
+        masks = masks_of(program)
         if masks:
-            look = _Look(sample, f"masks {number}", masks, rest, count + 1)
-            taken = look.at([base, *points])
-            new = list(_new(taken, points))
-            yield from (v for v, _ in new)
-            for values, mask in new[:BORDERS]:
+            look = _Look(sample, f"masks {number}", masks, rest, len(points) + 1)
+            for values, mask in islice(_new(look.at([base, *points]), points), BORDERS):
+                yield values
                 yield from _border(look, sample, base, values, mask)
 
 
+def _programs(sample: Sample) -> Iterator[tuple[ClosedJaxpr, Leaves]]:
+    """Yield the programs of the function and of its rule, with the inputs after the arguments."""
+    own = Precision.OWN
+    yield sample.subject.value_program, ()
+    yield sample.subject.traced(sample.subject.rule, own), sample.dys(own)
+
+
 class _Look(NamedTuple):
-    """A program that gives the states of branches or masks at a fixed number of points."""
+    """A program that gives the states of branches or masks at a fixed number of points, `size`."""
 
     sample: Sample
     name: str
     states: Callable[..., Sequence[jax.Array]]
     rest: Leaves
-    count: int
+    size: int
 
     def at(self, points: Sequence[Values]) -> np.ndarray:
         """Return a row of states for each point; no rows if the program does not run."""
         own = Precision.OWN
-        padded = [*points, *[points[0]] * (self.count - len(points))]
+        padded = [*points, *[points[0]] * (self.size - len(points))]
         stacked = tuple(np.stack(leaves) for leaves in zip(*padded, strict=True))
         inputs = cast(stacked, self.sample.point.types(own))
         try:
@@ -114,8 +116,8 @@ def _border(
         return rounded(sample, tuple((1 - t) * a + t * b for a, b in pairs))
 
     for _ in range(ROUNDS):
-        ts = np.linspace(low, high, look.count)
-        states = look.at([at(t) for t in ts])[:, mask]
+        ts: list[float] = np.linspace(low, high, look.size).tolist()
+        states = look.at(list(map(at, ts)))[:, mask]
         changed = np.flatnonzero(states != states[0])
         if not changed.size:
             return

@@ -1,6 +1,6 @@
 """The search: many points of one form, tried until a budget is spent."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ from ..program import TimeUp
 from ..report import CheckResult
 from ..repro import call_that_repeats
 from ..sample import Sample
-from .branches import points_in_other_branches
+from .branches import points_beyond_masks, points_in_other_branches
 from .candidates import candidates, mixtures
 from .clock import Clock
 from .constants import constants_of
@@ -25,6 +25,12 @@ from .shrink import described, shrunk
 
 # So many edges of the domain are looked for.
 EDGES = 6
+# How many mixtures are looked at, fewer where there are many numbers or the function takes long.
+MIXTURES = 512
+FEWEST = 32
+ENTRIES = 2**20
+# A point beyond a mask comes after so many others.
+BEFORE_MASKS = 6
 
 
 def search(sample: Sample) -> Iterator[CheckResult]:
@@ -140,11 +146,28 @@ class _Points:
         largest = min(float(jnp.finfo(x.dtype).max) for x in sample.point.xs[:moved])
         made = candidates(self._base, moved, constants, largest, sample.seed)
         may_hang = any(map(is_iterated_by_lapack, equations_in(sample.subject.value_program)))
-        mixed = mixtures(self._base, moved, constants, np.random.default_rng([*sample.seed, 75]))
-        others = points_in_other_branches(sample, self._base, mixed, self._most)
-        for values in chain(others, made):
+        mixed = self._mixed(constants)
+        first = points_in_other_branches(sample, self._base, mixed)
+        then = points_beyond_masks(sample, self._base, mixed)
+        for values in chain(first, _in_turns(made, then)):
             if not may_hang or all(np.isfinite(value).all() for value in values):
                 yield rounded(sample, values)
+
+    def _mixed(self, constants: Sequence[float]) -> list[Values]:
+        """Return random points, among which branches and masks are looked for."""
+        entries = ENTRIES // max(1, sum(x.size for x in self._base))
+        count = max(1, min(MIXTURES, max(FEWEST, self._most), entries))
+        rng = np.random.default_rng([*self._sample.seed, 75])
+        mixed = mixtures(self._base, len(self._sample.point.wrt), constants, rng)
+        return [rounded(self._sample, values) for values in islice(mixed, count)]
+
+
+def _in_turns(many: Iterator[Values], few: Iterator[Values]) -> Iterator[Values]:
+    """Yield one of a few points after several of many."""
+    while chunk := list(islice(many, BEFORE_MASKS)):
+        yield from chunk
+        yield from islice(few, 1)
+    yield from few
 
 
 def _simplest(judge: Judge, flaw: Flaw, values: Values, clock: Clock) -> tuple[Flaw, Values]:
