@@ -1,11 +1,12 @@
 """`python -m benchmarks.wild COMMAND`.
 
-The commands are `audit [PACKAGE ...]`, `rules [MODULE ...]`, `measure [SET ...]` and `report`.
+The commands are `audit [PACKAGE ...]`, `rules [MODULE ...]`, `measure [SET ...]`,
+`overhead [PACKAGE ...]` and `report`.
 """
 
 import sys
 
-from . import listed
+from . import listed, overhead
 from .audits import run
 from .measure import measure
 from .page import write
@@ -15,6 +16,7 @@ COMMANDS = {
     "rules": listed.run,
     "module": listed.module,
     "measure": measure,
+    "overhead": overhead.run,
     "report": lambda _: write(),
 }
 

@@ -44,7 +44,8 @@ def read() -> dict[str, Any]:
 def audit(suite: Suite) -> dict[str, Any]:
     """Audit one suite."""
     with tempfile.TemporaryDirectory() as folder:
-        where = _installed(suite) if suite.is_installed else _source(suite, Path(folder))
+        is_installed = suite.is_installed
+        where = installed(suite.paths[0]) if is_installed else _source(suite, Path(folder))
         report = Path(folder) / "audit.json"
         command = [
             sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "fcjax.audit",
@@ -68,9 +69,9 @@ def audit(suite: Suite) -> dict[str, Any]:
     }
 
 
-def _installed(suite: Suite) -> Path:
-    """Return the folder in which a package is installed."""
-    spec = importlib.util.find_spec(suite.paths[0].split("/")[0])
+def installed(path: str) -> Path:
+    """Return the folder in which the package is installed to which a file belongs."""
+    spec = importlib.util.find_spec(path.split("/")[0])
     assert spec is not None
     assert spec.origin is not None
     return Path(spec.origin).parents[1]

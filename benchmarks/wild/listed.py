@@ -24,7 +24,7 @@ from .rules import Case
 
 RESULTS = Path(__file__).parents[1] / "results" / "wild-rules.json"
 # Seconds after which no further check of a rule starts.
-FOR_ONE = 60.0
+FOR_ONE = 30.0
 # Rules that are right are checked with so many keys in all, each of which draws other numbers.
 KEYS = 5
 KEEP_ALL = {
