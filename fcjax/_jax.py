@@ -204,6 +204,17 @@ def literals_of(equation: JaxprEqn) -> list[float]:
     return [float(v) for v in values if has_dtype(v, jnp.floating) or isinstance(v, float)]
 
 
+def numbers_in(closed: ClosedJaxpr) -> Iterator[np.ndarray]:
+    """Yield the floating-point constants of a program, at any level."""
+    programs: list[Program] = [closed]
+    for equation in equations_in(closed):
+        yield np.asarray(literals_of(equation))
+        programs += inner_programs(equation)
+    for program in programs:
+        constants = getattr(program, "consts", ())
+        yield from (np.asarray(c) for c in constants if has_dtype(c, jnp.floating))
+
+
 def integers_in(equation: JaxprEqn) -> list[int]:
     """Return the literal integers among the inputs of an equation."""
     values = [atom.val for atom in equation.invars if isinstance(atom, Literal)]
@@ -221,6 +232,12 @@ def contracted_size(equation: JaxprEqn) -> int | None:
         return None
     (axes, _), _ = equation.params["dimension_numbers"]
     return int(np.prod([type_of(equation.invars[0]).shape[axis] for axis in axes]))
+
+
+def accumulates_in(equation: JaxprEqn) -> np.dtype | None:
+    """Return the dtype in which a `dot_general` is told to add, None if it is not told."""
+    dtype = getattr(equation.params.get("precision"), "accumulation_type", None)
+    return None if dtype is None else jnp.dtype(dtype)
 
 
 def repetitions(equation: JaxprEqn) -> int:

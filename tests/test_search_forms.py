@@ -239,3 +239,17 @@ def test_long_arguments_of_a_call_are_those_of_its_finding():
     rule = with_rule(jnp.sin, lambda x, dy: (dy * jnp.where(x == 0, 0, jnp.cos(x)),))
     (finding,) = fcjax.check_rule(rule, (normal(7, 11),), checks=["search"]).findings
     assert "# args: `args` of this finding, x: float32[7, 11]" in finding.call
+
+
+def test_autodiff_that_the_slopes_refute_is_no_oracle_of_a_search():
+    # of a number that is taken apart into bits, as by `ldexp`, autodiff is 0
+    def negated(x):
+        bits = jnp.dtype(f"uint{8 * x.dtype.itemsize}")
+        sign = jnp.array(1, bits) << (8 * x.dtype.itemsize - 1)
+        return jax.lax.bitcast_convert_type(jax.lax.bitcast_convert_type(x, bits) ^ sign, x.dtype)
+
+    rule = with_rule(negated, lambda x, dy: (-dy,))
+    report = fcjax.check_rule(rule, (normal(5),), checks=["finite_differences", "search"])
+    assert report.verdict == "right", str(report)
+    wrong = with_rule(negated, lambda x, dy: (-2 * dy,))
+    assert fcjax.check_rule(wrong, (normal(5),), checks=["search"]).verdict == "wrong"

@@ -15,7 +15,8 @@ from jax.custom_derivatives import SymbolicZero
 from optax.losses._classification import weighted_logsoftmax
 
 import fcjax
-from fcjax.verify import check_at_points, rules_in
+from fcjax.verify import check_at_points, culprit, rules_in
+from fcjax.verify.program import TimeUp
 
 # A search has tests of its own.
 checked = functools.partial(fcjax.check_rule, search=False)
@@ -941,3 +942,64 @@ def test_differences_of_a_function_that_loses_digits():
     wrong = rule(lambda x: jnp.log(1 + x), lambda kept, dy: (dy / (1 + 2 * kept[0]),))
     assert checked(right, x).ok
     assert ("vjp", "x") in failed(checked(wrong, x))
+
+
+# --- rules of other packages that were called wrong -----------------------------------------------
+
+
+def attention(q, k, v):
+    scores = jnp.exp(q @ k.T)
+    return scores / (scores.sum(-1, keepdims=True) + 1e-10) @ v
+
+
+def exact_attention_gradients(kept, dy):
+    def plain(q, k, v):
+        return jax.nn.softmax(q @ k.T) @ v
+
+    return jax.vjp(plain, *kept)[1](dy)
+
+
+def test_a_difference_that_no_result_in_float32_can_show_is_none():
+    # flash-attention-jax adds 1e-10 to a denominator, and leaves it out of the gradient
+    args = normal(5, 3), normal(4, 3, seed=1), normal(4, 2, seed=2)
+    inexact = rule(attention, exact_attention_gradients)
+    assert checked(inexact, args, checks=["vjp", "dot_product"]).verdict == "right"
+    with jax.enable_x64(True):
+        wide = [np.asarray(x, np.float64) for x in args]
+        assert checked(inexact, wide, checks=["vjp"]).verdict == "wrong"
+
+
+def test_coefficients_with_many_digits_are_rounded_at_integers_too():
+    # spherical harmonics have coefficients such as the root of 3
+    root = np.float32(np.sqrt(3.0))
+    square = rule(lambda x: root * x * x, lambda kept, dy: (2 * (dy * (root * kept[0])),))
+    (result,) = [r for r in checked(square, (X,)).results if r.name == "exact"]
+    assert result.message == "the function is not a polynomial with short coefficients"
+    (result,) = [r for r in checked(cubed, (X,)).results if r.name == "exact"]
+    assert result.status == "passed"
+
+
+cubed = rule(lambda x: 1.5 * x**3, lambda kept, dy: (4.5 * kept[0] ** 2 * dy,))
+
+
+def test_a_product_may_be_told_to_add_in_float32():
+    # kernels of cuEquivariance ask for it, whatever the dtype of their arguments
+    single = jax.lax.DotAlgorithmPreset.F32_F32_F32
+
+    def product(x, w):
+        return jax.lax.dot(x, w, precision=single)
+
+    in_single = rule(product, lambda kept, dy: (
+        product(dy, kept[1].T), product(kept[0].T, dy)
+    ))  # fmt: skip
+    assert checked(in_single, (X, W)).verdict == "right"
+
+
+def test_a_time_limit_may_pass_after_a_mistake_was_found(monkeypatch):
+    def time_is_up(*_):
+        raise TimeUp
+
+    monkeypatch.setattr(culprit, "_wrong", time_is_up)
+    report = checked(forgets_w, (X, W), checks=["vjp"])
+    assert report.verdict == "wrong"
+    assert report.culprits == ()

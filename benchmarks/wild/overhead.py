@@ -33,7 +33,7 @@ TESTS = (
 
 
 def run(names: list[str]) -> None:
-    """Time the tests of the packages that are named, by default all, with a listener and without."""
+    """Time the tests of the packages that are named, by default all, in both ways."""
     results = read()
     for tests in TESTS:
         if not names or tests.package in names:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from .precision import as_float64
-from .program import Refused
+from .program import Refused, TimeUp
 from .rules import RuleCall
 from .sample import Sample
 
@@ -16,14 +16,13 @@ def culprits(sample: Sample) -> tuple[str, ...]:
     With all rules but one removed, the gradient is right if and only if that rule is right. This
     finds every wrong rule, even if there are several.
     """
-    try:
-        calls = sample.subject.calls
-    except Refused:
-        return ()
     by_origin: dict[tuple[str, str], list[RuleCall]] = {}
-    for call in calls:
-        by_origin.setdefault(call.origin, []).append(call)
-    return tuple(_lines(sample, by_origin))
+    try:
+        for call in sample.subject.calls:
+            by_origin.setdefault(call.origin, []).append(call)
+        return tuple(_lines(sample, by_origin))
+    except (Refused, TimeUp):
+        return ()
 
 
 def _lines(sample: Sample, by_origin: dict[tuple[str, str], list[RuleCall]]) -> Iterator[str]:

@@ -19,6 +19,10 @@ rounds to a coarser dtype internally, `eps` is that of the coarser dtype, becaus
 at other places than autodiff. The same holds for a constant that was rounded to a coarser dtype:
 the rule may use its exact value.
 
+A mistake far below the rounding error of the arguments' own dtype is none: a rule may add 1e-10 to
+a denominator, or sum a series to nine digits. A sixteenth of that rounding error is allowed, and of
+one in float32 if it is coarser.
+
 If the function itself is only accurate to `rtol` and `atol`, as an iteration that stops early is,
 then `rtol · |largest entry| + atol` is added for its values. A gradient sums the effects of many
 such values and may amplify their errors, so 8 times as much is added for gradients.
@@ -36,6 +40,7 @@ from .._jax import (
     ClosedJaxpr,
     Jaxpr,
     JaxprEqn,
+    accumulates_in,
     contracted_size,
     inner_programs,
     is_key,
@@ -49,6 +54,8 @@ from .precision import eps_of
 
 PER_ROUNDING = 4.0
 PER_LOSS = 8.0
+# The part of a rounding error of the arguments, in float32 at most, that no result in it shows.
+UNSEEN = 1 / 16
 SINGLE = 24  # significant bits of a float32
 # Primitives that do not round.
 MOVES = ("broadcast_in_dim", "convert_element_type", "copy", "reshape")
@@ -130,6 +137,9 @@ def _dtypes(program: Jaxpr, depends: list[bool]) -> Iterator[tuple[np.dtype, boo
             continue
         marked.update(equation.outvars)
         yield from ((dtype, False) for dtype in outputs)
+        dtype = accumulates_in(equation)
+        if dtype is not None:
+            yield dtype, False
         for inner in map(opened, inner_programs(equation)):
             same = len(inner.invars) == len(flags)
             yield from _dtypes(inner, flags if same else [True] * len(inner.invars))

@@ -15,7 +15,7 @@ from .hints import HintContext
 from .point import Leaves, Point
 from .precision import Precision, as_float64, eps_of, largest
 from .program import Refused
-from .rounding import PER_LOSS, rounding_error
+from .rounding import PER_LOSS, UNSEEN, rounding_error
 from .subject import Side, Subject, ValuesAndGrads
 
 Kinks = Mapping[str, Mapping[float, float]]
@@ -171,7 +171,9 @@ class Sample:
         if precision is Precision.FLOAT64:
             # one of the two may lose few digits by chance, but rarely both
             loss = max(loss, self._precision_loss(self.rule, k))
-        return self.allowed_for(self.subject.eps(precision, k), k, want, loss)
+        eps = min(eps_of(self.point.xs[k].dtype), eps_of("float32"))
+        unseen = UNSEEN * eps * largest(want)
+        return max(unseen, self.allowed_for(self.subject.eps(precision, k), k, want, loss))
 
     def allowed_for(self, eps: float, k: int, want: ArrayLike, loss: float) -> float:
         """Return the tolerance for the k-th gradient at a given eps and precision loss."""

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..._jax import CUSTOM_CALLS, HIGH_CALL, JIT, equations_in, name_of
+from ..._jax import CUSTOM_CALLS, HIGH_CALL, JIT, equations_in, name_of, numbers_in
 from ..compare import compare
 from ..precision import Precision, eps_of
 from ..program import Refused, Skip
@@ -35,6 +35,8 @@ def exact(sample: Sample) -> Iterator[CheckResult]:
     other = next((n for n in map(name_of, equations_in(program)) if n not in POLYNOMIAL), None)
     if other:
         raise Skip(f"the function is not a polynomial: it contains {other}")
+    if not all(map(_are_short, numbers_in(program))):
+        raise Skip("the function is not a polynomial with short coefficients")
     xs = tuple(_integers(sample, x, 80 + k) for k, x in enumerate(sample.xs(own)))
     dys = tuple(_integers(sample, dy, 90 + i) for i, dy in enumerate(sample.dys(own)))
     try:
@@ -45,6 +47,12 @@ def exact(sample: Sample) -> Iterator[CheckResult]:
         if float(np.max(np.abs(np.asarray(want)), initial=0)) < EXACT_BELOW:
             message = "not exact at integers, where nothing needs rounding"
             yield compare("exact", sample.name(k), got, want, 0.0, message=message)
+
+
+def _are_short(numbers: np.ndarray) -> bool:
+    """Whether sums and products of numbers and integers are exact: they are multiples of 1/8."""
+    eighths = 8 * numbers.astype(np.float64)
+    return bool(np.all(eighths == np.rint(eighths)))
 
 
 def _integers(sample: Sample, like: jax.Array, stream: int) -> jax.Array:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..arbiter import autodiff_is_refuted
 from ..precision import eps_of
 from ..rounding import PER_LOSS, Accuracy
 from ..sample import Sample
@@ -75,19 +76,25 @@ class Judge:
         self.compares_slopes = not brief and self.sample.subject.accuracy == Accuracy()
         self.digits = Digits(self.sample, self.sizes)
         self.compares_digits = not brief and self.digits.apply(self.base, by_rule)
+        self.skipped |= {k for k in self._differing(found) if autodiff_is_refuted(self.sample, k)}
         flaws: list[Flaw] = []
         while (flaw := self.flaw(self.base)) is not None:
             flaws.append(flaw)
             if flaw.leaf is None:
                 break  # gradients are compared where the values agree
             self.skipped.add(flaw.leaf)
-        for k, (got, want) in enumerate(zip(by_rule.dxs, plain.dxs, strict=True)):
-            if (
-                not np.isfinite(want).all()
-                or differs(got, want, self.sizes[k], rtol=self.rtol).any()
-            ):
-                self.skipped.add(k)
+        self.skipped |= self._differing(found)
         return flaws
+
+    def _differing(self, found: tuple[Outcome, Outcome]) -> set[int]:
+        """Return the leaves whose gradient is not that of autodiff, or for which there is none."""
+        by_rule, plain = found
+        return {
+            k
+            for k, (got, want) in enumerate(zip(by_rule.dxs, plain.dxs, strict=True))
+            if not np.isfinite(want).all()
+            or differs(got, want, self.sizes[k], rtol=self.rtol).any()
+        }
 
     def _sizes(self, plain: Outcome) -> tuple[list[float], list[float]]:
         """Return the sizes of gradients and outputs; those at normal random numbers where 0."""

@@ -63,6 +63,7 @@ class Hunt:
         self.tried = 0
         self.results: list[CheckResult] = []
         self._known: set[tuple[str, str, int]] = set()
+        self._without_oracle: set[int] = set()
 
     def run(self, sample: Sample) -> None:
         """Search with the given options, at other forms, and with other options."""
@@ -76,6 +77,7 @@ class Hunt:
         judge = Judge(sample, base)
         for flaw in judge.at_base():
             self._add(sample, flaw, base, f"at the given point{options}")
+        self._without_oracle |= judge.skipped
         self.tried += 1
         clock = Clock(sample.budget.seconds, sample.subject.deadline)
         for_shrinking = Clock(sample.budget.seconds, sample.subject.deadline)
@@ -107,6 +109,8 @@ class Hunt:
         for form, text in suspicious_forms(sample):
             base = values_of(form.point.xs)
             for flaw in Judge(form, base).at_base(brief=True):
+                if flaw.leaf in self._without_oracle:
+                    continue
                 argument = None if flaw.leaf is None else form.name(flaw.leaf)
                 if argument not in {result.argument for result in self.results}:
                     self._add(form, flaw, base, text)
