@@ -1,10 +1,15 @@
 """The pages of `make wild` and of the costs are those of their results."""
 
+import importlib
 import json
 import re
 
+import jax
+import jax.numpy as jnp
+
+import fcjax
 from benchmarks import cost
-from benchmarks.wild import audits, measure, page
+from benchmarks.wild import audits, listed, measure, page
 from benchmarks.wild.suites import SUITES
 
 
@@ -39,3 +44,36 @@ def test_no_path_of_a_machine_is_kept():
     text = audits.RESULTS.read_text()
     assert not re.findall(r"(?<![\w.])/\w+/[^\s\"]*", text)
     assert "site-packages/" not in text
+
+
+def test_the_listed_rules_are_many_and_of_packages_that_are_required():
+    text = (listed.RESULTS.parents[1] / "wild" / "requirements.txt").read_text()
+    required = {_normal(line.partition("==")[0]) for line in text.splitlines()}
+    names = set()
+    for module in listed.packages():
+        rules = importlib.import_module(f"benchmarks.wild.rules.{module}")
+        assert _normal(rules.PACKAGE) in required | {"jax"}
+        cases = [case.__name__ for case in rules.CASES]
+        assert len(cases) == len(set(cases))
+        names |= {(rules.PACKAGE, listed.rule_of(case)) for case in rules.CASES}
+    assert len(names) >= 250
+    assert len({package for package, _ in names}) >= 20
+
+
+def _normal(name):
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_a_listed_rule_is_seen_to_be_called():
+    x = jnp.ones(3)
+    assert {"relu", "tanh"} <= listed.called(jax.jit(lambda x: jax.nn.relu(jnp.tanh(x))), (x,))
+    assert "relu" not in listed.called(fcjax.tanh, (x,))
+
+
+def test_a_rule_that_is_right_is_checked_with_further_keys():
+    def sine():
+        return fcjax.tanh, (jnp.linspace(-2, 2, 5),), {"checks": ["vjp", "finite_differences"]}
+
+    result = listed.checked(sine, keys=3)
+    assert (result["verdict"], result["with_other_keys"]) == ("right", ["right", "right"])
+    assert not result["is_called"]  # for the rule is that of tanh

@@ -80,6 +80,7 @@ def checked(case: Case, keys: int = 1) -> dict[str, Any]:
     """Return the verdict on one rule, and what was found; if it is right, also with other keys."""
     fun, args, *options = case()
     options = {"time_limit": FOR_ONE, **(options[0] if options else {})}
+    names = called(fun, args, options.get("kwargs"))  # before JAX keeps what it traces
     start = time.perf_counter()
     report = check_rule(fun, args, key=jax.random.key(0), **options)
     seconds = round(time.perf_counter() - start, 1)
@@ -89,7 +90,7 @@ def checked(case: Case, keys: int = 1) -> dict[str, Any]:
     ]
     return {
         "rule": case.__name__,
-        "is_called": case.__name__.partition("__")[0] in called(fun, args, options.get("kwargs")),
+        "is_called": rule_of(case) in names,
         "verdict": report.verdict,
         "doubts": list(report.doubts) if report.verdict == "inconclusive" else [],
         "failures": [str(failure) for failure in report.failures],
@@ -97,6 +98,12 @@ def checked(case: Case, keys: int = 1) -> dict[str, Any]:
         "with_other_keys": others,
         "seconds": seconds,
     }
+
+
+def rule_of(case: Case) -> str:
+    """Return the name of the rule of a case, without what tells it from others."""
+    private = case.__name__.startswith("__")
+    return ("__" if private else "") + case.__name__[2 * private :].partition("__")[0]
 
 
 def called(fun: Any, args: Any, kwargs: Any = None) -> set[str]:
