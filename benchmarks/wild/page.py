@@ -78,9 +78,7 @@ def _cases() -> str:
     for name, what in (("right", "read"), ("right_kept_aside", "kept aside")):
         results = [r for r in found[name] if r["where"] == "ordinary"]
         alarms = sum(r["verdict"] == "wrong" for r in results)
-        rows.append(
-            f"| right, {what} | ordinary arguments | {alarms} false alarms of {len(results)} |"
-        )
+        rows.append(f"| right, {what} | ordinary arguments | {alarms} alarms of {len(results)} |")
     table = "\n".join(["| functions | at | found |", "|---|---|---|", *rows])
     return f"## Functions with right and wrong gradients\n\n{table}"
 

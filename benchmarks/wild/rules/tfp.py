@@ -158,21 +158,39 @@ def _bessel_iv_ratio_custom_gradient__order():
     return tfp.math.bessel_iv_ratio, (uniform(0, 1.2, 3.0, 5), uniform(1, 0.5, 4.0, 5))
 
 
+# "Gradients with only respect to z are available", so the parameters are numbers.
+
+
 @case
 def hyp2f1_small_argument():
+    import jax.numpy as jnp
     from tensorflow_probability.substrates.jax.math import hypergeometric
 
-    # "Gradients with only respect to z are available."
-    hyp2f1 = hypergeometric.hyp2f1_small_argument
-    return lambda z: hyp2f1(0.4, 1.2, 2.3, z), (uniform(0, 0.1, 0.6, 5),)
+    def hyp2f1(z):
+        a, b, c = (jnp.full_like(z, value) for value in (0.4, 1.2, 2.3))
+        return hypergeometric.hyp2f1_small_argument(a, b, c, z)
+
+    return hyp2f1, (uniform(0, 0.1, 0.6, 5),)
 
 
 @case
 def hyp2f1_small_argument__negative():
+    import jax.numpy as jnp
+    from tensorflow_probability.substrates.jax.math import hypergeometric
+
+    def hyp2f1(z):
+        a, b, c = (jnp.full_like(z, value) for value in (0.4, 1.2, 2.3))
+        return hypergeometric.hyp2f1_small_argument(a, b, c, z)
+
+    return hyp2f1, (uniform(0, -0.9, -0.6, 5),)
+
+
+@case
+def hyp2f1_small_argument__broadcast():
     from tensorflow_probability.substrates.jax.math import hypergeometric
 
     hyp2f1 = hypergeometric.hyp2f1_small_argument
-    return lambda z: hyp2f1(0.4, 1.2, 2.3, z), (uniform(0, -0.9, -0.6, 5),)
+    return lambda z: hyp2f1(0.4, 1.2, 2.3, z), (uniform(0, 0.1, 0.6, 5),)
 
 
 # The rules are those of the exact functions, which the quotients of polynomials only approach.
@@ -328,7 +346,8 @@ def rwb_psum():
     import jax
     from tensorflow_probability.substrates.jax.internal import distribute_lib
 
-    # The sum over a mapped axis counts as one number, not as one on each device.
+    # The rule is meant for gradients inside the mapped function: from outside, those of second order
+    # are wrong.
     total = lambda x: distribute_lib.psum(x**2, "i")
     return jax.vmap(total, axis_name="i", out_axes=None), (normal(0, 5, 3),)
 
@@ -338,6 +357,8 @@ def rwb_pbroadcast():
     import jax
     from tensorflow_probability.substrates.jax.internal import distribute_lib
 
+    # The rule is meant for gradients taken inside the mapped function: from outside, the sum over
+    # the axis is counted twice.
     scaled = lambda x, y: distribute_lib.pbroadcast(x, "i") * y
     fun = jax.vmap(scaled, axis_name="i", in_axes=(None, 0))
     return fun, (normal(0, 3), normal(1, 5, 3))
