@@ -1340,7 +1340,7 @@ CHECKER = [
          "if values is not None and fresh:", "if False:",
          ("test_search_forms.py::test_a_branch_behind_two_conditions_is_reached",)),
         ("the border of a mask is not looked for",
-         "for values, mask in new[:BORDERS]:", "for values, mask in []:",
+         "in islice(_new(look.at([base, *points]), points), BORDERS):", "in []:",
          ("test_search_forms.py::test_the_side_of_a_mask_that_is_not_taken_is_reached",)),
     ),
     *_in("verify/search/forms.py",

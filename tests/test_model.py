@@ -51,7 +51,7 @@ def test_each_option_of_a_model_is_that_of_mlp():
 def test_the_gradient_with_respect_to_a_model_is_a_model():
     model = Model(params(), "tanh")
     grads = jax.jit(jax.grad(loss))(model, (X, LABELS))
-    want = jax.grad(lambda p: loss(Model(p, "tanh"), (X, LABELS)))(model.params)
+    want = jax.jit(jax.grad(lambda p: loss(Model(p, "tanh"), (X, LABELS))))(model.params)
     assert isinstance(grads, Model)
     assert jax.tree.structure(grads) == jax.tree.structure(model)
     assert_same_bits(jax.tree.leaves(grads), jax.tree.leaves(want))
