@@ -20,8 +20,8 @@ at other places than autodiff. The same holds for a constant that was rounded to
 the rule may use its exact value.
 
 A mistake far below the rounding error of the arguments' own dtype is none: a rule may add 1e-10 to
-a denominator, or sum a series to nine digits. A sixteenth of that rounding error is allowed, and of
-one in float32 if it is coarser.
+a denominator, or sum a series to nine digits. A small part of that error is allowed, and of one in
+float32 if it is coarser.
 
 If the function itself is only accurate to `rtol` and `atol`, as an iteration that stops early is,
 then `rtol · |largest entry| + atol` is added for its values. A gradient sums the effects of many
@@ -55,7 +55,7 @@ from .precision import eps_of
 PER_ROUNDING = 4.0
 PER_LOSS = 8.0
 # The part of a rounding error of the arguments, in float32 at most, that no result in it shows.
-UNSEEN = 1 / 16
+UNSEEN = 1 / 128
 SINGLE = 24  # significant bits of a float32
 # Primitives that do not round.
 MOVES = ("broadcast_in_dim", "convert_element_type", "copy", "reshape")

@@ -346,7 +346,7 @@ def rwb_psum():
     import jax
     from tensorflow_probability.substrates.jax.internal import distribute_lib
 
-    # The rule is meant for gradients inside the mapped function: from outside, those of second
+    # The rule is meant for gradients inside the mapped function: from outside, those of
     # second order are wrong.
     total = lambda x: distribute_lib.psum(x**2, "i")
     return jax.vmap(total, axis_name="i", out_axes=None), (normal(0, 5, 3),)
