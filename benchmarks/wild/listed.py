@@ -10,12 +10,12 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
 
+from fcjax._jax import equations_in, name_of
 from fcjax.audit.listener import Listener
 from fcjax.verify import check_rule
 
@@ -102,8 +102,7 @@ def checked(case: Case, keys: int = 1) -> dict[str, Any]:
 
 def rule_of(case: Case) -> str:
     """Return the name of the rule of a case, without what tells it from others."""
-    private = case.__name__.startswith("__")
-    return ("__" if private else "") + case.__name__[2 * private :].partition("__")[0]
+    return case.__name__.partition("__")[0]
 
 
 def called(fun: Any, args: Any, kwargs: Any = None) -> set[str]:
@@ -111,16 +110,4 @@ def called(fun: Any, args: Any, kwargs: Any = None) -> set[str]:
     with Listener(callbacks=False) as listener:
         program = jax.make_jaxpr(lambda *args: fun(*args, **(kwargs or {})))(*args)
     names = {heard.definition.name for heard in listener.heard}
-    return names | {equation.primitive.name for equation in _equations(program.jaxpr)}
-
-
-def _equations(program: Any) -> Iterator[Any]:
-    for equation in program.eqns:
-        yield equation
-        for inner in jax.tree.leaves(list(equation.params.values()), is_leaf=_is_program):
-            if _is_program(inner):
-                yield from _equations(getattr(inner, "jaxpr", inner))
-
-
-def _is_program(thing: Any) -> bool:
-    return hasattr(getattr(thing, "jaxpr", thing), "eqns")
+    return names | set(map(name_of, equations_in(program)))
