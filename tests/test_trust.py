@@ -926,6 +926,33 @@ def test_autodiff_is_refuted_where_slopes_can_tell_and_not_where_they_cannot():
         assert report.ok, report
 
 
+def root(x):
+    """Return the y of y + y³ = x, by bisection."""
+
+    def halved(_, ends):
+        low, high = ends
+        middle = (low + high) / 2
+        is_below = middle + middle**3 < x
+        return jnp.where(is_below, middle, low), jnp.where(is_below, high, middle)
+
+    low, high = jax.lax.fori_loop(0, 20, halved, (jnp.full_like(x, -4), jnp.full_like(x, 4)))
+    return (low + high) / 2
+
+
+@pytest.mark.parametrize("factor", [1.0, 1.2])
+@pytest.mark.parametrize(
+    ("x", "dy"),
+    [([20.0, 40.0, 60.0], [1.0, -1.0, 0.1]), ([1.0, 8.0, 12.0], [1.0, -0.1, 0.1])],
+    ids=["few digits", "bends"],
+)
+def test_autodiff_is_refuted_where_slopes_are_inaccurate(x, dy, factor):
+    # as in the inverses of flowjax and normix: the slope of one entry is no larger than its error,
+    # and the slopes of others change by a 50th between two steps
+    right = rule(root, lambda kept, dy: (factor * dy / (1 + 3 * root(kept[0]) ** 2),))
+    report = checked(right, (jnp.array(x),), rtol=1e-4, atol=1e-5, cotangent=jnp.array(dy))
+    assert report.verdict == ("right" if factor == 1 else "wrong"), report
+
+
 def test_an_infinite_gradient_where_autodiff_has_none_is_not_blamed():
     x, w = jnp.array([1.0, -jnp.inf, 2.0]), jnp.array([0.3, 0.2, 0.5])
     product = rule(lambda x, w: x * w, lambda kept, dy: (dy * kept[1], dy * kept[0]))

@@ -89,4 +89,4 @@ def _supports_rule(
         return None
     if slopes.differ(tolerance) or not slopes.bracket(float(want[index]), tolerance):
         return True
-    return False if abs(got[index] - want[index]) <= tolerance else None
+    return False if abs(got[index] - want[index]) <= tolerance + slopes.error else None

@@ -127,11 +127,18 @@ def one_sided_slopes(sample: Sample, k: int, u: np.ndarray, weights: Weights) ->
 
 
 def _limit(slopes: Sequence[float], noise: float) -> float | None:
-    """Return the slope if two steps agree on it, else None: at a root, for one, it diverges."""
+    """Return the slope at a step of 0 if two steps, h and h/2, agree, else None.
+
+    At a root, for one, slopes diverge. Where a function bends, its slope is linear in the step, so
+    that twice the narrow one less the wide one is the slope at 0; below the noise it is not.
+    """
     wide, narrow = slopes
     if not np.isfinite(wide) or not np.isfinite(narrow):
         return None
-    return narrow if abs(wide - narrow) <= noise + 1e-2 * (1e-2 + abs(narrow)) else None
+    gap = abs(wide - narrow)
+    if gap > noise + 1e-4 + 2.5e-2 * abs(narrow):
+        return None
+    return 2 * narrow - wide if gap > noise else narrow
 
 
 def step_of(sample: Sample, k: int, noise: float) -> float:
