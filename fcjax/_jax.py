@@ -260,6 +260,11 @@ def stops_gradient(equation: JaxprEqn) -> bool:
     return name_of(equation) == "stop_gradient"
 
 
+def has_any_period(equation: JaxprEqn) -> bool:
+    """Whether an equation is a remainder whose divisor, the period, is not a constant."""
+    return name_of(equation) == "rem" and not is_literal(equation.invars[1])
+
+
 def branch_index(equation: JaxprEqn) -> Atom | None:
     """Return the variable that selects the branch of a `cond` or `switch`, else None."""
     return equation.invars[0] if name_of(equation) == "cond" else None

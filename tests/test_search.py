@@ -360,3 +360,57 @@ def test_alarms_that_were_false():
         (bounded, (normal(4, 3), normal(4, 3))),
     ):
         assert not fcjax.check_rule(function, args, checks=["search"]).findings
+
+
+def test_a_gradient_at_the_edge_of_a_domain_is_not_that_beside_it():
+    # x² (1 - x)^0.6 and the like: some slopes are infinite at 0 and at 1, others are 0 there
+    a, b = jnp.array([0.7, 2.0, 3.5, 1.2, 5.0]), jnp.array([1.5, 0.6, 2.5, 4.0, 3.0])
+    x = jnp.array([0.3, 0.5, 0.2, 0.7, 0.6])
+    for key in range(4):
+        report = fcjax.check_rule(
+            lambda x: jax.lax.betainc(a, b, x), (x,), checks=["search"], key=jax.random.key(key)
+        )
+        assert not report.findings, report
+
+
+def test_a_remainder_has_the_slope_within_its_period():
+    args = jnp.array([5.3, -2.1, 7.7]), jnp.array([1.5, 0.8, 2.0])
+    for key in range(4):
+        report = fcjax.check_rule(jax.lax.rem, args, checks=["search"], key=jax.random.key(key))
+        assert not report.findings, report
+
+
+def test_a_reference_that_has_no_value_is_no_oracle():
+    # rows in two groups, each with a matrix of its own: by masks, both see the infinities of one
+    def split(x, w):
+        return jnp.concatenate([x[:2] @ w[0], x[2:] @ w[1]])
+
+    def masked(x, w):
+        is_first = (jnp.arange(5) < 2)[:, None] * 1.0
+        return is_first * (x @ w[0]) + (1 - is_first) * (x @ w[1])
+
+    function = with_rule(split, lambda x, w, dy: jax.vjp(split, x, w)[1](dy))
+    report = fcjax.check_rule(function, (normal(5, 3), normal(2, 3, 2)), reference=masked)
+    assert report.verdict == "right", report
+
+
+def test_a_function_that_is_noise_in_float32_has_no_gradient_to_compare():
+    # a kernel that adds in float32, at numbers of 1e4, beside a reference in float64
+    def normalized(x, w):
+        centred = x - jnp.mean(x, -1, keepdims=True)
+        return w * centred / jnp.sqrt(jnp.mean(centred**2, -1, keepdims=True) + 1e-5)
+
+    def kernel(x, w):
+        return normalized(x.astype(jnp.float32), w.astype(jnp.float32)).astype(x.dtype)
+
+    def gradients(x, w, dy):
+        return jax.vjp(kernel, x, w)[1](dy)
+
+    for key in range(4):
+        report = fcjax.check_rule(
+            with_rule(kernel, gradients),
+            (normal(10, 3), normal(3)),
+            reference=normalized,
+            key=jax.random.key(key),
+        )
+        assert report.verdict == "right", report

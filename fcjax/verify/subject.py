@@ -15,6 +15,7 @@ from .._jax import (
     JaxprEqn,
     differentiates,
     equations_in,
+    has_any_period,
     is_batched_by_hand,
     may_not_end,
     name_of,
@@ -202,6 +203,11 @@ class Subject:
     def stops_gradients(self) -> bool:
         """Whether the function contains `stop_gradient`."""
         return any(map(stops_gradient, equations_in(self.value_program)))
+
+    @functools.cached_property
+    def has_any_period(self) -> bool:
+        """Whether the function is periodic with a period that may be short at other points."""
+        return any(map(has_any_period, equations_in(self.value_program)))
 
     @functools.cached_property
     def may_not_end(self) -> bool:

@@ -28,6 +28,8 @@ COARSE = 1e-2
 STABLE = 1e-3
 # So many entries of a gradient that is not finite are compared with slopes.
 SLOPES = 3
+# So many points show how the rounding errors of a gradient vary.
+BESIDE = 4
 # Slopes are not judged at numbers that are larger than those given by this factor.
 FAR = 1e4
 
@@ -73,7 +75,7 @@ class Judge:
         # what is small may be the difference of numbers of this size
         pairs = zip(by_rule.dys, by_rule.ys, strict=True)
         self.terms = sum(float(np.sum(np.abs(dy * y)[np.isfinite(y)])) for dy, y in pairs)
-        self.compares_slopes = not brief and self.sample.subject.accuracy == Accuracy()
+        self.compares_slopes = not brief and self._slopes_are_known()
         self.digits = Digits(self.sample, self.sizes)
         self.compares_digits = not brief and self.digits.apply(self.base, by_rule)
         self.skipped |= {k for k in self._differing(found) if autodiff_is_refuted(self.sample, k)}
@@ -85,6 +87,11 @@ class Judge:
             self.skipped.add(flaw.leaf)
         self.skipped |= self._differing(found)
         return flaws
+
+    def _slopes_are_known(self) -> bool:
+        """Whether differences are accurate, and not the mean over many periods."""
+        subject = self.sample.subject
+        return subject.accuracy == Accuracy() and not subject.has_any_period
 
     def _differing(self, found: tuple[Outcome, Outcome]) -> set[int]:
         """Return the leaves whose gradient is not that of autodiff, or for which there is none."""
@@ -119,6 +126,8 @@ class Judge:
         flaw = self._value(values, by_rule, plain)
         if flaw or not any(np.isfinite(y).any() for y in by_rule.ys):
             return flaw
+        if self.sample.subject.has_reference and _is_undefined(plain, by_rule):
+            return None
         flaw = (
             self._gradient(values, by_rule, plain)
             or (self.compares_slopes and self._slope(values, by_rule))
@@ -132,7 +141,7 @@ class Judge:
         The logarithm of a determinant is not, where a matrix is singular but for rounding. A point
         beside this one may be outside of the domain, but not all.
         """
-        eps = max(eps_of(x.dtype) for x in self.sample.xs(self.sample.wide))
+        eps = self._eps()
         inside = 0
         for stream, distance in itertools.product((921, 922, 923), (16 * eps, -16 * eps)):
             near = near_in_norm(self.sample, values, distance, stream)
@@ -149,6 +158,12 @@ class Judge:
                 if change > STABLE * (size_of(y) + usual):
                     return False
         return inside > 0
+
+    def _eps(self) -> float:
+        """Return the spacing at 1 of the coarsest dtype: of the arguments, or inside."""
+        wide = self.sample.wide
+        inside = self.sample.subject.computed_eps(wide)
+        return max(inside, *(eps_of(x.dtype) for x in self.sample.xs(wide)))
 
     def _gradients(self, values: Values) -> tuple[Outcome, Outcome] | None:
         """Return what the rule and what autodiff gives, in the widest precision."""
@@ -200,7 +215,7 @@ class Judge:
         """Whether rounding of the arguments changes the value as much as the rule does."""
         if not np.isfinite(got[bad]).all():
             return False
-        eps = max(eps_of(x.dtype) for x in self.sample.xs(self.sample.wide))
+        eps = self._eps()
         noise = 0.0
         for stream in (901, 902, 903):
             us = directions(self.sample, values, stream)
@@ -300,6 +315,8 @@ class Judge:
         is_finite = bool(np.isfinite(got[index]))
         if is_finite and self._is_slope(values, k, index, by_rule):
             return None  # autodiff is wrong here
+        if is_finite and self._is_rounding(values, k, index, by_rule, want):
+            return None
         is_jaxs = self.has_oracle and not limits.admit(want)[index]
         return Flaw(
             "gradient" if is_finite else "not finite",
@@ -310,6 +327,24 @@ class Judge:
             float(limits.middle[index]),
             limits.slack,
         )
+
+    def _is_rounding(
+        self, values: Values, k: int, index: tuple[int, ...], by_rule: Outcome, want: np.ndarray
+    ) -> bool:
+        """Whether a rule that rounds to a coarser dtype has other errors at points beside this."""
+        eps, wide = self._eps(), self.sample.wide
+        if eps == max(eps_of(x.dtype) for x in self.sample.xs(wide)):
+            return False
+        error = by_rule.dxs[k][index] - want[index]
+        change = 0.0
+        for stream in range(911, 911 + BESIDE):
+            near = moved_by(values, self.base, directions(self.sample, values, stream), 16 * eps)
+            sides = self.sample.subject.rule, self.sample.subject.plain
+            found = [outcome_at(self.sample, side, wide, near, by_rule.dys) for side in sides]
+            if None not in found:
+                got, plain = (float(outcome.dxs[k][index]) for outcome in found if outcome)
+                change = max(change, abs(got - plain - error))
+        return bool(abs(error) <= 2 * change)
 
     def _pole(self, k: int) -> float:
         """Return a size beyond which a gradient is taken to be infinite."""
@@ -431,6 +466,12 @@ def tolerance_of(sample: Sample) -> float:
     """Return how much two results of a function may differ, relative to the largest entry."""
     subject = sample.subject
     return max(CLOSE, ROUNDINGS * subject.eps(sample.wide), PER_LOSS * subject.accuracy.of(1.0))
+
+
+def _is_undefined(plain: Outcome, by_rule: Outcome) -> bool:
+    """Whether a reference has no value where the rule has one: 0 · ∞ in a product by masks."""
+    pairs = zip(plain.ys, by_rule.ys, strict=True)
+    return any((np.isnan(want) & np.isfinite(got)).any() for want, got in pairs)
 
 
 def _only(values: Values, k: int, u: np.ndarray) -> Values:

@@ -33,6 +33,9 @@ GROWTH = 1.05
 WIDENED = 1.5
 # If an entry of the output depends on one entry alone, all combinations are: those of both sides.
 WIDENED_ELEMENTWISE = 0.05
+# At an edge of the domain, all points lie on one side. Up to the edge, a gradient changes by this
+# multiple, at most, of what its change from the far points to the near ones suggests.
+BEYOND = 2.0
 
 
 class Sums(NamedTuple):
@@ -130,7 +133,7 @@ def limits_at(
         WIDENED_ELEMENTWISE if k in elementwise else WIDENED for k in range(len(outcome.dxs))
     ]
     each = zip(wide or (), narrow or (), outcome.dxs, sizes, widened, strict=True)
-    return [_limits(*one) for one in each]
+    return [_limits(*one, beyond=BEYOND * near / far) for one in each]
 
 
 def moved_by(values: Values, base: Values, directions: Values, distance: float) -> Values:
@@ -216,7 +219,12 @@ def _signs(u: np.ndarray) -> np.ndarray:
 
 
 def _limits(
-    wide: np.ndarray, narrow: np.ndarray, here: np.ndarray, usual: float, widened: float
+    wide: np.ndarray,
+    narrow: np.ndarray,
+    here: np.ndarray,
+    usual: float,
+    widened: float,
+    beyond: float,
 ) -> Limits:
     exist = np.isfinite(narrow).all(0) & np.isfinite(wide).all(0)
     with np.errstate(invalid="ignore", over="ignore"):
@@ -224,12 +232,20 @@ def _limits(
         size = float(np.max(largest[0], initial=0.0, where=exist))
         exist &= largest[0] <= GROWTH * largest[1] + 1e-12 * size + 1e-30
         # nor do they shrink: a small positive power has no limit at these distances
-        exist &= largest[1] <= GROWTH * largest[0] + AGREEMENT * max(size, usual)
+        size = max(float(np.max(largest[0], initial=0.0, where=exist)), usual)
+        exist &= largest[1] <= GROWTH * largest[0] + AGREEMENT * size
+        low, high = narrow.min(0), narrow.max(0)
         # unless autodiff is continuous here, which is smooth at a smaller distance
         change = np.max(np.abs(narrow - here), 0)
-        exist |= np.isfinite(here) & (change <= AGREEMENT * (np.abs(here) + usual))
-        low, high = np.where(exist, narrow.min(0), 0), np.where(exist, narrow.max(0), 0)
+        is_near = np.isfinite(here) & (change <= AGREEMENT * (np.abs(here) + usual))
+        low = np.where(is_near & ~exist, np.minimum(low, here), low)
+        high = np.where(is_near & ~exist, np.maximum(high, here), high)
+        exist |= is_near
+        low, high = np.where(exist, low, 0), np.where(exist, high, 0)
         width = float(np.max(high - low, initial=0.0))
+        if len(narrow) < RANDOM + INWARDS:
+            low = low - np.where(exist, beyond * np.abs(wide.min(0) - low), 0)
+            high = high + np.where(exist, beyond * np.abs(wide.max(0) - high), 0)
     size = float(np.max(largest[0], initial=0.0, where=exist))
     slack = widened * width + AGREEMENT * size
     rows = narrow.reshape(len(narrow), -1)
