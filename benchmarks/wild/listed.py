@@ -85,7 +85,7 @@ def checked(case: Case, keys: int = 1) -> dict[str, Any]:
     report = check_rule(fun, args, key=jax.random.key(0), **options)
     seconds = round(time.perf_counter() - start, 1)
     others = [
-        check_rule(fun, args, key=jax.random.key(key), **options).verdict
+        check_rule(fun, args, key=jax.random.key(key), **options)
         for key in range(1, keys if report.verdict == "right" else 1)
     ]
     return {
@@ -95,7 +95,8 @@ def checked(case: Case, keys: int = 1) -> dict[str, Any]:
         "doubts": list(report.doubts) if report.verdict == "inconclusive" else [],
         "failures": [str(failure) for failure in report.failures],
         "findings": [str(finding) for finding in report.findings],
-        "with_other_keys": others,
+        "with_other_keys": [other.verdict for other in others],
+        "failures_with_other_keys": [str(f) for other in others for f in other.failures],
         "seconds": seconds,
     }
 

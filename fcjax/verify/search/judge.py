@@ -28,6 +28,8 @@ COARSE = 1e-2
 STABLE = 1e-3
 # So many entries of a gradient that is not finite are compared with slopes.
 SLOPES = 3
+# So many entries are looked at to find one whose slope is another.
+ENTRIES = 64
 # So many points show how the rounding errors of a gradient vary.
 BESIDE = 4
 # Slopes are not judged at numbers that are larger than those given by this factor.
@@ -276,10 +278,12 @@ class Judge:
             is_known = self.rtol < COARSE and np.isfinite([got, want]).all()
             is_known &= all(limits[k].exist.all() for k in chosen)
             if is_known and nearby.admit(want) and not nearby.admit(got):
-                k = suspicious[0]
-                error = np.nan_to_num(np.abs(by_rule.dxs[k] - plain.dxs[k]), nan=np.inf)
-                at = first(error == error.max())
-                numbers = float(by_rule.dxs[k][at]), float(plain.dxs[k][at])
+                # the entry that is farthest from what it is nearby
+                middles = {k: np.where(limits[k].exist, limits[k].middle, 0) for k in chosen}
+                errors = {k: np.abs(by_rule.dxs[k] - middles[k]) for k in chosen}
+                k = max(chosen, key=lambda k: size_of(errors[k]))
+                at = first(errors[k] == errors[k].max())
+                numbers = float(by_rule.dxs[k][at]), float(middles[k][at])
                 return Flaw("gradient", "wrong", k, at, *numbers)
         return None
 
@@ -396,11 +400,26 @@ class Judge:
             slopes = [np.inf if end is None else along(end.dxs, steps)[0] for end in ends]
             if any(abs(slope - got) > AGREE * size for slope in slopes):
                 continue
-            step = steps[k]
-            index = first(np.abs(step) == np.max(np.abs(step)))
-            at = float(by_rule.dxs[k][index])
-            return self._jaxs(k, index, at, at + (quotient.slope - got) / float(step[index]))
+            index, want = self._worst_slope(values, k, by_rule) or _longest(
+                by_rule.dxs[k], steps[k], quotient.slope - got
+            )
+            return self._jaxs(k, index, float(by_rule.dxs[k][index]), want)
         return None
+
+    def _worst_slope(
+        self, values: Values, k: int, by_rule: Outcome
+    ) -> tuple[tuple[int, ...], float] | None:
+        """Return the entry of a gradient that is farthest from its slope, and the slope."""
+        worst: tuple[float, tuple[int, ...], float] | None = None
+        for index in itertools.islice(np.ndindex(values[k].shape), ENTRIES):
+            us = _along_entry(values, k, index)
+            steps = self.steps(values, us)
+            quotient, step = self._quotient(values, us, by_rule.dys), float(steps[k][index])
+            if quotient and step and not self.agrees(by_rule.dxs, steps, quotient):
+                want = quotient.slope / step
+                found = abs(want - float(by_rule.dxs[k][index])), index, want
+                worst = max(worst or found, found)
+        return worst and worst[1:]
 
     def _autodiff_near(self, values: Values, us: Values, h: float, dys: Values) -> Outcome | None:
         near = moved_by(values, self.base, us, h)
@@ -472,6 +491,12 @@ def _is_undefined(plain: Outcome, by_rule: Outcome) -> bool:
     """Whether a reference has no value where the rule has one: 0 · ∞ in a product by masks."""
     pairs = zip(plain.ys, by_rule.ys, strict=True)
     return any((np.isnan(want) & np.isfinite(got)).any() for want, got in pairs)
+
+
+def _longest(dx: np.ndarray, step: np.ndarray, change: float) -> tuple[tuple[int, ...], float]:
+    """Return the entry with the longest step, and what it would be if it alone were at fault."""
+    index = first(np.abs(step) == np.max(np.abs(step)))
+    return index, float(dx[index]) + change / float(step[index])
 
 
 def _only(values: Values, k: int, u: np.ndarray) -> Values:
