@@ -265,6 +265,14 @@ def has_any_period(equation: JaxprEqn) -> bool:
     return name_of(equation) == "rem" and not is_literal(equation.invars[1])
 
 
+def takes_bits(equation: JaxprEqn) -> bool:
+    """Whether an equation makes integers of the bits of numbers, which have no derivative."""
+    if name_of(equation) != "bitcast_convert_type":
+        return False
+    was, becomes = (type_of(a).dtype for a in (equation.invars[0], equation.outvars[0]))
+    return jnp.issubdtype(was, jnp.inexact) and not jnp.issubdtype(becomes, jnp.inexact)
+
+
 def branch_index(equation: JaxprEqn) -> Atom | None:
     """Return the variable that selects the branch of a `cond` or `switch`, else None."""
     return equation.invars[0] if name_of(equation) == "cond" else None

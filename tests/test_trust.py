@@ -953,6 +953,21 @@ def test_autodiff_is_refuted_where_slopes_are_inaccurate(x, dy, factor):
     assert report.verdict == ("right" if factor == 1 else "wrong"), report
 
 
+def test_autodiff_of_bits_is_no_oracle():
+    # levanter interleaves two arrays by their bits; differences of bfloat16 numbers cannot tell
+    def interleaved(x, y):
+        low, high = (jax.lax.bitcast_convert_type(a, jnp.uint16) for a in (x, y))
+        pairs = low.astype(jnp.uint32) | (high.astype(jnp.uint32) << jnp.uint32(16))
+        return jax.lax.bitcast_convert_type(pairs, x.dtype).reshape(5, 6).astype(jnp.float32)
+
+    def gradients(kept, dy):
+        return tuple(dy[:, i::2].astype(a.dtype) for i, a in enumerate(kept))
+
+    args = tuple(normal(5, 3, seed=i).astype(jnp.bfloat16) for i in range(2))
+    report = checked(rule(interleaved, gradients), args)
+    assert report.verdict == "inconclusive", report
+
+
 def test_an_infinite_gradient_where_autodiff_has_none_is_not_blamed():
     x, w = jnp.array([1.0, -jnp.inf, 2.0]), jnp.array([0.3, 0.2, 0.5])
     product = rule(lambda x, w: x * w, lambda kept, dy: (dy * kept[1], dy * kept[0]))

@@ -22,6 +22,7 @@ from .._jax import (
     opened,
     rule_in,
     stops_gradient,
+    takes_bits,
 )
 from .._types import Function, Tree
 from .point import Leaves, Point, Types
@@ -208,6 +209,11 @@ class Subject:
     def has_any_period(self) -> bool:
         """Whether the function is periodic with a period that may be short at other points."""
         return any(map(has_any_period, equations_in(self.value_program)))
+
+    @functools.cached_property
+    def takes_bits(self) -> bool:
+        """Whether the function takes numbers apart into bits."""
+        return any(map(takes_bits, equations_in(self.value_program)))
 
     @functools.cached_property
     def may_not_end(self) -> bool:
