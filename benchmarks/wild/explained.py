@@ -1,0 +1,104 @@
+"""Why rules of `rules/` are called wrong, each confirmed by a way that is not the checker's.
+
+The ways are closed forms, mpmath, differences of the package's own function in float64, and the
+package's own comments. Numbers such as #2380 are issues of the package.
+"""
+
+MEANT, LIMIT, MISTAKE, CHECKER = KINDS = "meant", "limit", "mistake", "checker's mistake"
+UNKNOWN = "unexplained"
+
+_NEGATIVE_INFINITY = (
+    MISTAKE,
+    "where all of a window is -inf, jvp has 0, and vjp gives the cotangent to an entry",
+)
+_ENTRIES_THAT_ARE_0 = LIMIT, "an entry that is 0 is not stored, and has the derivative 0"
+_RANK = LIMIT, "NaN at a matrix of zeros; the decomposition is differentiated at full rank alone"
+_DET = MISTAKE, "0 at singular matrices, where the derivative is the matrix of cofactors (#2380)"
+_NAN = MISTAKE, "a cotangent of NaN gives a gradient of numbers"
+_ABSOLUTE = (
+    LIMIT,
+    "the backward pass solves up to an absolute error, so that a small cotangent has another "
+    "gradient",
+)
+_SECOND = MISTAKE, "the second derivative in a: 0.31636 at a = 2 and p = 0.3, mpmath has 0.06629"
+
+EXPLAINED: dict[str, dict[str, tuple[str, str]]] = {
+    "jax_lax": {
+        "reduce_precision": (MEANT, "the gradient of rounding is that of the identity, rounded"),
+        "stop_gradient": (MEANT, "the gradient is stopped"),
+        "pow": (MISTAKE, "NaN in x at (0, 0), where x⁰ is constant (#12409, closed)"),
+        "clamp": (MISTAKE, "0 in `max` where x < max < min, though the function is `max` there"),
+        "select_and_scatter_add": _NEGATIVE_INFINITY,
+        "select_and_gather_add": _NEGATIVE_INFINITY,
+    },
+    "jax_special": {
+        "digamma": (MISTAKE, "the trigamma function of negative numbers (#37635, open)"),
+        "igamma": (MISTAKE, "NaN in a at 0, where differences converge to a slope"),
+        "igammac": (MISTAKE, "NaN in a at 0, where differences converge to a slope"),
+        "random_gamma": (
+            MEANT,
+            "the implicit gradient of the distribution; differences see what the sampler rejects",
+        ),
+        "_erfcx_grad": (MISTAKE, "the second derivative of an array raises a TypeError"),
+        "xlogy": (MISTAKE, "NaN in y at (0, 0), where the function is 0 (#15709, closed)"),
+        "xlog1py": (MISTAKE, "NaN in y at (0, -1), where the function is 0"),
+        "log_ndtr": (MISTAKE, "no digit is right in float32 far in the tail"),
+        "poch": (MISTAKE, "NaN in z at 0 and at 102 in float32"),
+    },
+    "jax_linalg": {
+        "eig": (LIMIT, "eigenvectors have derivatives where eigenvalues differ"),
+        "qr": _RANK,
+        "lu": (MISTAKE, "NaN where the last pivot is 0, which divides nothing"),
+        "lu__tall": _RANK,
+        "lu__wide": (MISTAKE, "NaN where the last pivot is 0, which divides nothing"),
+        "custom_linear_solve__cg": _NAN,
+        "_det": _DET,
+        "_det_2x2": _DET,
+        "_det_3x3": _DET,
+    },
+    "jax_nn": {
+        "_hypot": (MISTAKE, "NaN at (0, 0), a kink where any slope from -1 to 1 would do"),
+        "gmm": (MISTAKE, "NaN under vmap where a loop over the same numbers has none"),
+        "bcoo_fromdense": _ENTRIES_THAT_ARE_0,
+        "bcsr_fromdense": _ENTRIES_THAT_ARE_0,
+        "csr_fromdense": _ENTRIES_THAT_ARE_0,
+        "coo_fromdense": (MISTAKE, "what fills up takes the gradient of an entry (#40624, open)"),
+        "bcoo_sum_duplicates": (MISTAKE, "the gradient of an entry that is 0 is lost"),
+    },
+    "distrax": {
+        "_von_mises_sample": (
+            MEANT,
+            "the implicit gradient of the distribution; differences see what the sampler rejects",
+        ),
+    },
+    "lineax": {
+        "linear_solve__cg": _ABSOLUTE,
+        "linear_solve__normal_cg": _ABSOLUTE,
+        "linear_solve__lsmr": _ABSOLUTE,
+    },
+    "tfp": {
+        "_igammainv_custom_gradient": _SECOND,
+        "_igammacinv_custom_gradient": _SECOND,
+        "_bessel_iv_ratio_custom_gradient__order": (LIMIT, "0 in the order, as its comments say"),
+        "hyp2f1_small_argument__broadcast": (MISTAKE, "raises where arguments are broadcast"),
+        "_hpsd_quadratic_form_solve_custom_gradient": (
+            MISTAKE,
+            "2 SᵀdB for dBᵀS + SᵀdB: wrong unless the cotangent is symmetric",
+        ),
+        "gradient_helper": (MISTAKE, "raises under jit"),
+        "gradient_helper__bdf": (MISTAKE, "raises under jit"),
+        "rwb_psum": (MEANT, "the gradient is that of one device, as its documentation says"),
+        "rwb_pbroadcast": (MEANT, "the gradient is summed over the devices"),
+        "_inverse_with_gradient": (MISTAKE, "raises an UnexpectedTracerError if differentiated"),
+        "_grad_fn_of_y_with_gradient": (
+            MISTAKE,
+            "raises an UnexpectedTracerError under checkpoint and scan",
+        ),
+        "_nc2_cdf_naive__df": (MISTAKE, "0 in the degrees of freedom, and no error"),
+    },
+}  # fmt: skip
+
+
+def explanation(module: str, case: str) -> tuple[str, str]:
+    """Return the kind of a verdict of "wrong", and its reason."""
+    return EXPLAINED.get(module, {}).get(case, (UNKNOWN, "not looked at yet"))
