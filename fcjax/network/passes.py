@@ -1,8 +1,9 @@
 """The explicit textbook passes: forward with a cache, backward, and the deltas."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import jax
 from jax import Array, lax
@@ -146,8 +147,8 @@ def backward(params: Params, cache: Cache, dA: Array) -> tuple[Params, Array]:
     >>> dparams[1].b
     Array([5., 5., 5.], dtype=float32)
     """
-    _, dlayers, dAs = zip(*_backward_steps(params, cache, dA), strict=True)
-    return tuple(reversed(dlayers)), dAs[-1]
+    steps = backward_steps(params, cache, dA)
+    return tuple(Layer(step.dW, step.db) for step in steps), steps[0].dX
 
 
 def deltas(params: Params, cache: Cache, dA: Array) -> tuple[Array, ...]:
@@ -165,20 +166,41 @@ def deltas(params: Params, cache: Cache, dA: Array) -> tuple[Array, ...]:
     >>> [delta.shape for delta in deltas(params, cache, jax.numpy.ones_like(A))]
     [(5, 8), (5, 3)]
     """
-    return tuple(reversed([dZ for dZ, _, _ in _backward_steps(params, cache, dA)]))
+    return tuple(step.dZ for step in backward_steps(params, cache, dA))
 
 
-def _backward_steps(
-    params: Params, cache: Cache, dA: Array
-) -> Iterator[tuple[Array, Layer, Array]]:
-    """Yield (dZ_l, (dW_l, db_l), dA_{l−1}) from the last layer to the first."""
+class BackwardStep(NamedTuple):
+    """What the backward pass computes in one layer.
+
+    dX is dA of the layer before it. Of stacked layers, dX is that of the first alone.
+    """
+
+    dZ: Array
+    dW: Array
+    db: Array | None
+    dX: Array
+
+
+def backward_steps(params: Params, cache: Cache, dA: Array) -> tuple[BackwardStep, ...]:
+    """Return all that `backward` computes, for each layer, from the first to the last.
+
+    Arguments and errors are those of `backward`.
+
+    >>> from fcjax import init
+    >>> params = init(jax.random.key(0), (4, 8, 3))
+    >>> A, cache = forward(params, jax.numpy.ones((5, 4)))
+    >>> [step.dX.shape for step in backward_steps(params, cache, jax.numpy.ones_like(A))]
+    [(5, 4), (5, 8)]
+    """
     dA = _checked_output_gradient(params, cache, dA)
+    steps: list[BackwardStep] = []
     for layer, kept in zip(reversed(params), reversed(cache), strict=True):
         if is_stacked(layer):
-            dA, (dZ, dlayer) = lax.scan(_layer_backward, dA, (layer, kept), reverse=True)
+            dA, (dZ, (dW, db)) = lax.scan(_layer_backward, dA, (layer, kept), reverse=True)
         else:
-            dA, (dZ, dlayer) = _layer_backward(dA, (layer, kept))
-        yield dZ, dlayer, dA
+            dA, (dZ, (dW, db)) = _layer_backward(dA, (layer, kept))
+        steps.append(BackwardStep(dZ, dW, db, dA))
+    return tuple(reversed(steps))
 
 
 def _layer_backward(dA: Array, at: tuple[Layer, LayerCache]) -> tuple[Array, tuple[Array, Layer]]:
