@@ -781,6 +781,15 @@ def says_unimplemented(message: str) -> bool:
     return "UNIMPLEMENTED" in message
 
 
+def says_constants_are_lost(message: str) -> bool:
+    """Whether a program that was compiled ahead misses the constants that JAX made its inputs.
+
+    In JAX 0.12, this happens to `jax.checkpoint` and `lax.scan` of functions that are made anew at
+    each call, and close over arrays. `jax.jit` passes the constants.
+    """
+    return message.startswith("Computation compiled for")
+
+
 def says_axes_differ(message: str) -> bool:
     """Whether the types of a value and its cotangent vary along different mesh axes."""
     # JAX appends the axes to a type, in braces

@@ -1037,6 +1037,19 @@ def test_a_product_may_be_told_to_add_in_float32():
     assert checked(in_single, (X, W)).verdict == "right"
 
 
+def test_a_program_that_was_compiled_without_its_constants_is_compiled_again(monkeypatch):
+    # by JAX 0.12, under checkpoint and scan, for solvers of jaxopt that close over arrays
+    def compiled(*_):
+        def call(*_):
+            raise TypeError("Computation compiled for 5 inputs but called with 3")
+
+        return call
+
+    monkeypatch.setattr("fcjax.verify.program.quickly_compiled", compiled)
+    report = checked(cubed, (X,), checks=["vjp", "checkpoint", "scan"])
+    assert report.verdict == "right", report
+
+
 def test_a_time_limit_may_pass_after_a_mistake_was_found(monkeypatch):
     def time_is_up(*_):
         raise TimeUp

@@ -9,7 +9,14 @@ from typing import Generic, TypeVar
 
 import jax
 
-from .._jax import ClosedJaxpr, Tracer, quickly_compiled, says_unimplemented, unfiltered_tracebacks
+from .._jax import (
+    ClosedJaxpr,
+    Tracer,
+    quickly_compiled,
+    says_constants_are_lost,
+    says_unimplemented,
+    unfiltered_tracebacks,
+)
 from .._types import Tree
 from .precision import Precision
 
@@ -127,9 +134,9 @@ class Program(Generic[R]):
         with user_code(), precision.context():
             try:
                 return jax.block_until_ready(self._compiled[form](*inputs))
-            except jax.errors.JaxRuntimeError as error:
+            except (jax.errors.JaxRuntimeError, TypeError) as error:
                 # some products of narrow dtypes need the optimizations of XLA
-                if not says_unimplemented(str(error)):
+                if not (says_unimplemented(str(error)) or says_constants_are_lost(str(error))):
                     raise
             self._compiled[form] = jax.jit(self.function)
             return jax.block_until_ready(self._compiled[form](*inputs))

@@ -1,0 +1,93 @@
+"""The arrays that a page shows: their names, their axes, and which entries of large ones."""
+
+import base64
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from .oracles import Oracle
+from .record import Step
+
+# An axis with more entries is sampled.
+MOST = 64
+GRADIENTS = ("dA", "dZ", "dW", "db", "dX")
+
+
+class Axes(NamedTuple):
+    """The entries of each axis that are shown: of the batch, and of the units of each layer.
+
+    `units[0]` are those of the input.
+    """
+
+    batch: np.ndarray
+    units: tuple[np.ndarray, ...]
+    sizes: tuple[int, ...]
+    m: int
+
+    @property
+    def is_sampled(self) -> bool:
+        """Whether some entries are not shown."""
+        return len(self.batch) < self.m or any(
+            len(shown) < size for shown, size in zip(self.units, self.sizes, strict=True)
+        )
+
+
+def axes_of(step: Step) -> Axes:
+    """Return the entries that are shown; evenly spaced ones if there are many."""
+    m = len(step.layers[0].X)
+    sizes = (step.layers[0].X.shape[1], *(layer.Z.shape[1] for layer in step.layers))
+    return Axes(_spaced(m), tuple(map(_spaced, sizes)), sizes, m)
+
+
+def _spaced(size: int) -> np.ndarray:
+    return np.unique(np.linspace(0, size - 1, min(size, MOST)).round().astype(int))
+
+
+def arrays_of(step: Step, axes: Axes) -> dict[str, np.ndarray]:
+    """Return the arrays of a step by name: X, W1, b1, Z1, A1, …, and dA2, dZ2, dW2, db2, …, dX."""
+    found = {"X": step.layers[0].X[np.ix_(axes.batch, axes.units[0])]}
+    for l, layer in enumerate(step.layers, 1):
+        for name in ("W", "b", "Z", "A"):
+            if (array := getattr(layer, name)) is not None:
+                found[f"{name}{l}"] = _shown(name, l, array, axes)
+    return found | gradients_of(step.layers, axes)
+
+
+def gradients_of(layers: Sequence[NamedTuple], axes: Axes) -> dict[str, np.ndarray]:
+    """Return the gradients by name, those of a step or of an oracle."""
+    found: dict[str, np.ndarray] = {}
+    for l, layer in enumerate(layers, 1):
+        for name in ("dA", "dZ", "dW", "db"):
+            if (array := getattr(layer, name)) is not None:
+                found[f"{name}{l}"] = _shown(name[1:], l, array, axes)
+    found["dX"] = layers[0].dX[np.ix_(axes.batch, axes.units[0])]
+    return found
+
+
+def _shown(name: str, l: int, array: np.ndarray, axes: Axes) -> np.ndarray:
+    """Return the entries that are shown of an array with the axes of W, b, Z or A."""
+    columns = _units(l, array.shape[-1], axes)
+    if name == "b":
+        return array[columns][None]
+    rows = _units(l - 1, array.shape[0], axes) if name == "W" else axes.batch
+    return array[np.ix_(rows, columns)]
+
+
+def _units(l: int, count: int, axes: Axes) -> np.ndarray:
+    """Return the units of a layer that are shown; a gated layer has half as many outputs."""
+    return axes.units[l] if count == axes.sizes[l] else _spaced(count)
+
+
+def packed(arrays: Sequence[np.ndarray]) -> str:
+    """Return arrays of one shape, one after the other, as float32 in base64."""
+    return base64.b64encode(np.stack(arrays).astype("<f4").tobytes()).decode()
+
+
+def largest_difference(
+    found: Sequence[NamedTuple], oracle: Sequence[Oracle], name: str, l: int
+) -> float:
+    """Return the largest difference between a gradient of layer l and an oracle's."""
+    got, want = getattr(found[l - 1], name), getattr(oracle[l - 1], name)
+    with np.errstate(invalid="ignore"):
+        return float(np.nanmax(np.abs(got.astype(np.float64) - want), initial=0.0))

@@ -1,0 +1,147 @@
+"""`explain`: a page on one's own network and batch."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import jax
+import numpy as np
+from jax import Array
+from jaxtyping import ArrayLike, Float
+
+from .._arguments import as_integer, check_function, describe, floating
+from ..model import Model
+from ..network import Params, check_network, mlp, unstack
+from .arrays import arrays_of, axes_of
+from .mistakes import MISTAKES, backward_with, words
+from .oracles import autodiff, differences
+from .page import Effect, Found, render
+from .record import Task, losses, record
+
+# A page holds at most so many numbers, of 4 bytes each: with more, it has fewer steps.
+NUMBERS = 800_000
+# The steps of the curves.
+CURVE = 60
+
+
+class Page:
+    """A page, which a notebook shows, and `save` writes."""
+
+    def __init__(self, html: str):
+        self.html = html
+
+    def save(self, path: str | Path) -> Path:
+        """Write the page to a file, and return its path."""
+        path = Path(path)
+        path.write_text(self.html, encoding="utf-8")
+        return path
+
+    def _repr_html_(self) -> str:
+        framed = self.html.replace("&", "&amp;").replace('"', "&quot;")
+        return f'<iframe srcdoc="{framed}" width="100%" height="800"></iframe>'
+
+    def __repr__(self) -> str:
+        return f"Page({len(self.html):,} characters)"
+
+
+def explain(
+    params: Params | Model,
+    x: Float[ArrayLike, "m n_in"],
+    loss: Callable[[Array], Array],
+    *,
+    activations: str | Callable[[Array], Array] | Sequence = "relu",
+    output_activation: str | Callable[[Array], Array] = "identity",
+    learning_rate: float = 0.5,
+    steps: int = 20,
+) -> Page:
+    """Show every array of a training step, and how each gradient comes about.
+
+    The page is one HTML file that needs no network. It has the formula, the code and the matrices
+    of each step of the forward and the backward pass; beside each gradient, that of autodiff and
+    that of differences; and what five mistakes would do. At most 64 rows and units are shown.
+
+    Args:
+        params: the layers, as from `init`, or a `Model`, which has its own activations.
+        x: the batch.
+        loss: a function of the network's output, `(m, n_out)`, that returns the loss.
+        activations: as in `mlp`.
+        output_activation: as in `mlp`.
+        learning_rate: the factor of the gradient in a step of gradient descent.
+        steps: the number of training steps to show.
+
+    Returns:
+        The page. `page.save("explain.html")` writes it; a notebook shows it.
+
+    Raises:
+        TypeError, ValueError: as `mlp` raises for such arguments; `x` is not a batch of rows, the
+            loss is not a number, or `steps` is not a positive integer.
+
+    Source: Rumelhart, Hinton & Williams, Learning representations by back-propagating errors,
+    Nature 323 (1986).
+
+    >>> import fcjax
+    >>> params = fcjax.init(jax.random.key(0), (2, 1))
+    >>> x = jax.numpy.array([[0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+    >>> target = jax.numpy.array([[1.0], [0.0], [1.0]])
+    >>> page = fcjax.explain(params, x, lambda a: fcjax.squared_error(a, target), steps=1)
+    >>> "dW" in page.html
+    True
+    """
+    if isinstance(params, Model):
+        activations, output_activation = params.activations, params.output_activation
+        params = params.params
+    task = _task(unstack(params), x, loss, activations, output_activation, learning_rate)
+    number = as_integer(steps)
+    if number is None or number < 1:
+        raise ValueError(f"steps must be a positive integer, got {describe(steps)}")
+    return Page(render(_found(task, unstack(params), number)))
+
+
+def _found(task: Task, params: Params, steps: int) -> Found:
+    (first,) = record(task, params, {0})
+    axes = axes_of(first)
+    size = sum(array.size for array in arrays_of(first, axes).values())
+    most = int(np.clip(NUMBERS // (size * (1 + len(MISTAKES))), 1, steps + 1))
+    numbers = np.unique(np.linspace(0, steps, most).round().astype(int)).tolist()
+    kept = record(task, params, numbers)
+    effects = tuple(
+        Effect(
+            mistake,
+            record(task, params, numbers, backward_with(mistake.key)),
+            losses(task, params, CURVE, backward_with(mistake.key)),
+            words(mistake, task, first.layers[-1 if mistake.rule == "loss" else 0]),
+        )
+        for mistake in MISTAKES
+    )
+    return Found(
+        task,
+        kept,
+        losses(task, params, CURVE),
+        axes,
+        autodiff(task, params, first.layers),
+        differences(task, params, first.layers),
+        effects,
+    )
+
+
+def _task(
+    params: Params,
+    x: ArrayLike,
+    loss: Callable[[Array], Array],
+    activations: object,
+    output_activation: object,
+    learning_rate: float,
+) -> Task:
+    """Return the task, or raise unless the arguments fit one another."""
+    functions = check_network(params, activations, output_activation)
+    x = floating("x", x)
+    if x.ndim != 2 or not x.shape[0]:
+        raise ValueError(f"x must be a batch of rows, (m, {len(params[0].w)}), got {describe(x)}")
+    check_function("loss", loss)
+    *hidden, last = functions
+    network = partial(mlp, activations=hidden, output_activation=last)
+    output = jax.eval_shape(network, params, x)
+    value = jax.eval_shape(loss, output)
+    if getattr(value, "shape", None) != ():
+        raise TypeError(f"loss must return a number, got {describe(value)}")
+    return Task(functions, x, loss, float(learning_rate))

@@ -1,0 +1,85 @@
+"""Formulas of activations and losses, as LaTeX, and their MathML."""
+
+from latex2mathml.converter import convert
+
+# g and its derivative; where the derivative is a matrix, dz instead.
+ACTIVATIONS = {
+    "identity": (r"a = z", r"g'(z) = 1"),
+    "sigmoid": (r"a = \frac{1}{1 + e^{-z}}", r"g'(z) = a (1 - a)"),
+    "tanh": (r"a = \tanh z", r"g'(z) = 1 - a^2"),
+    "relu": (r"a = \max(z, 0)", r"g'(z) = [z > 0]"),
+    "relu6": (r"a = \min(\max(z, 0), 6)", r"g'(z) = [0 < z < 6]"),
+    "leaky_relu": (r"a = z \text{ if } z \ge 0, \text{ else } s z", r"g'(z) = 1 \text{ or } s"),
+    "hard_sigmoid": (r"a = \frac{\min(\max(z + 3, 0), 6)}{6}", r"g'(z) = \frac{1}{6} [|z| < 3]"),
+    "hard_tanh": (r"a = \min(\max(z, -1), 1)", r"g'(z) = [|z| \le 1]"),
+    "hard_silu": (r"a = z \, \frac{\min(\max(z + 3, 0), 6)}{6}", r"g'(z) = \frac{2 z + 3}{6}"),
+    "softplus": (r"a = \log(1 + e^z)", r"g'(z) = 1 - e^{-a}"),
+    "sparse_plus": (r"a = \frac{(z + 1)^2}{4} \text{ for } |z| < 1", r"g'(z) = \frac{z + 1}{2}"),
+    "sparse_sigmoid": (
+        r"a = \min(\max(\frac{z + 1}{2}, 0), 1)",
+        r"g'(z) = \frac{1}{2} [|z| < 1]",
+    ),
+    "soft_sign": (r"a = \frac{z}{1 + |z|}", r"g'(z) = (1 - |a|)^2"),
+    "log_sigmoid": (r"a = -\log(1 + e^{-z})", r"g'(z) = 1 - e^a"),
+    "silu": (r"a = z \sigma(z)", r"g'(z) = \sigma(z) (1 + z (1 - \sigma(z)))"),
+    "elu": (
+        r"a = z \text{ if } z > 0, \text{ else } \alpha (e^z - 1)",
+        r"g'(z) = 1 \text{ or } a + \alpha",
+    ),
+    "celu": (
+        r"a = z \text{ if } z > 0, \text{ else } \alpha (e^{z / \alpha} - 1)",
+        r"g'(z) = 1 \text{ or } e^{z / \alpha}",
+    ),
+    "selu": (
+        r"a = \lambda z \text{ if } z > 0, \text{ else } \lambda \alpha (e^z - 1)",
+        r"g'(z) = \lambda \text{ or } a + \lambda \alpha",
+    ),
+    "gelu": (r"a = z \Phi(z)", r"g'(z) = \Phi(z) + z \varphi(z)"),
+    "squareplus": (
+        r"a = \frac{z + \sqrt{z^2 + b}}{2}",
+        r"g'(z) = \frac{a}{\sqrt{z^2 + b}}",
+    ),
+    "mish": (r"a = z t, \; t = \tanh \log(1 + e^z)", r"g'(z) = t + z (1 - t^2) \sigma(z)"),
+    "glu": (
+        r"a = u \sigma(v), \; z = [u \, v]",
+        r"du = da \, \sigma(v), \; dv = da \, a (1 - \sigma(v))",
+    ),
+    "softmax": (r"p = \frac{e^z}{\sum e^z}", r"dz = p (dp - \sum p \, dp)"),
+    "log_softmax": (r"a = z - \log \sum e^z", r"dz = da - e^a \sum da"),
+}
+ACTIVATIONS["swish"] = ACTIVATIONS["silu"]
+ACTIVATIONS["hard_swish"] = ACTIVATIONS["hard_silu"]
+
+# The loss of an example, and its gradient in the prediction; m examples are averaged.
+LOSSES = {
+    "squared_error": (r"\ell = \sum_j (p_j - t_j)^2", r"dp = \frac{2}{m} (p - t)"),
+    "half_squared_error": (r"\ell = \frac{1}{2} \sum_j (p_j - t_j)^2", r"dp = \frac{1}{m} (p - t)"),
+    "mean_squared_error": (
+        r"\ell = \frac{1}{n} \sum_j (p_j - t_j)^2",
+        r"dp = \frac{2}{m n} (p - t)",
+    ),
+    "absolute_error": (r"\ell = \sum_j |p_j - t_j|", r"dp = \frac{1}{m} \mathrm{sign}(p - t)"),
+    "huber": (
+        r"\ell = \sum_j h(p_j - t_j), \; h(e) = \frac{1}{2} e^2 \text{ if } |e| \le \delta",
+        r"dp = \frac{1}{m} \min(\max(p - t, -\delta), \delta)",
+    ),
+    "poisson": (r"\ell = \sum_j (e^{r_j} - t_j r_j)", r"dr = \frac{1}{m} (e^r - t)"),
+    "hinge": (r"\ell = \sum_j \max(0, 1 - p_j t_j)", r"dp = -\frac{1}{m} t [p t < 1]"),
+    "binary_cross_entropy": (
+        r"\ell = -\sum_j (t_j \log p_j + (1 - t_j) \log (1 - p_j))",
+        r"dp = \frac{1}{m} \frac{p - t}{p (1 - p)}",
+    ),
+    "sigmoid_binary_cross_entropy": (
+        r"\ell = \sum_j (\log (1 + e^{z_j}) - t_j z_j)",
+        r"dz = \frac{1}{m} (p - t), \; p = \sigma(z)",
+    ),
+    "softmax_cross_entropy": (
+        r"\ell = -\sum_k y_k \log p_k, \; p = \mathrm{softmax}(z)",
+        r"dz = \frac{1}{m} (p - y)",
+    ),
+}
+
+
+def mathml(latex: str, *, block: bool = False) -> str:
+    """Return a formula as MathML."""
+    return convert(latex, display="block" if block else "inline")

@@ -1,0 +1,136 @@
+"""Mistakes that are easily made in a backward pass, and what becomes of them.
+
+Each is made in one place, `broken`: in the gradient of the loss, in one of the four formulas, or in
+its sign. The words with which `check_rule` finds it are those of a check of that rule alone.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from ..activations import rule_of
+from ..network import BackwardStep, Cache, LayerCache, Params
+from ..verify import check_rule
+from .record import Function, LayerStep, Task
+
+
+class Mistake(NamedTuple):
+    """A mistake.
+
+    Attributes:
+        key: its short name.
+        title: what it is, in a few words.
+        formula: the formula with the mistake, in LaTeX.
+        rule: the rule that it is made in: "loss", "activation" or "dense".
+        argument: the argument of that rule whose gradient is wrong.
+    """
+
+    key: str
+    title: str
+    formula: str
+    rule: str
+    argument: str
+
+
+MISTAKES = (
+    Mistake("mean", "1/m is lost", r"dA_L = m \frac{\partial \ell}{\partial A_L}", "loss", "A"),
+    Mistake("derivative", "g' is forgotten", r"dZ = dA", "activation", "Z"),
+    Mistake("transpose", "a transpose is misread", r"dW = X^{T} dZ", "dense", "W"),
+    Mistake("sum", "the sum over the batch is missing", r"db = (dZ)_1", "dense", "b"),
+    Mistake("sign", "a sign is wrong", r"dW = -X^{T} dZ", "dense", "W"),
+)
+
+
+def backward_with(mistake: str) -> Callable[[Params, Cache, Array], Sequence[BackwardStep]]:
+    """Return the backward pass with a mistake in each layer."""
+
+    def backward(params: Params, cache: Cache, dA: Array) -> Sequence[BackwardStep]:
+        dA = dA * dA.shape[0] if mistake == "mean" else dA
+        steps: list[BackwardStep] = []
+        for layer, kept in zip(reversed(params), reversed(cache), strict=True):
+            dZ = _activation_bwd(kept, dA, mistake)
+            dX, dW, db = _dense_bwd(kept.X, layer.w, dZ, mistake)
+            steps.append(BackwardStep(dZ, dW, None if layer.b is None else db, dX))
+            dA = dX
+        return tuple(reversed(steps))
+
+    return backward
+
+
+def _activation_bwd(kept: LayerCache, dA: Array, mistake: str) -> Array:
+    if mistake == "derivative" and kept.A.shape == kept.Z.shape:
+        return dA
+    return rule_of(kept.activation).bwd(kept.kept, dA)
+
+
+def _dense_bwd(X: Array, W: Array, dZ: Array, mistake: str) -> tuple[Array, Array, Array]:
+    dX, dW, db = dZ @ W.T, X.T @ dZ, dZ.sum(0)
+    if mistake == "transpose":
+        dW = (dZ.T @ X).reshape(W.shape)  # (n_out, n_in), which is not transposed but read as is
+    if mistake == "sign":
+        dW = -dW
+    if mistake == "sum":
+        db = dZ[0]
+    return dX, dW, db
+
+
+def words(mistake: Mistake, task: Task, layer: LayerStep) -> tuple[str, ...]:
+    """Return what `check_rule` says of a rule with the mistake; nothing if it is no mistake here.
+
+    Args:
+        mistake: the mistake.
+        task: what is trained.
+        layer: the arrays of the layer whose rule is checked.
+    """
+    fun, args = _rule_with(mistake, task, layer)
+    names = ["vjp", "finite_differences", "structure"]
+    report = check_rule(fun, args, checks=names, search=False, key=jax.random.key(0))
+    return tuple(str(failure) for failure in report.failures)
+
+
+def _rule_with(mistake: Mistake, task: Task, layer: LayerStep) -> tuple[Function, tuple]:
+    """Return the function whose rule has the mistake, and its arguments."""
+    if mistake.rule == "loss":
+        return _loss_without_mean(task.loss), (jnp.asarray(layer.A),)
+    if mistake.rule == "activation":
+        return _without_derivative(task.activations[0]), (jnp.asarray(layer.Z),)
+    b = np.zeros(layer.W.shape[1], layer.W.dtype) if layer.b is None else layer.b
+    return _dense_with(mistake.key), tuple(map(jnp.asarray, (layer.X, layer.W, b)))
+
+
+def _loss_without_mean(loss: Function) -> Function:
+    @jax.custom_vjp
+    def rule(A: Array) -> Array:
+        return loss(A)
+
+    def bwd(pull: Function, dy: Array) -> tuple[Array]:
+        (dA,) = pull(dy)
+        return (dA * dA.shape[0],)
+
+    rule.defvjp(lambda A: jax.vjp(loss, A), bwd)
+    return rule
+
+
+def _without_derivative(g: Function) -> Function:
+    @jax.custom_vjp
+    def activation(Z: Array) -> Array:
+        return g(Z)
+
+    activation.defvjp(lambda Z: (g(Z), None), lambda _, dA: (dA,))
+    return activation
+
+
+def _dense_with(mistake: str) -> Function:
+    @jax.custom_vjp
+    def dense(X: Array, W: Array, b: Array) -> Array:
+        return X @ W + b
+
+    def fwd(X: Array, W: Array, b: Array) -> tuple[Array, tuple[Array, Array]]:
+        return X @ W + b, (X, W)
+
+    dense.defvjp(fwd, lambda kept, dZ: _dense_bwd(*kept, dZ, mistake))
+    return dense

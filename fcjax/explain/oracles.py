@@ -1,0 +1,102 @@
+"""The gradients of one step by two other ways: autodiff and differences, both in float64.
+
+Each array of the backward pass is the derivative of the loss in something that can be moved: the
+parameters, the input, and an offset added to each Z and each A. So autodiff of the plain formulas,
+without any hand-written rule, and central differences see all of them.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from ..network import Params
+from ..verify import without_rules
+from .record import LayerStep, Task
+
+# Relative to the size of each array; the error of central differences is its square.
+STEP = 1e-5
+# So many points are evaluated at once.
+CHUNK = 512
+NAMES = ("W", "b", "Z", "A")
+
+
+class Oracle(NamedTuple):
+    """The gradients of one layer; None where the layer has no such array."""
+
+    dA: np.ndarray
+    dZ: np.ndarray
+    dW: np.ndarray
+    db: np.ndarray | None
+    dX: np.ndarray
+
+
+def autodiff(task: Task, params: Params, layers: Sequence[LayerStep]) -> tuple[Oracle, ...]:
+    """Return all gradients by autodiff of the plain formulas."""
+    with jax.enable_x64(True):
+        value = _value_of(task, params)
+        gradients = jax.jit(jax.grad(value))(_points(task, layers))
+    return _oracles(gradients)
+
+
+def differences(task: Task, params: Params, layers: Sequence[LayerStep]) -> tuple[Oracle, ...]:
+    """Return all gradients by central differences of the loss."""
+    with jax.enable_x64(True):
+        value, points = _value_of(task, params), _points(task, layers)
+        leaves, tree = jax.tree.flatten(points)
+        found = [_difference(value, leaves, k, tree) for k in range(len(leaves))]
+    return _oracles(jax.tree.unflatten(tree, found))
+
+
+def _difference(value: object, leaves: list[Array], k: int, tree: object) -> np.ndarray:
+    """Return the difference quotients in each entry of one leaf."""
+    leaf = leaves[k]
+    step = STEP * max(1.0, float(jnp.max(jnp.abs(leaf))) if leaf.size else 1.0)
+
+    def quotient(place: Array) -> Array:
+        ends = []
+        for h in (step, -step):
+            moved = leaf.ravel().at[place].add(h).reshape(leaf.shape)
+            ends.append(value(jax.tree.unflatten(tree, [*leaves[:k], moved, *leaves[k + 1 :]])))
+        return (ends[0] - ends[1]) / (2 * step)
+
+    places = jnp.arange(leaf.size)
+    found = jax.jit(lambda p: jax.lax.map(quotient, p, batch_size=CHUNK))(places)
+    return np.asarray(found).reshape(leaf.shape)
+
+
+def _points(task: Task, layers: Sequence[LayerStep]) -> dict:
+    """Return what can be moved: parameters, input, and offsets of 0, in float64."""
+    wide = jnp.float64
+    return {
+        "x": jnp.asarray(np.asarray(task.x), wide),
+        "W": [jnp.asarray(layer.W, wide) for layer in layers],
+        "b": [None if layer.b is None else jnp.asarray(layer.b, wide) for layer in layers],
+        "Z": [jnp.zeros(layer.Z.shape, wide) for layer in layers],
+        "A": [jnp.zeros(layer.A.shape, wide) for layer in layers],
+    }
+
+
+def _value_of(task: Task, params: Params) -> object:
+    """Return the loss as a function of all that can be moved, by the plain formulas."""
+
+    def value(points: dict) -> Array:
+        A = points["x"]
+        for l, g in enumerate(task.activations):
+            Z = A @ points["W"][l] + points["Z"][l]
+            if points["b"][l] is not None:
+                Z = Z + points["b"][l]
+            A = g(Z) + points["A"][l]
+        return task.loss(A)
+
+    return without_rules(value)
+
+
+def _oracles(gradients: dict) -> tuple[Oracle, ...]:
+    """Sort gradients by layer; dX is the gradient of the input, or dA of the layer before."""
+    inputs = [gradients["x"], *gradients["A"][:-1]]
+    rows = zip(gradients["A"], gradients["Z"], gradients["W"], gradients["b"], inputs, strict=True)
+    return tuple(Oracle(*(None if a is None else np.asarray(a) for a in row)) for row in rows)

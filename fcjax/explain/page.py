@@ -1,0 +1,303 @@
+"""Make the page: one HTML file with all of its data, styles and script inside."""
+
+import inspect
+import json
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jinja2
+import numpy as np
+
+from ..activations import rule_of
+from ..verify import rules_in
+from .arrays import GRADIENTS, Axes, arrays_of, gradients_of, largest_difference, packed
+from .formulas import ACTIVATIONS, LOSSES, mathml
+from .mistakes import MISTAKES, Mistake
+from .oracles import Oracle
+from .record import Function, Step, Task
+
+# A matrix with more rows or columns is drawn as an image, without its numbers.
+MOST_NUMBERS = 16
+
+
+class Effect(NamedTuple):
+    """What a mistake does: the steps with it, the losses, and the words of the checker."""
+
+    mistake: Mistake
+    steps: tuple[Step, ...]
+    losses: np.ndarray
+    words: tuple[str, ...]
+
+
+class Found(NamedTuple):
+    """All that a page shows."""
+
+    task: Task
+    steps: tuple[Step, ...]
+    losses: np.ndarray
+    axes: Axes
+    autodiff: tuple[Oracle, ...]
+    differences: tuple[Oracle, ...]
+    effects: tuple[Effect, ...]
+
+
+class Matrix(NamedTuple):
+    """A matrix of the page, at the first step."""
+
+    name: str
+    symbol: str
+    values: np.ndarray
+    is_kept: bool
+    states: tuple[str, ...]
+    axis: str
+
+    @property
+    def is_large(self) -> bool:
+        """Whether it is drawn as an image."""
+        return max(self.values.shape) > MOST_NUMBERS
+
+    @property
+    def largest(self) -> float:
+        """The largest magnitude, to which the colours are relative."""
+        finite = np.abs(self.values[np.isfinite(self.values)])
+        return float(np.max(finite, initial=0.0)) or 1.0
+
+
+class Card(NamedTuple):
+    """One formula of the forward or the backward pass, with its matrices."""
+
+    title: str
+    formula: str
+    source: str
+    code: str
+    matrices: tuple[Matrix, ...]
+
+
+def render(found: Found) -> str:
+    """Return the page."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("fcjax.explain", "."), autoescape=True, trim_blocks=True
+    )
+    files = resources.files("fcjax.explain")
+    first, L = found.steps[0], len(found.steps[0].layers)
+    return environment.get_template("page.html").render(
+        title="-".join(map(str, found.axes.sizes)),
+        m=found.axes.m,
+        axes=found.axes,
+        loss=first.loss,
+        loss_name=_name_of_loss(found),
+        activations=[_name(g) for g in found.task.activations],
+        learning_rate=found.task.learning_rate,
+        forward=[card for l in range(1, L + 1) for card in _forward(found, l)],
+        backward=[_loss(found), *(card for l in range(L, 0, -1) for card in _backward(found, l))],
+        differences=_differences(found),
+        effects=found.effects,
+        formulas={effect.mistake.key: mathml(effect.mistake.formula) for effect in found.effects},
+        numbers=[step.number for step in found.steps],
+        states=_states(first),
+        style=files.joinpath("page.css").read_text(),
+        script=files.joinpath("page.js").read_text(),
+        data=json.dumps(_data(found)),
+    )
+
+
+def _forward(found: Found, l: int) -> list[Card]:
+    step, g = found.steps[0], found.task.activations[l - 1]
+    arrays = arrays_of(step, found.axes)
+    before = "X" if l == 1 else f"A_{{{l - 1}}}"
+    kept = rule_of(g).keeps
+    inputs = [_matrix(found, "X", is_kept=True)] if l == 1 else []
+    parameters = [_matrix(found, f"W{l}", is_kept=True)]
+    bias = f" + b_{{{l}}}" if f"b{l}" in arrays else ""
+    parameters += [_matrix(found, f"b{l}")] if bias else []
+    outputs = _matrix(found, f"Z{l}", is_kept=kept != "output")
+    affine = Card(
+        f"Layer {l}: the affine map",
+        mathml(f"Z_{{{l}}} = {before} W_{{{l}}}{bias}"),
+        *_source("dense", "fwd"),
+        (*inputs, *parameters, outputs),
+    )
+    is_read = l < len(step.layers)  # by the next layer, for its dW
+    return [
+        affine,
+        Card(
+            f"Layer {l}: {_name(g)}",
+            mathml(f"A_{{{l}}} = g(Z_{{{l}}})") + " " + _formula(g, 0),
+            *_source_of(g),
+            (_matrix(found, f"A{l}", is_kept=kept == "output" or is_read),),
+        ),
+    ]
+
+
+def _loss(found: Found) -> Card:
+    L = len(found.steps[0].layers)
+    name = _name_of_loss(found)
+    formulas = " ".join(map(mathml, LOSSES.get(name, ())))
+    calls = rules_in(found.task.loss, found.steps[0].layers[-1].A)
+    source = _short(calls[0].source) if calls else ""
+    return Card(
+        f"The loss: {name}",
+        formulas or mathml(rf"dA_{{{L}}} = \frac{{\partial \ell}}{{\partial A_{{{L}}}}}"),
+        source,
+        "",
+        (_matrix(found, f"dA{L}"),),
+    )
+
+
+def _backward(found: Found, l: int) -> list[Card]:
+    g = found.task.activations[l - 1]
+    before = "X" if l == 1 else f"A_{{{l - 1}}}"
+    gradient = "dX" if l == 1 else f"dA_{{{l - 1}}}"
+    names = [f"dW{l}", f"db{l}", "dX" if l == 1 else f"dA{l - 1}"]
+    arrays = arrays_of(found.steps[0], found.axes)
+    formulas = [rf"dW_{{{l}}} = {before}^{{T}} dZ_{{{l}}}", rf"db_{{{l}}} = \sum_i (dZ_{{{l}}})_i"]
+    formulas = formulas[: 1 + (f"db{l}" in arrays)] + [rf"{gradient} = dZ_{{{l}}} W_{{{l}}}^{{T}}"]
+    elementwise = rf"dZ_{{{l}}} = dA_{{{l}}} \odot g'(Z_{{{l}}})"
+    return [
+        Card(
+            f"Layer {l}: back through {_name(g)}",
+            mathml(elementwise) + " " + _formula(g, 1),
+            *_source_of(g),
+            (_matrix(found, f"dZ{l}"),),
+        ),
+        Card(
+            f"Layer {l}: back through the affine map",
+            " ".join(map(mathml, formulas)),
+            *_source("dense", "bwd"),
+            tuple(_matrix(found, name) for name in names if name in arrays),
+        ),
+    ]
+
+
+def _matrix(found: Found, name: str, *, is_kept: bool = False) -> Matrix:
+    step = found.steps[0]
+    head, l = name.rstrip("0123456789"), name.lstrip("dXWbZA")
+    values = arrays_of(step, found.axes)[name]
+    symbol = mathml(f"{head}_{{{l}}}" if l else head)
+    states: tuple[str, ...] = ()
+    if head in ("Z", "A", "dZ") and values.shape[1] == len(found.axes.units[int(l)]):
+        states = tuple(step.states[int(l) - 1][j] for j in found.axes.units[int(l)])
+    return Matrix(name, symbol, values, is_kept, states, "unit" if head in ("W", "dW") else "row")
+
+
+def _differences(found: Found) -> list[dict[str, Any]]:
+    """Return how far each gradient is from autodiff and from differences."""
+    rows: list[dict[str, Any]] = []
+    layers = found.steps[0].layers
+    for l in range(len(layers), 0, -1):
+        for name in GRADIENTS:
+            if getattr(layers[l - 1], name) is None or (name == "dX" and l > 1):
+                continue
+            size = float(np.max(np.abs(getattr(layers[l - 1], name)), initial=0.0))
+            rows.append(
+                {
+                    "name": name if name == "dX" else f"{name}{l}",
+                    "symbol": mathml(name if name == "dX" else f"{name}_{{{l}}}"),
+                    "size": size,
+                    "autodiff": largest_difference(layers, found.autodiff, name, l),
+                    "differences": largest_difference(layers, found.differences, name, l),
+                }
+            )
+    return rows
+
+
+def _states(step: Step) -> list[tuple[int, str, int]]:
+    """Return the layers with dead or saturated units, and how many there are."""
+    return [
+        (l, state, of_layer.count(state))
+        for l, of_layer in enumerate(step.states, 1)
+        for state in ("dead", "saturated")
+        if state in of_layer
+    ]
+
+
+def _data(found: Found) -> dict[str, Any]:
+    """Return the numbers of the page: of each step, of the oracles, and with each mistake."""
+    axes = found.axes
+    steps = [arrays_of(step, axes) for step in found.steps]
+    data: dict[str, Any] = {
+        "layers": len(found.steps[0].layers),
+        "numbers": [step.number for step in found.steps],
+        "losses": [float(loss) for loss in found.losses],
+        "shapes": {name: array.shape for name, array in steps[0].items()},
+        "arrays": {name: packed([arrays[name] for arrays in steps]) for name in steps[0]},
+        "states": [[list(states) for states in step.states] for step in found.steps],
+        "m": axes.m,
+        "sizes": axes.sizes,
+        "shown": [len(axes.batch), *map(len, axes.units)],
+        "oracles": {
+            name: {key: packed([array]) for key, array in gradients_of(oracle, axes).items()}
+            for name, oracle in (("autodiff", found.autodiff), ("differences", found.differences))
+        },
+        "mistakes": {},
+    }
+    for effect in found.effects:
+        arrays = [arrays_of(step, axes) for step in effect.steps]
+        data["mistakes"][effect.mistake.key] = {
+            "losses": [float(loss) for loss in effect.losses],
+            "arrays": {name: packed([one[name] for one in arrays]) for name in arrays[0]},
+            "steps": len(arrays),
+        }
+    return data
+
+
+# --- names and sources ---------------------------------------------------------------------------
+
+
+def _name(g: Function) -> str:
+    return getattr(g, "__name__", None) or getattr(getattr(g, "func", None), "__name__", repr(g))
+
+
+def _formula(g: Function, which: int) -> str:
+    """Return the formula of an activation, or of its derivative; nothing if it is not ours."""
+    known = ACTIVATIONS.get(_name(g))
+    return mathml(known[which]) if known else ""
+
+
+def _name_of_loss(found: Found) -> str:
+    calls = rules_in(found.task.loss, found.steps[0].layers[-1].A)
+    names = [call.name.strip("_") for call in calls]
+    return next((name for name in names if name in LOSSES), names[0] if names else "loss")
+
+
+def _source(room: str, which: str) -> tuple[str, str]:
+    """Return where the forward or the backward function of `dense` is, and its code."""
+    from .. import dense as module
+
+    function = getattr(inspect.getmodule(module), f"{room}_{which}")
+    return _lines(function)
+
+
+def _source_of(g: Function) -> tuple[str, str]:
+    """Return where an activation and its rule are, and the code."""
+    try:
+        return _lines(inspect.unwrap(getattr(g, "func", g)))
+    except (OSError, TypeError):  # it was not written in a file
+        return "", ""
+
+
+def _lines(function: Function) -> tuple[str, str]:
+    lines, number = inspect.getsourcelines(function)
+    path = Path(inspect.getsourcefile(function) or "")
+    body = [line.rstrip() for line in lines if line.strip()]
+    return _short(f"{path}:{number}"), "\n".join(_without_docstring(body))
+
+
+def _without_docstring(lines: Sequence[str]) -> list[str]:
+    """Return code without its docstring."""
+    kept: list[str] = []
+    inside = False
+    for line in lines:
+        quotes = line.count('"""')
+        if quotes == 0 and not inside:
+            kept.append(line)
+        inside ^= quotes == 1
+    return kept
+
+
+def _short(source: str) -> str:
+    """Return file and line, without the folders above the package."""
+    parts = Path(source).parts
+    return "/".join(parts[parts.index("fcjax") :]) if "fcjax" in parts else Path(source).name

@@ -1,0 +1,155 @@
+"""Training steps of a network, with every array of the forward and the backward pass.
+
+The arrays are those of the network's own hand-written rules: what `forward` keeps, and what the
+backward function of each rule returns.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from ..activations import rule_of
+from ..network import BackwardStep, Cache, Layer, LayerCache, Params, backward_steps, forward
+
+Function = Callable[[Array], Array]
+Backward = Callable[[Params, Cache, Array], Sequence[BackwardStep]]
+
+# A unit is saturated if its slope is below this part of the steepest slope of its activation.
+SATURATED = 0.1
+
+
+class LayerStep(NamedTuple):
+    """The arrays of one layer, `Z = X W + b` and `A = g(Z)`, and the gradients of the loss."""
+
+    X: np.ndarray
+    W: np.ndarray
+    b: np.ndarray | None
+    Z: np.ndarray
+    A: np.ndarray
+    dA: np.ndarray
+    dZ: np.ndarray
+    dW: np.ndarray
+    db: np.ndarray | None
+    dX: np.ndarray
+
+
+class Step(NamedTuple):
+    """One training step.
+
+    Attributes:
+        number: how many steps were made before it.
+        loss: the loss before it.
+        layers: the arrays of each layer, from the first to the last.
+        states: for each layer, the state of each unit over the whole batch: "dead" if its slope is
+            0 for each example, "saturated" if it is small for each, else "".
+    """
+
+    number: int
+    loss: float
+    layers: tuple[LayerStep, ...]
+    states: tuple[tuple[str, ...], ...]
+
+
+class Task(NamedTuple):
+    """What is trained: a network, its batch and its loss.
+
+    Attributes:
+        activations: the activation of each layer.
+        x: the batch, `(m, n_in)`.
+        loss: the function of the network's output that returns the loss.
+        learning_rate: the factor of gradient descent, `W ← W − learning_rate dW`.
+    """
+
+    activations: tuple[Function, ...]
+    x: Array
+    loss: Function
+    learning_rate: float
+
+    def forward(self, params: Params) -> tuple[Array, Cache]:
+        """Return the output of the network, and what is kept."""
+        *hidden, output = self.activations
+        return forward(params, self.x, activations=hidden, output_activation=output)
+
+    def step(
+        self, params: Params, backward: Backward = backward_steps
+    ) -> tuple[Params, tuple[Array, Cache, Array, tuple[BackwardStep, ...]]]:
+        """Return the next parameters; then the loss, what was kept, dA_L, and the gradients."""
+        A, cache = self.forward(params)
+        value, dA = jax.value_and_grad(self.loss)(A)
+        steps = tuple(backward(params, cache, dA))
+        after = tuple(self._moved(layer, step) for layer, step in zip(params, steps, strict=True))
+        return after, (value, cache, dA, steps)
+
+    def _moved(self, layer: Layer, step: BackwardStep) -> Layer:
+        w = layer.w - self.learning_rate * step.dW
+        return Layer(w, None if layer.b is None else layer.b - self.learning_rate * step.db)
+
+
+def record(
+    task: Task, params: Params, numbers: Collection[int], backward: Backward = backward_steps
+) -> tuple[Step, ...]:
+    """Train by gradient descent, and return the steps with these numbers.
+
+    `backward` is the backward pass, which may have a mistake.
+    """
+    train = jax.jit(lambda params: task.step(params, backward))
+    steps: list[Step] = []
+    for number in range(max(numbers) + 1):
+        after, (value, cache, dA, found) = train(params)
+        if number in numbers:
+            layers = _layers(params, cache, dA, found)
+            steps.append(Step(number, float(value), layers, tuple(map(states_of, cache))))
+        params = after
+    return tuple(steps)
+
+
+def losses(
+    task: Task, params: Params, steps: int, backward: Backward = backward_steps
+) -> np.ndarray:
+    """Return the loss before each step of gradient descent."""
+
+    def step(params: Params, _: None) -> tuple[Params, Array]:
+        after, (value, *_) = task.step(params, backward)
+        return after, value
+
+    return np.asarray(jax.jit(lambda p: jax.lax.scan(step, p, None, steps)[1])(params))
+
+
+def _layers(
+    params: Params, cache: Cache, dA: Array, found: Sequence[BackwardStep]
+) -> tuple[LayerStep, ...]:
+    gradients = [*(step.dX for step in found[1:]), dA]
+    layers: list[LayerStep] = []
+    for layer, kept, dA_l, step in zip(params, cache, gradients, found, strict=True):
+        arrays = (kept.X, layer.w, layer.b, kept.Z, kept.A, dA_l, *step)
+        layers.append(LayerStep(*(None if a is None else np.asarray(a) for a in arrays)))
+    return tuple(layers)
+
+
+def states_of(kept: LayerCache) -> tuple[str, ...]:
+    """Return the state of each unit of a layer, by the slopes of its activation.
+
+    Units of an activation that mixes them, such as softmax, have no slope of their own.
+    """
+    rule, Z = rule_of(kept.activation), kept.Z
+    if not _is_elementwise(kept.activation, Z[:1]):
+        return ("",) * kept.A.shape[-1]
+    slopes = np.abs(np.asarray(rule.bwd(kept.kept, jnp.ones_like(kept.A)), np.float64)).max(0)
+    line = jnp.broadcast_to(jnp.linspace(-8, 8, 321, dtype=Z.dtype)[:, None], (321, Z.shape[-1]))
+    A, residual = rule.fwd(line)
+    steepest = np.abs(np.asarray(rule.bwd(residual, jnp.ones_like(A)), np.float64)).max()
+    return tuple(
+        "dead" if slope == 0 else "saturated" if slope < SATURATED * steepest else ""
+        for slope in slopes
+    )
+
+
+def _is_elementwise(activation: Function, row: Array) -> bool:
+    if jax.eval_shape(activation, row).shape != row.shape:
+        return False
+    others = np.asarray(jax.jacrev(activation)(row))[0, :, 0] * (1 - np.eye(row.shape[-1]))
+    return bool(np.all(others == 0))
