@@ -414,3 +414,34 @@ def test_a_function_that_is_noise_in_float32_has_no_gradient_to_compare():
             key=jax.random.key(key),
         )
         assert report.verdict == "right", report
+
+
+@jax.custom_jvp
+def projected(x):
+    """Return the nearest point of the probability simplex."""
+    falling, ranks = jnp.sort(x)[::-1], jnp.arange(1, len(x) + 1)
+    sums = jnp.cumsum(falling)
+    size = jnp.count_nonzero(1 / ranks + (falling - sums / ranks) > 0)
+    return jax.nn.relu(1 / size + (x - sums[size - 1] / size))
+
+
+@projected.defjvp
+def projected_jvp(primals, tangents):
+    p = projected(*primals)
+    support = p > 0
+    mean = jnp.dot(support, *tangents) / jnp.count_nonzero(support)
+    return p, support * tangents[0] - mean * support
+
+
+def sparsemax_loss(x):
+    p = projected(x)
+    margins = (x - x[2]).at[2].set(0.0)
+    return jnp.dot(p, jnp.where(p, margins, 0.0)) + 0.5 * (1 - jnp.dot(p, p))
+
+
+def test_a_rule_is_right_where_autodiff_loses_the_digits_of_a_sum():
+    # as in jaxopt: at 9e18, the threshold is that number, and the others are rounded away
+    x = jnp.array([-0.41675785, -0.05626683, -2.1361961, 1.6402708, -1.7934356])
+    for key in range(2):
+        report = fcjax.check_rule(sparsemax_loss, (x,), key=jax.random.key(key))
+        assert report.verdict == "right", report

@@ -253,7 +253,7 @@ class Judge:
             for k in suspicious
         )
         flaw = next((flaw for flaw in flaws if flaw), None)
-        return flaw or (self._sum(suspicious, by_rule, plain, limits) if limits else None)
+        return flaw or (self._sum(values, suspicious, by_rule, plain, limits) if limits else None)
 
     def _limits(self, values: Values, outcome: Outcome) -> list[Limits] | None:
         return limits_at(
@@ -265,7 +265,12 @@ class Judge:
         return {k for k in range(self.sample.count) if is_elementwise(self.sample, k)}
 
     def _sum(
-        self, suspicious: list[int], by_rule: Outcome, plain: Outcome, limits: list[Limits]
+        self,
+        values: Values,
+        suspicious: list[int],
+        by_rule: Outcome,
+        plain: Outcome,
+        limits: list[Limits],
     ) -> Flaw | None:
         """Judge the sums over the entries of a leaf, and over all leaves."""
         everything = range(self.sample.count)
@@ -283,6 +288,8 @@ class Judge:
                 errors = {k: np.abs(by_rule.dxs[k] - middles[k]) for k in chosen}
                 k = max(chosen, key=lambda k: size_of(errors[k]))
                 at = first(errors[k] == errors[k].max())
+                if self._is_slope(values, k, at, by_rule):
+                    return None  # autodiff is wrong here
                 numbers = float(by_rule.dxs[k][at]), float(middles[k][at])
                 return Flaw("gradient", "wrong", k, at, *numbers)
         return None
