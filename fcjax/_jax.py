@@ -218,7 +218,9 @@ def numbers_in(closed: ClosedJaxpr) -> Iterator[np.ndarray]:
 def integers_in(equation: JaxprEqn) -> list[int]:
     """Return the literal integers among the inputs of an equation."""
     values = [atom.val for atom in equation.invars if isinstance(atom, Literal)]
-    return [int(v) for v in values if has_dtype(v, jnp.integer) or type(v) is int]
+    # beside scalars, literals are `TypedInt`, a kind of int
+    whole = (v for v in values if has_dtype(v, jnp.integer) or isinstance(v, int))
+    return [int(v) for v in whole if not isinstance(v, bool)]
 
 
 def name_of(equation: JaxprEqn) -> str:

@@ -18,7 +18,11 @@ def audit(
     callbacks: bool,
     expected: str,
 ) -> int:
-    """Run a command with a listener; return its exit status, or 1 if a rule is wrong."""
+    """Run a command with a listener, and return its exit status.
+
+    If the command succeeds, that is 1 if a rule is wrong, else 2 if the time was over before all
+    rules were checked.
+    """
     if not command:
         raise ValueError("command: name pytest, a script or -m and a module, got nothing")
     if not time_limit > 0:
@@ -32,6 +36,7 @@ def audit(
         "time_limit": time_limit,
         "callbacks": callbacks,
         "expected": expected.split(",") if expected else [],
+        "time_counts": True,
     }
     environment = {**os.environ, VARIABLE: to_json.dumps(settings)}
     done = subprocess.run([sys.executable, *_arguments(command)], env=environment, check=False)

@@ -445,3 +445,101 @@ def test_a_rule_is_right_where_autodiff_loses_the_digits_of_a_sum():
     for key in range(2):
         report = fcjax.check_rule(sparsemax_loss, (x,), key=jax.random.key(key))
         assert report.verdict == "right", report
+
+
+# --- what a reviewer from outside found ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", [jnp.array(0), jnp.array([0])], ids=["scalar", "array"])
+def test_integers_that_the_program_compares_with_are_tried(mode):
+    def power(x, mode):
+        return jnp.where(mode == 7, x**3, x**2)
+
+    rule = with_rule(power, lambda x, mode, dy: (2 * x * dy, None))
+    assert fcjax.check_rule(rule, (normal(3), mode)).verdict == "wrong"
+
+
+def test_a_length_of_0_is_tried():
+    def mean_of(x, length):
+        return jnp.sum(jnp.where(jnp.arange(5) < length, x, 0)) / jnp.maximum(length, 1)
+
+    def gradient(x, length, dy):
+        one = jnp.maximum(length, 1)
+        return jnp.where(jnp.arange(5) < one, dy / one, 0), None
+
+    report = fcjax.check_rule(with_rule(mean_of, gradient), (normal(5), jnp.array(3)))
+    assert [f.argument for f in report.failures] == ["x"]
+    assert "length = 0" in report.failures[0].message
+
+
+def test_infinities_are_tried_where_the_function_does_not_look():
+    mask = jnp.array([True, False, True, True, False])
+    rule = with_rule(lambda x: jnp.sum(jnp.where(mask, x, 0)), lambda x, dy: (dy * mask + 0 * x,))
+    (finding,) = fcjax.check_rule(rule, (normal(5),), checks=["search"]).findings
+    assert "not finite" in finding.message
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_rule_that_computes_in_float32_is_judged_by_its_rounding(dtype):
+    # with one feature, all that is left of the gradient is what rounding leaves
+    def unit(x):
+        wide = x.astype(jnp.float32)
+        size = jax.lax.rsqrt(jnp.sum(wide**2, -1, keepdims=True) + 1e-6)
+        return (wide * size).astype(x.dtype)
+
+    def gradient(x, dy):
+        wide, dy = x.astype(jnp.float32), dy.astype(jnp.float32)
+        size = jax.lax.rsqrt(jnp.sum(wide**2, -1, keepdims=True) + 1e-6)
+        y = wide * size
+        return ((size * (dy - y * jnp.sum(dy * y, -1, keepdims=True))).astype(x.dtype),)
+
+    report = fcjax.check_rule(with_rule(unit, gradient), (normal(3, 4).astype(dtype),))
+    assert report.verdict == "right", report
+
+
+def test_a_value_that_depends_on_how_the_function_is_compiled_is_none():
+    # at 7e-21, the compiled softmax is NaN where the other is 1
+    def softmax(x, t):
+        return jax.nn.softmax(x.astype(jnp.float32) / t.astype(jnp.float32)).astype(x.dtype)
+
+    def gradients(x, t, dy):
+        x, t, dy = (a.astype(jnp.float32) for a in (x, t, dy))
+        p = jax.nn.softmax(x / t)
+        dz = p * (dy - jnp.sum(p * dy, -1, keepdims=True))
+        return tuple(a.astype(jnp.bfloat16) for a in (dz / t, -jnp.sum(dz * x) / t**2))
+
+    x = jax.random.normal(jax.random.key(1), (3, 4), jnp.bfloat16)
+    args = x, jnp.array(0.7, jnp.bfloat16)
+    report = fcjax.check_rule(with_rule(softmax, gradients), args, checks=["search"])
+    assert not report.findings, report
+
+
+@jax.custom_vjp
+def newton(a):
+    """Return the root of a, if thirty steps reach it."""
+    return jax.lax.fori_loop(0, 30, lambda _, x: 0.5 * (x + a / x), jnp.maximum(a, 1.0))
+
+
+newton.defvjp(lambda a: (newton(a),) * 2, lambda root, dy: (dy / (2 * root),))
+
+
+def test_points_outside_of_the_domain_are_not_tried():
+    args = (jnp.array([0.5, 2.0, 9.0]),)
+    assert fcjax.check_rule(newton, args).verdict == "wrong"
+    seen = []
+
+    def domain(a):
+        seen.append(a)
+        return (a > 0).all() & (a < 1e6).all()
+
+    report = fcjax.check_rule(newton, args, domain=domain)
+    assert report.verdict == "right", report
+    assert len(seen) > 50
+
+
+def test_a_domain_is_checked_at_the_call():
+    args = (jnp.array([0.5, 2.0, 9.0]),)
+    with pytest.raises(ValueError, match="args must be in the domain, got some for which"):
+        fcjax.check_rule(newton, args, domain=lambda a: (a > 1).all())
+    with pytest.raises(TypeError, match=r"domain must return True or False, got bool\[3\]"):
+        fcjax.check_rule(newton, args, domain=lambda a: a > 1)

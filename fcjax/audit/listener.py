@@ -6,7 +6,9 @@ program is traced and never run, there is only the form of the arguments.
 """
 
 import functools
+import random
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -14,12 +16,17 @@ import jax
 import numpy as np
 
 from .._jax import RULE_CLASSES, Definition, Tracer, definition_of, is_array, is_key
+from .closures import Closure, closure_of
 
-# Forms of the arguments (tree, shapes, dtypes, other values) that are kept of each rule.
+# Forms of the arguments (tree, shapes, dtypes, other values) that are kept of a function.
 FORMS = 4
+# Functions that are kept of each rule, if it has several, and forms of each but the first.
+FUNCTIONS = 32
+FORMS_OF_FURTHER = 1
 # Calls that are kept of each form: a search finds what other numbers would show.
 CALLS = 1
-# Calls with more numbers than these are not kept: they take too long to check.
+# Calls with more numbers than these are not kept: they take too long to check. Nor are further
+# functions of a rule, once all that they close over has more.
 ENTRIES = 2**20
 
 
@@ -38,11 +45,12 @@ class Call(NamedTuple):
 
 
 class Form:
-    """Calls whose arguments differ in numbers alone."""
+    """Calls of a function whose arguments differ in numbers alone."""
 
     def __init__(self, leaves: Sequence[Any], tree: Any):
         self.tree = tree
         self.types = [_type_of(leaf) for leaf in leaves]
+        self.count = 0
         self.calls: list[Call] = []
         self.is_too_large = sum(np.size(leaf) for leaf in leaves if is_array(leaf)) > ENTRIES
 
@@ -59,24 +67,95 @@ class Form:
             self.keep([_drawn(leaf, rng) for leaf in self.types], are_drawn=True)
 
 
+class Function:
+    """One of the functions of a rule, which a factory or a class may have made many times.
+
+    Attributes:
+        rule: the function.
+        arrays: the address of each array that it closes over, and how many numbers are in it.
+        forms: some of the forms of its arguments.
+    """
+
+    def __init__(self, rule: Any, arrays: dict[int, int], most: int):
+        self.rule = rule
+        self.arrays = arrays
+        self.forms: dict[Any, Form] = {}
+        self._most = most
+
+    def form(self, leaves: Sequence[Any], tree: Any) -> Form | None:
+        """Return the form of some arguments, or None if there are too many forms."""
+        key = tree, *map(_key_of, leaves)
+        if key not in self.forms and len(self.forms) >= self._most:
+            return None
+        return self.forms.setdefault(key, Form(leaves, tree))
+
+
+class Known:
+    """What is remembered of a function for as long as it lives, whether or not it is kept."""
+
+    def __init__(self, definition: Definition, closure: Closure):
+        self.definition = definition
+        self.closure = closure
+        self.is_counted = False
+
+
 class Heard:
     """What was noticed of a rule.
 
     Attributes:
         definition: where it was defined.
-        rule: the function that was called last.
         count: how often it was called; a call in a compiled program counts once for each trace.
-        forms: some of the forms of its arguments.
-        left_out: calls of other forms.
+        distinct: how many functions of this rule were called that differ in what they close over.
+        functions: some of them, spread over all.
         refusals: why calls could not be kept.
     """
 
     def __init__(self, definition: Definition):
         self.definition = definition
-        self.rule: Any = None
-        self.count = self.left_out = 0
-        self.forms: dict[Any, Form] = {}
+        self.count = self.distinct = 0
+        self.functions: dict[Any, Function] = {}
         self.refusals: dict[str, None] = {}
+        self._met: set[int] = set()
+        self._random = random.Random(0)
+
+    def function(self, rule: Any, known: Known) -> Function | None:
+        """Return what is kept of a function, or None if it is not kept."""
+        kept = self.functions.get(known.closure.key)
+        if kept is None and self._is_new(known):
+            kept = self._admitted(rule, known.closure)
+        known.is_counted = True
+        return kept
+
+    def _is_new(self, known: Known) -> bool:
+        """Count a function that differs from all before."""
+        mark = hash(known.closure.key)
+        if known.is_counted or mark in self._met:
+            return False
+        if not known.closure.names_objects:  # an address may be that of another object later
+            self._met.add(mark)
+        self.distinct += 1
+        return True
+
+    def _admitted(self, rule: Any, closure: Closure) -> Function | None:
+        """Keep a new function, in the place of another if there are many, all equally likely."""
+        place = self._random.randrange(self.distinct) if len(self.functions) >= FUNCTIONS else None
+        if place == 0 or (place is not None and place >= FUNCTIONS):
+            return None
+        former = None if place is None else list(self.functions)[place]
+        if self.functions and not self._has_room(closure, former):
+            return None
+        most = FORMS_OF_FURTHER if self.functions else FORMS
+        self.functions.pop(former, None)
+        new = self.functions[closure.key] = Function(rule, closure.arrays, most)
+        return new
+
+    def _has_room(self, closure: Closure, former: Any) -> bool:
+        """Whether a function can be kept in the place of another; the first needs no room."""
+        arrays = dict(closure.arrays)
+        for key, function in list(self.functions.items())[1:]:
+            if key != former:
+                arrays.update(function.arrays)
+        return sum(arrays.values()) <= ENTRIES
 
 
 class Listener:
@@ -94,7 +173,8 @@ class Listener:
         self._callbacks = callbacks
         self._heard: dict[tuple[str, str], Heard] = {}
         self._originals: dict[type, Callable[..., Any]] = {}
-        self._definitions: dict[int, tuple[Any, Definition | None]] = {}
+        # weak: a program that makes a rule for each call must not keep them all
+        self._known: weakref.WeakKeyDictionary[Any, Known] = weakref.WeakKeyDictionary()
         self._lock = threading.RLock()
         self._is_paused = threading.local()
 
@@ -129,32 +209,35 @@ class Listener:
         return call
 
     def _note(self, rule: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        definition = self._definition(rule)
-        if definition is None:
-            return
         with self._lock:
+            known = self._known.get(rule) or self._learn(rule)
+            if known is None:
+                return
+            definition = known.definition
             heard = self._heard.setdefault(definition[:2], Heard(definition))
-            heard.rule = rule
             heard.count += 1
+            function = heard.function(rule, known)
+            if function is None:
+                return
             try:
-                self._keep(heard, *_as_arrays(rule, args, kwargs))
+                self._keep(function, *_as_arrays(rule, args, kwargs))
             except Exception as error:  # the audited program must go on, whatever this meets
                 heard.refusals[f"{type(error).__name__}: {error}".splitlines()[0]] = None
 
-    def _definition(self, rule: Any) -> Definition | None:
-        known = self._definitions.get(id(rule))
-        if known is None or known[0] is not rule or known[1] is None:
-            known = rule, definition_of(rule)
-            self._definitions[id(rule)] = known
-        return known[1]
+    def _learn(self, rule: Any) -> Known | None:
+        """Remember a function that is called for the first time, if its rule is defined."""
+        definition = definition_of(rule)
+        if definition is None:
+            return None
+        known = self._known[rule] = Known(definition, closure_of(rule))
+        return known
 
-    def _keep(self, heard: Heard, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def _keep(self, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         leaves, tree = jax.tree.flatten((args, kwargs))
-        key = tree, *map(_key_of, leaves)
-        if key not in heard.forms and len(heard.forms) >= FORMS:
-            heard.left_out += 1
+        form = function.form(leaves, tree)
+        if form is None:
             return
-        form = heard.forms.setdefault(key, Form(leaves, tree))
+        form.count += 1
         if len(form.calls) >= CALLS or form.is_too_large:
             return
         traced = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Tracer)]

@@ -13,7 +13,7 @@ except ImportError as error:
     raise ImportError("audits of tests need pytest: pip install 'fcjax[audit]'") from error
 
 from .listener import Listener
-from .report import Audit, Rule
+from .report import CALLBACKS, Audit, Rule, blames_callbacks
 from .settings import Settings
 from .verdicts import audited
 
@@ -27,6 +27,7 @@ class Auditor:
         self.settings = settings
         self.rules: list[Rule] = []
         self.audit: Audit | None = None
+        self._callbacks_failed = False
         self._listener = Listener(callbacks=settings.callbacks)
         self._listener.__enter__()
 
@@ -35,15 +36,26 @@ class Auditor:
         """Check the rules; a wrong one makes a run fail that has passed."""
         self._listener.__exit__()
         settings = self.settings
-        found = audited(self._listener, time_limit=settings.time_limit, expected=settings.expected)
+        found = audited(self._listener, time_limit=settings.time_limit)
         output = getattr(session.config, "workeroutput", None)
         if output is not None:  # a worker of xdist
             output[KEY] = found.to_dict()
             return
+        # which rules a name fits is known when those of all workers are
         self.audit = Audit.of((*found.rules, *self.rules), settings.expected)
+        if self._callbacks_failed:
+            self.audit = self.audit.with_hint(CALLBACKS)
         self.audit.write(*settings.files)
-        if not self.audit.ok and session.exitstatus == pytest.ExitCode.OK:
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        if session.exitstatus == pytest.ExitCode.OK:
+            if not self.audit.ok:
+                session.exitstatus = pytest.ExitCode.TESTS_FAILED
+            elif settings.time_counts:
+                session.exitstatus = self.audit.status
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Notice a test that fails because of callbacks."""
+        if self.settings.callbacks and report.failed and blames_callbacks(report.longreprtext):
+            self._callbacks_failed = True
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:

@@ -17,6 +17,8 @@ class Settings(NamedTuple):
         time_limit: seconds after which no further rule is checked.
         callbacks: whether the numbers of traced arguments are taken out by callbacks.
         expected: names of rules whose gradients are wrong on purpose.
+        time_counts: whether the exit status is 2 if the time is over before all is checked. The
+            plugin by itself leaves the status of pytest, whose own 2 means an interruption.
     """
 
     json: str | None = None
@@ -24,6 +26,7 @@ class Settings(NamedTuple):
     time_limit: float = 300.0
     callbacks: bool = True
     expected: tuple[str, ...] = ()
+    time_counts: bool = False
 
     @classmethod
     def given(cls) -> "Settings":

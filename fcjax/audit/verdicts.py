@@ -15,11 +15,14 @@ from .._jax import RULE_CLASSES, Definition, definition_of
 from ..verify import CheckResult, RuleReport, check_rule
 from ..verify.point import described
 from ..verify.program import summary
-from .listener import Call, Form, Heard, Listener, restored
-from .report import Audit, Finding, Rule, Verdict
+from .closures import closed_over
+from .listener import FUNCTIONS, Call, Form, Function, Heard, Listener, restored
+from .report import VERDICTS, Audit, Finding, Rule, Verdict
 
 # Seconds for one rule, after which no further check of it starts.
 FOR_ONE = 30.0
+# Functions of a rule that are checked before further ones of any rule.
+AT_LEAST = 3
 
 
 def audited(
@@ -27,23 +30,22 @@ def audited(
 ) -> Audit:
     """Check all rules that were called, and name those that were defined and never called.
 
-    The rules of JAX itself come last, in case the time runs out.
+    Functions of one rule that a factory made are checked each, as far as the time allows. The rules
+    of JAX itself come last, in case the time runs out.
 
     Args:
         listener: what has listened.
         time_limit: seconds after which no further rule is checked.
-        expected: names of rules whose gradients are wrong on purpose.
+        expected: the rules whose gradients are wrong on purpose, each as `Rule.fits` takes it.
     """
     end = time.monotonic() + time_limit
     heard = sorted(listener.heard, key=lambda one: one.definition.is_jaxs_own)
-    rules = [_with_purpose(_judged(one, end), expected) for one in heard]
+    trials = [_Trial(one) for one in heard]
+    for trial, function in _in_turn(trials):
+        trial.check(function, end)
+    rules = [trial.rule() for trial in trials]
     rules += [Rule(*definition, "never called") for definition in _never_called(rules)]
     return Audit.of(rules, expected)
-
-
-def _with_purpose(rule: Rule, expected: Collection[str]) -> Rule:
-    is_meant = rule.verdict == "wrong" and rule.name in expected
-    return dataclasses.replace(rule, verdict="wrong on purpose") if is_meant else rule
 
 
 def _never_called(rules: Sequence[Rule]) -> list[Definition]:
@@ -82,34 +84,89 @@ def _defined() -> Iterator[Definition]:
                 yield definition
 
 
-def _judged(heard: Heard, end: float) -> Rule:
-    """Return the verdict on one rule."""
-    start = time.monotonic()
-    verdicts: list[Verdict] = []
-    findings: dict[Finding, None] = {}
-    forms: list[str] = []
-    for form in heard.forms.values():
-        form.drawn()
-        for call in form.calls:
-            verdict, found = _at(heard.rule, call, end)
-            verdicts.append(verdict)
-            findings.update(dict.fromkeys(found))
-            forms.append(_described(call))
-        if form.is_too_large:
-            findings[Finding("inconclusive", _of(form), "too many numbers to check")] = None
-    for refusal in heard.refusals if not verdicts else ():
-        findings[Finding("inconclusive", "a call", f"its arguments were not kept: {refusal}")] = (
-            None
+class _Trial:
+    """The checks of one rule."""
+
+    def __init__(self, heard: Heard):
+        self._heard = heard
+        self.functions = _spread(list(heard.functions.values()))
+        self._verdicts: list[Verdict] = []
+        self._findings: dict[Finding, None] = {}
+        self._forms: dict[str, None] = {}
+        self._calls = 0
+        self._is_cut = False
+        self._seconds = 0.0
+
+    def check(self, function: Function, end: float) -> None:
+        """Check a function at the calls that were kept of it, until the time is over."""
+        start = time.monotonic()
+        verdicts: list[Verdict] = []
+        for form in function.forms.values():
+            form.drawn()
+            if form.is_too_large:
+                self._note(_of(form), "too many numbers to check")
+            for call in form.calls:
+                if time.monotonic() < end:
+                    verdicts.append(self._at(function, call, end))
+                    self._calls += form.count
+                else:
+                    self._cut(function, call)
+        if verdicts:
+            self._verdicts.append(_worst(verdicts))
+        self._seconds += time.monotonic() - start
+
+    def _at(self, function: Function, call: Call, end: float) -> Verdict:
+        form = _described(call)
+        values = closed_over(function.rule) if self._heard.distinct > 1 else ""
+        verdict, found = _at(function.rule, call, end)
+        self._forms[form] = None
+        self._is_cut |= verdict == "inconclusive" and time.monotonic() >= end
+        for finding in found:
+            where = f"{finding.form}, with {values}" if values else finding.form
+            self._findings[dataclasses.replace(finding, form=where)] = None
+        return verdict
+
+    def _cut(self, function: Function, call: Call) -> None:
+        """Note that the time is over; of further functions, their number is said."""
+        self._is_cut = True
+        if function is self.functions[0]:
+            self._note(_described(call), "the time limit has passed")
+
+    def _note(self, form: str, text: str) -> None:
+        self._findings[Finding("inconclusive", form, text)] = None
+
+    def rule(self) -> Rule:
+        """Return the verdict: the worst of those on the functions that were checked."""
+        heard = self._heard
+        for refusal in heard.refusals if not self._verdicts else ():
+            self._note("a call", f"its arguments were not kept: {refusal}")
+        return Rule(
+            *heard.definition,
+            min(self._verdicts, key=VERDICTS.index, default="inconclusive"),
+            calls=heard.count,
+            forms=tuple(self._forms),
+            left_out=heard.count - self._calls,
+            functions=heard.distinct,
+            unchecked=heard.distinct - len(self._verdicts),
+            is_cut=self._is_cut,
+            findings=tuple(self._findings),
+            seconds=round(self._seconds, 3),
         )
-    return Rule(
-        *heard.definition,
-        _worst(verdicts),
-        heard.count,
-        tuple(dict.fromkeys(forms)),
-        heard.left_out,
-        tuple(findings),
-        round(time.monotonic() - start, 3),
-    )
+
+
+def _spread(functions: list[Function]) -> list[Function]:
+    """Return the first, the last and the middle one before the others."""
+    picked = dict.fromkeys((0, len(functions) - 1, len(functions) // 2) if functions else ())
+    picked |= dict.fromkeys(range(len(functions)))
+    return [functions[i] for i in picked]
+
+
+def _in_turn(trials: Sequence[_Trial]) -> Iterator[tuple[_Trial, Function]]:
+    """Yield the first few functions of each rule, then one of each after the other."""
+    for trial in trials:
+        yield from ((trial, function) for function in trial.functions[:AT_LEAST])
+    for i in range(AT_LEAST, FUNCTIONS):
+        yield from ((trial, trial.functions[i]) for trial in trials if i < len(trial.functions))
 
 
 def _worst(verdicts: list[Verdict]) -> Verdict:
@@ -119,9 +176,7 @@ def _worst(verdicts: list[Verdict]) -> Verdict:
 
 def _at(rule: Any, call: Call, end: float) -> tuple[Verdict, list[Finding]]:
     form = _described(call)
-    left = end - time.monotonic()
-    if left <= 0:
-        return "inconclusive", [Finding("inconclusive", form, "the time limit has passed")]
+    left = max(end - time.monotonic(), 1e-3)
     is_wide = any(_is_64_bit(leaf) for leaf in jax.tree.leaves((call.args, call.kwargs)))
     try:
         with jax.enable_x64(True) if is_wide else contextlib.nullcontext():

@@ -38,6 +38,7 @@ from .checks.differences import finite_differences
 from .checks.form import structure
 from .checks.forward import forward
 from .culprit import culprits
+from .domain import domain_of
 from .expected import Expected, ExpectedFailures, apply_expectations, expectations
 from .point import Point, options_as_text
 from .program import Deadline, Refused, Skip, TimeUp
@@ -68,6 +69,7 @@ def check_rule(
     atol: float | None = None,
     search: bool | Budget = True,
     options: Mapping[str, Sequence[Tree]] | None = None,
+    domain: Function | None = None,
     time_limit: float | None = None,
 ) -> RuleReport:
     r"""Check the hand-written gradient of `fun` at `args`, argument by argument.
@@ -153,6 +155,9 @@ def check_rule(
             is for 200 points or one second; a `fcjax.verify.Budget` sets how many or how long.
         options: other values of keyword arguments, `{"approximate": [True, False]}`. Each
             combination is searched, with the budget of `search`. All other checks are at `kwargs`.
+        domain: a function of `args` that returns whether they are in the domain, in which alone
+            other points are tried: `lambda a: (a > 0).all()` for an iteration that converges there.
+            By default, all points are tried at which the function is finite.
         time_limit: seconds after which no further check starts; a check that has started finishes.
             The report says which checks were left out. None: no limit.
 
@@ -164,7 +169,7 @@ def check_rule(
         TypeError: an argument of `check_rule` has the wrong type; `args` do not fit the function,
             contain no floating-point array; or `reference` cannot be called with them.
         ValueError: a check or an argument that does not exist was named, a tolerance or the time
-            limit is negative, or `reference` returns other shapes.
+            limit is negative, `args` are not in `domain`, or `reference` returns other shapes.
 
     Tolerances follow, for each argument, from the dtype and the number of roundings;
     `fcjax/verify/rounding.py` derives them. A correct rule passes at 4096 × 4096, and a rule that
@@ -211,7 +216,10 @@ def check_rule(
     require_floating_output(sample)
     require_matching_reference(sample.subject)
     sample.cotangent = cotangent_of(sample, cotangent)
+    sample.domain = domain_of(domain, sample.point.call[0])
     sample.others = tuple(_with_options(fun, args, given, chosen) for chosen in combinations)
+    for other in sample.others:
+        other.sample.domain = sample.domain
     report = _report(sample, selected, expected)
     if not report.failures:
         return report

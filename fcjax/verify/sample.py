@@ -11,6 +11,7 @@ from jax.typing import ArrayLike
 from .._types import Function, Tree
 from .budget import Budget
 from .complex_parts import whole
+from .domain import Domain
 from .hints import HintContext
 from .point import Leaves, Point
 from .precision import Precision, as_float64, eps_of, largest
@@ -52,6 +53,7 @@ class Sample:
         others: the same call with other options, which a search tries too.
         searched: the branches that a search has tried, as pairs of a `cond` and its branch.
         refuted: for each leaf that was decided, whether the function contradicts autodiff.
+        domain: the arguments at which the rule is meant to be right.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class Sample:
         self._results: dict[tuple[Side, Precision], ValuesAndGrads] = {}
         self._eager: ValuesAndGrads | None = None
         self.refuted: dict[int, bool] = {}
+        self.domain = Domain()
 
     # --- inputs ---------------------------------------------------------------------------------
 

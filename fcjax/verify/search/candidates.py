@@ -43,6 +43,18 @@ def candidates(
             yield point
 
 
+def idle_points(base: Values, idle: Sequence[np.ndarray], largest: float) -> Iterator[Values]:
+    """Yield points with infinite and with large numbers where a function does not look.
+
+    A rule that multiplies what it masks by 0 shows there. `idle` are the entries of each leaf whose
+    gradient is 0 at the given point.
+    """
+    for number in (-np.inf, np.inf, largest / 4):
+        for k, where in enumerate(idle):
+            if where.any() and not where.all():
+                yield (*base[:k], np.where(where, number, base[k]), *base[k + 1 :])
+
+
 def mixtures(
     base: Values, moved: int, constants: Sequence[float], rng: np.random.Generator
 ) -> Iterator[Values]:

@@ -17,8 +17,9 @@ COUNT = 4
 def other_integers(sample: Sample) -> Iterator[tuple[int, np.ndarray, str]]:
     """Yield other numbers for one leaf: its position, the numbers, and what they are.
 
-    Integers stay between the smallest and the largest that was given, or are numbers that the
-    program compares with: an index out of bounds has no right gradient.
+    Integers stay between the smallest and the largest that was given, or are 0, or numbers that the
+    program compares with: an index out of bounds has no right gradient, and 0 is none, but a length
+    or an exponent that is special.
     """
     compared = _compared(sample)
     places = [i for i, leaf in enumerate(sample.point.leaves) if _is_varied(leaf)][:COUNT]
@@ -50,7 +51,7 @@ def _masks(given: np.ndarray) -> Iterator[tuple[np.ndarray, str]]:
 
 def _integers(given: np.ndarray, compared: list[int]) -> Iterator[tuple[np.ndarray, str]]:
     bounds = np.iinfo(given.dtype)
-    special = [n for n in compared if bounds.min <= n <= bounds.max]
+    special = [n for n in (0, *compared) if bounds.min <= n <= bounds.max]
     for number in (int(given.min()), int(given.max()), *special):
         yield np.full_like(given, number), f"all of {{}} = {number}"
     for number in special:

@@ -17,7 +17,7 @@ from ..precision import Precision
 from ..program import Refused
 from ..sample import Sample
 from ..subject import OfLeaves, ValuesAndGrads, pullback_of
-from .arithmetic import NOTHING, any_of, differs, has_lost, is_subnormal, sizes_of
+from .arithmetic import any_of, differs, has_lost, is_subnormal, sizes_of
 from .judge import Judge
 from .neighbours import directions, moved_by
 from .outcome import Values, cast, value_at, values_of
@@ -88,7 +88,7 @@ class Screen:
             )
         for k, (got, want) in enumerate(zip(dxs, values_of(plain.dxs), strict=True)):
             if k not in self.judge.skipped:
-                atol = NOTHING * self.judge.sizes[k]
+                atol = self.judge.nothing(k)
                 mask |= any_of(
                     ~np.isfinite(got) | differs(got, want, sizes_of(want), atol, self.judge.rtol)
                 )

@@ -13,7 +13,7 @@ from ..report import CheckResult
 from ..repro import call_that_repeats
 from ..sample import Sample
 from .branches import points_beyond_masks, points_in_other_branches
-from .candidates import candidates, mixtures
+from .candidates import candidates, idle_points, mixtures
 from .clock import Clock
 from .constants import constants_of
 from .edges import edge
@@ -84,7 +84,7 @@ class Hunt:
         screen = Screen(sample, judge, clock.seconds)
         # a tenth of the time is for values at mixtures, which show what branches and masks do
         most = int(clock.seconds / 10 / max(screen.cost / PASSES, 1e-9))
-        points = _Points(sample, base, most)
+        points = _Points(sample, base, most, judge.idle[: len(sample.point.wrt)])
         left = max(0, sample.budget.points - 1)
         while not clock.is_over and screen.cost < clock.seconds:
             chunk = list(islice(points, min(screen.chunk, left)))
@@ -107,6 +107,8 @@ class Hunt:
     def _at_forms(self, sample: Sample) -> None:
         """Add mistakes at other forms, one for each argument in which none is known."""
         for form, text in suspicious_forms(sample):
+            if not sample.domain.has(lambda form=form: form.point.call[0]):
+                continue
             base = values_of(form.point.xs)
             for flaw in Judge(form, base).at_base(brief=True):
                 if flaw.leaf in self._without_oracle:
@@ -124,16 +126,20 @@ class Hunt:
 class _Points:
     """The points of a search, with numbers that the leaves can have."""
 
-    def __init__(self, sample: Sample, base: Values, most: int):
+    def __init__(self, sample: Sample, base: Values, most: int, idle: Sequence[np.ndarray] = ()):
         self._sample, self._base, self._most = sample, base, most
         self._points = self._made()
         self._edges = EDGES
+        self._idle = idle
 
     def __iter__(self) -> Iterator[Values]:
         return self
 
     def __next__(self) -> Values:
-        return next(self._points)
+        return next(values for values in self._points if self._is_inside(values))
+
+    def _is_inside(self, values: Values) -> bool:
+        return self._sample.domain.has(lambda: self._sample.point.args_at(values))
 
     def add_edges(self, outside: Iterator[Values]) -> None:
         """Put the edges of the domain on the way to points outside of it next."""
@@ -151,7 +157,10 @@ class _Points:
         made = candidates(self._base, moved, constants, largest, sample.seed)
         may_hang = any(map(is_iterated_by_lapack, equations_in(sample.subject.value_program)))
         mixed = self._mixed(constants)
-        first = points_in_other_branches(sample, self._base, mixed)
+        first = chain(
+            idle_points(self._base, self._idle, largest),
+            points_in_other_branches(sample, self._base, mixed),
+        )
         then = points_beyond_masks(sample, self._base, mixed)
         for values in chain(first, _in_turns(made, then)):
             if not may_hang or all(np.isfinite(value).all() for value in values):
@@ -176,11 +185,14 @@ def _in_turns(many: Iterator[Values], few: Iterator[Values]) -> Iterator[Values]
 
 def _simplest(judge: Judge, flaw: Flaw, values: Values, clock: Clock) -> tuple[Flaw, Values]:
     """Return the flaw at the simplest point that has one of its kind."""
-    last = flaw, values
+    last, sample = (flaw, values), judge.sample
+
+    def is_inside(candidate: Values) -> bool:
+        return sample.domain.has(lambda: sample.point.args_at(candidate))
 
     def shows(candidate: Values) -> bool:
         nonlocal last
-        other = None if clock.is_over else judge.flaw(candidate)
+        other = None if clock.is_over or not is_inside(candidate) else judge.flaw(candidate)
         if other is None or other.same != flaw.same:
             return False
         last = other, candidate
