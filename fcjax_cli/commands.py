@@ -207,16 +207,26 @@ def audit(
     around them.
 
     The numbers of traced arguments are taken out by callbacks in the program. A program that is
-    exported, or that counts its own operations, cannot have them: with --no-callbacks, its rules
-    are checked at random numbers of the same shapes.
+    exported, or that counts its own operations, cannot have them, and a callback inside a loop can
+    slow it a lot: with --no-callbacks, there are none, and the rules are checked at random numbers
+    of the same shapes.
 
-    The exit status is that of the program if it fails, else 1 if a rule is wrong, else 0.
+    A factory or a class that makes a rule anew makes many functions, each of which may be wrong.
+    Those that differ in what they close over are checked each, up to 32 of a rule, as far as the
+    time allows; the report says how many were not. Child processes are not audited, other than
+    the workers of pytest-xdist.
+
+    The report of a program is printed to standard error, that of tests by pytest. The exit status
+    is that of the program if it fails, else
+      0  if no rule is wrong,
+      1  if a rule is wrong,
+      2  if no rule is wrong, but the time was over before all were checked.
 
     For example,
       fcjax audit -- pytest tests/
       fcjax audit --json audit.json --junit audit.xml -- pytest -n 2 tests/
       fcjax audit script.py --epochs 3
-      fcjax audit --expected clip_gradient,straight_through -m my_package.train
+      fcjax audit --expected clip_gradient,ops.py:87 -m my_package.train
       pytest -p fcjax.audit tests/
 
     Args:
@@ -225,8 +235,9 @@ def audit(
         json: file for the report as JSON.
         junit: file for the report as JUnit XML.
         time_limit: seconds after which no further rule is checked.
-        expected: rules whose gradients are wrong on purpose, such as those that clip them. The
-            report says which of them are not.
+        expected: rules whose gradients are wrong on purpose, such as those that clip them. A rule
+            is its name, FILE:LINE as the report shows it, FILE:NAME or MODULE:NAME; a name that
+            fits several wrong rules excuses none. The report says which of them are not wrong.
         callbacks: whether the numbers of traced arguments are taken out.
     """
     from .audit import audit

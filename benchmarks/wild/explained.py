@@ -20,6 +20,19 @@ _ABSOLUTE = (
     "the backward pass solves up to an absolute error, so that a small cotangent has another "
     "gradient",
 )
+_SAMPLER = (
+    MEANT,
+    "the implicit gradient of the distribution; differences see what the sampler rejects",
+)
+_PERTURBED = MEANT, "the gradient of the smoothed function, estimated from random samples"
+_QUANTIZED = MEANT, "gradients pass quantization by, and carry the new scale and history"
+_BOX = MEANT, "the identity, whose rule multiplies by the box"
+_SIZE = MISTAKE, "0 in the size of the cylinder, where the distance changes by -1"
+_GUARDED = (
+    LIMIT,
+    "close singular values or eigenvalues are kept apart by a number that does not scale",
+)
+_TRACER = MISTAKE, "raises an UnexpectedTracerError under checkpoint and scan"
 _SECOND = MISTAKE, "the second derivative in a: 0.31636 at a = 2 and p = 0.3, mpmath has 0.06629"
 
 EXPLAINED: dict[str, dict[str, tuple[str, str]]] = {
@@ -35,10 +48,7 @@ EXPLAINED: dict[str, dict[str, tuple[str, str]]] = {
         "digamma": (MISTAKE, "the trigamma function of negative numbers (#37635, open)"),
         "igamma": (MISTAKE, "NaN in a at 0, where differences converge to a slope"),
         "igammac": (MISTAKE, "NaN in a at 0, where differences converge to a slope"),
-        "random_gamma": (
-            MEANT,
-            "the implicit gradient of the distribution; differences see what the sampler rejects",
-        ),
+        "random_gamma": _SAMPLER,
         "_erfcx_grad": (MISTAKE, "the second derivative of an array raises a TypeError"),
         "xlogy": (MISTAKE, "NaN in y at (0, 0), where the function is 0 (#15709, closed)"),
         "xlog1py": (MISTAKE, "NaN in y at (0, -1), where the function is 0"),
@@ -66,10 +76,7 @@ EXPLAINED: dict[str, dict[str, tuple[str, str]]] = {
         "bcoo_sum_duplicates": (MISTAKE, "the gradient of an entry that is 0 is lost"),
     },
     "distrax": {
-        "_von_mises_sample": (
-            MEANT,
-            "the implicit gradient of the distribution; differences see what the sampler rejects",
-        ),
+        "_von_mises_sample": _SAMPLER,
     },
     "lineax": {
         "linear_solve__cg": _ABSOLUTE,
@@ -90,11 +97,80 @@ EXPLAINED: dict[str, dict[str, tuple[str, str]]] = {
         "rwb_psum": (MEANT, "the gradient is that of one device, as its documentation says"),
         "rwb_pbroadcast": (MEANT, "the gradient is summed over the devices"),
         "_inverse_with_gradient": (MISTAKE, "raises an UnexpectedTracerError if differentiated"),
-        "_grad_fn_of_y_with_gradient": (
-            MISTAKE,
-            "raises an UnexpectedTracerError under checkpoint and scan",
-        ),
+        "_grad_fn_of_y_with_gradient": _TRACER,
         "_nc2_cdf_naive__df": (MISTAKE, "0 in the degrees of freedom, and no error"),
+        "_nc2_quantile_naive__parameters": (MISTAKE, "0 in both parameters, and no error"),
+        "_random_gamma_gradient": _SAMPLER,
+        "_random_gamma_gradient__log": _SAMPLER,
+        "_random_inverse_gaussian_gradient": _SAMPLER,
+        "_two_piece_normal_sample_with_gradient": _SAMPLER,
+        "_von_mises_sample_with_gradient": _SAMPLER,
+        "_prevent_2nd_derivative": _SAMPLER,
+    },
+    "jaxopt": {
+        "forward_pert__argmax": _PERTURBED,
+        "forward_pert__max": _PERTURBED,
+        "forward_pert__fun": _PERTURBED,
+        "solver_fun_flat__box_section": _TRACER,
+        **dict.fromkeys(
+            [
+                f"solver_fun_flat__{solver}"
+                for solver in (
+                    "gradient_descent", "lbfgs", "bfgs", "nonlinear_cg", "lasso",
+                    "block_coordinate_descent", "fixed_point", "anderson", "broyden", "bisection",
+                    "gauss_newton", "levenberg_marquardt", "equality_qp", "affine_set", "osqp",
+                    "box_cd_qp",
+                )
+            ],
+            _NAN,
+        ),
+    },
+    "tensorcircuit": {
+        "adaware_svd": _GUARDED,
+        "adaware_svd__wide": _GUARDED,
+        "adaware_svd__complex": _GUARDED,
+        "adaware_eigh": _GUARDED,
+        "adaware_qr": (MISTAKE, "a guard that does not scale: 0.0775 for 0.5315 at 1e-9"),
+        "adaware_qr__wide": (MISTAKE, "a guard that does not scale"),
+        "modified_bessel_ive_jax": (MISTAKE, "another gradient than differences below 0"),
+        "_projected_exponential": (MISTAKE, "NaN where exp overflows inside, the value does not"),
+        "_exponential_with_continuation": (
+            MISTAKE,
+            "NaN where exp overflows inside, and the value does not",
+        ),
+    },
+    "optax": {"_scale_gradient": (MEANT, "the gradient is scaled")},
+    "rlax": {"clip_gradient": (MEANT, "the gradient is clipped")},
+    "efax": {
+        "log_normalizer__von_mises_fisher": (
+            MISTAKE,
+            "the function itself is wrong at large parameters: 507 for 528",
+        ),
+    },
+    "exojax": {
+        "rewofzx": (MISTAKE, "a term is not multiplied by the cotangent"),
+        "hjert": (MISTAKE, "no digit is right in float32 at a small Doppler width"),
+    },
+    "flax": {
+        "in_qdq": _QUANTIZED,
+        "out_qdq": _QUANTIZED,
+        "in_q": _QUANTIZED,
+        "out_dq": _QUANTIZED,
+        "quantized_dot": _QUANTIZED,
+    },
+    "jax_md": {
+        "transform": (MEANT, "the gradient is that in real coordinates, as its documentation says"),
+        "transform_gradients": _BOX,
+        "transform_gradients__nonbonded": _BOX,
+    },
+    "maxtext": {
+        "cross_entropy_with_logits": (MEANT, "targets get no gradient, as a comment says"),
+    },
+    "mjx": {
+        "_cylinder": _SIZE,
+        "_cylinder__corner": _SIZE,
+        "_cylinder__inside": _SIZE,
+        "_cylinder__size": _SIZE,
     },
 }  # fmt: skip
 

@@ -27,12 +27,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--audit-expected",
         metavar="NAME,...",
-        help="rules whose gradients are wrong on purpose, such as those that clip them",
+        help="rules whose gradients are wrong on purpose, such as those that clip them; a rule is "
+        "its name, FILE:LINE as the report shows it, FILE:NAME or MODULE:NAME",
     )
     group.addoption(
         "--audit-no-callbacks",
         action="store_true",
-        help="do not add callbacks to traced programs; their rules are checked at random numbers",
+        help="do not add callbacks to traced programs, which can slow loops a lot; their rules are "
+        "checked at random numbers",
     )
 
 

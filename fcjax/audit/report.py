@@ -281,23 +281,22 @@ def _lines_of(rule: Rule) -> list[str]:
 
 def _lines_about(findings: Sequence[Finding]) -> list[str]:
     """Return the first failures (or else the first other findings), and how to repeat one."""
-    ordered = sorted(findings, key=lambda finding: finding.severity != "wrong")
-    kind = [finding for finding in ordered if finding.severity == ordered[0].severity]
-    shown, rest = kind[:SHOWN], ordered[len(kind[:SHOWN]) :]
+    failures = [finding for finding in findings if finding.severity == "wrong"]
+    others = [finding for finding in findings if finding.severity != "wrong"]
+    shown = (failures or others)[:SHOWN]
     lines: list[str] = []
     for finding in shown:
         lines += [f"    {finding.severity}, {finding.form}:"]
         lines += [f"      {line}" for line in finding.text.splitlines()]
-    failures = sum(finding.severity == "wrong" for finding in rest)
-    others = len(rest) - failures
-    more = [f"{n} more {what}{'s' * (n > 1)}" for n, what in _counted(failures, others)]
-    lines += [f"    and {' and '.join(more)}"] if more else []
+    lines += _more(failures, shown, "failure") + _more(others, shown, "finding")
     call = next((finding.call for finding in shown if finding.call), "")
     return lines + [f"      {line}" for line in call.splitlines()]
 
 
-def _counted(failures: int, notes: int) -> list[tuple[int, str]]:
-    return [(n, what) for n, what in ((failures, "failure"), (notes, "note")) if n]
+def _more(findings: Sequence[Finding], shown: Sequence[Finding], what: str) -> list[str]:
+    """Return a line with the number of findings that are not shown."""
+    count = sum(finding not in shown for finding in findings)
+    return [f"    and {count} more {what}{'s' if count > 1 else ''}"] if count else []
 
 
 def _rule_from(data: dict[str, Any]) -> Rule:

@@ -1,10 +1,11 @@
 """`explain`: a page on one's own network and batch."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jaxtyping import ArrayLike, Float
@@ -47,7 +48,8 @@ class Page:
 def explain(
     params: Params | Model,
     x: Float[ArrayLike, "m n_in"],
-    loss: Callable[[Array], Array],
+    loss: Callable[..., Array],
+    target: ArrayLike | None = None,
     *,
     activations: str | Callable[[Array], Array] | Sequence = "relu",
     output_activation: str | Callable[[Array], Array] = "identity",
@@ -63,7 +65,9 @@ def explain(
     Args:
         params: the layers, as from `init`, or a `Model`, which has its own activations.
         x: the batch.
-        loss: a function of the network's output, `(m, n_out)`, that returns the loss.
+        loss: a function of the network's output, `(m, n_out)`, and the target that returns the
+            loss, such as `softmax_cross_entropy`; without a target, of the output alone.
+        target: the target.
         activations: as in `mlp`.
         output_activation: as in `mlp`.
         learning_rate: the factor of the gradient in a step of gradient descent.
@@ -83,18 +87,36 @@ def explain(
     >>> params = fcjax.init(jax.random.key(0), (2, 1))
     >>> x = jax.numpy.array([[0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
     >>> target = jax.numpy.array([[1.0], [0.0], [1.0]])
-    >>> page = fcjax.explain(params, x, lambda a: fcjax.squared_error(a, target), steps=1)
+    >>> page = explain(params, x, fcjax.squared_error, target, steps=1)
     >>> "dW" in page.html
     True
     """
     if isinstance(params, Model):
         activations, output_activation = params.activations, params.output_activation
         params = params.params
+    check_function("loss", loss)
+    if target is not None:
+        loss = _with_target(loss, target)
     task = _task(unstack(params), x, loss, activations, output_activation, learning_rate)
     number = as_integer(steps)
     if number is None or number < 1:
         raise ValueError(f"steps must be a positive integer, got {describe(steps)}")
     return Page(render(_found(task, unstack(params), number)))
+
+
+def _with_target(loss: Callable[..., Array], target: ArrayLike) -> Callable[[Array], Array]:
+    """Return the loss as a function of the output alone, with its name."""
+    target = jnp.asarray(target)
+
+    @wraps(loss)
+    def of_output(output: Array) -> Array:
+        return loss(output, target.astype(output.dtype) if _is_floating(target) else target)
+
+    return of_output
+
+
+def _is_floating(array: Array) -> bool:
+    return jnp.issubdtype(array.dtype, jnp.floating)
 
 
 def _found(task: Task, params: Params, steps: int) -> Found:
@@ -137,7 +159,6 @@ def _task(
     x = floating("x", x)
     if x.ndim != 2 or not x.shape[0]:
         raise ValueError(f"x must be a batch of rows, (m, {len(params[0].w)}), got {describe(x)}")
-    check_function("loss", loss)
     *hidden, last = functions
     network = partial(mlp, activations=hidden, output_activation=last)
     output = jax.eval_shape(network, params, x)

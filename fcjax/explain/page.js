@@ -4,6 +4,7 @@
   const $ = (id) => document.getElementById(id);
   const slider = $("step"), chooser = $("mistake"), detail = $("detail");
   const L = data.layers;
+  for (const run of [data, ...Object.values(data.mistakes)]) run.losses = run.losses.map((loss) => loss ?? NaN);
 
   // --- the numbers --------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from ..activations import rule_of
 from ..verify import rules_in
 from .arrays import GRADIENTS, Axes, arrays_of, gradients_of, largest_difference, packed
 from .formulas import ACTIVATIONS, LOSSES, mathml
-from .mistakes import MISTAKES, Mistake
+from .mistakes import Mistake
 from .oracles import Oracle
 from .record import Function, Step, Task
 
@@ -153,7 +153,7 @@ def _backward(found: Found, l: int) -> list[Card]:
     names = [f"dW{l}", f"db{l}", "dX" if l == 1 else f"dA{l - 1}"]
     arrays = arrays_of(found.steps[0], found.axes)
     formulas = [rf"dW_{{{l}}} = {before}^{{T}} dZ_{{{l}}}", rf"db_{{{l}}} = \sum_i (dZ_{{{l}}})_i"]
-    formulas = formulas[: 1 + (f"db{l}" in arrays)] + [rf"{gradient} = dZ_{{{l}}} W_{{{l}}}^{{T}}"]
+    formulas = [*formulas[: 1 + (f"db{l}" in arrays)], rf"{gradient} = dZ_{{{l}}} W_{{{l}}}^{{T}}"]
     elementwise = rf"dZ_{{{l}}} = dA_{{{l}}} \odot g'(Z_{{{l}}})"
     return [
         Card(
@@ -220,7 +220,7 @@ def _data(found: Found) -> dict[str, Any]:
     data: dict[str, Any] = {
         "layers": len(found.steps[0].layers),
         "numbers": [step.number for step in found.steps],
-        "losses": [float(loss) for loss in found.losses],
+        "losses": _numbers(found.losses),
         "shapes": {name: array.shape for name, array in steps[0].items()},
         "arrays": {name: packed([arrays[name] for arrays in steps]) for name in steps[0]},
         "states": [[list(states) for states in step.states] for step in found.steps],
@@ -236,11 +236,16 @@ def _data(found: Found) -> dict[str, Any]:
     for effect in found.effects:
         arrays = [arrays_of(step, axes) for step in effect.steps]
         data["mistakes"][effect.mistake.key] = {
-            "losses": [float(loss) for loss in effect.losses],
+            "losses": _numbers(effect.losses),
             "arrays": {name: packed([one[name] for one in arrays]) for name in arrays[0]},
             "steps": len(arrays),
         }
     return data
+
+
+def _numbers(losses: np.ndarray) -> list[float | None]:
+    """Return losses as JSON has them, which knows no infinity."""
+    return [float(loss) if np.isfinite(loss) else None for loss in losses]
 
 
 # --- names and sources ---------------------------------------------------------------------------
@@ -257,9 +262,7 @@ def _formula(g: Function, which: int) -> str:
 
 
 def _name_of_loss(found: Found) -> str:
-    calls = rules_in(found.task.loss, found.steps[0].layers[-1].A)
-    names = [call.name.strip("_") for call in calls]
-    return next((name for name in names if name in LOSSES), names[0] if names else "loss")
+    return _name(found.task.loss)
 
 
 def _source(room: str, which: str) -> tuple[str, str]:
