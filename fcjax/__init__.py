@@ -75,14 +75,17 @@ from .verify import (
 
 if _TYPE_CHECKING:
     from . import export as export
+    from .explainer import explain as explain
 
 
 def __getattr__(name: str) -> object:
     # it knows the models for tables too, and is loaded at first use: half of the import otherwise
     if name == "export":
         return _import_module(".export", __name__)
+    if name == "explain":  # which needs the extra of this name
+        return _import_module(".explainer", __name__).explain
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), "export"})
+    return sorted({*globals(), "explain", "export"})

@@ -49,6 +49,7 @@ ALLOWED = {
     "plot": {"_arguments", "diagnostics"},
     "diagnostics": {"_arguments"},
     "forward_mode": {"_arguments", "_jax"},
+    "explainer": {"_arguments", "activations", "dense", "model", "network", "verify"},
     "audit": {"_jax", "verify"},
     "verify": {"_arguments", "_jax", "_progress", "forward_mode"},
     "datasets": {"_arguments"},
@@ -94,6 +95,8 @@ HOMES = {
     "tensorboardX": {"trackers"},
     "onnx": {"export"},
     "flatbuffers": {"export"},
+    "jinja2": {"explainer"},
+    "latex2mathml": {"explainer"},
 }
 
 

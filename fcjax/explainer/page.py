@@ -11,6 +11,7 @@ import jinja2
 import numpy as np
 
 from ..activations import rule_of
+from ..dense import dense_bwd, dense_fwd
 from ..verify import rules_in
 from .arrays import GRADIENTS, Axes, arrays_of, gradients_of, largest_difference, packed
 from .formulas import ACTIVATIONS, LOSSES, mathml
@@ -78,9 +79,9 @@ class Card(NamedTuple):
 def render(found: Found) -> str:
     """Return the page."""
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("fcjax.explain", "."), autoescape=True, trim_blocks=True
+        loader=jinja2.PackageLoader("fcjax.explainer", "."), autoescape=True, trim_blocks=True
     )
-    files = resources.files("fcjax.explain")
+    files = resources.files("fcjax.explainer")
     first, L = found.steps[0], len(found.steps[0].layers)
     return environment.get_template("page.html").render(
         title="-".join(map(str, found.axes.sizes)),
@@ -116,7 +117,7 @@ def _forward(found: Found, l: int) -> list[Card]:
     affine = Card(
         f"Layer {l}: the affine map",
         mathml(f"Z_{{{l}}} = {before} W_{{{l}}}{bias}"),
-        *_source("dense", "fwd"),
+        *_lines(dense_fwd),
         (*inputs, *parameters, outputs),
     )
     is_read = l < len(step.layers)  # by the next layer, for its dW
@@ -165,7 +166,7 @@ def _backward(found: Found, l: int) -> list[Card]:
         Card(
             f"Layer {l}: back through the affine map",
             " ".join(map(mathml, formulas)),
-            *_source("dense", "bwd"),
+            *_lines(dense_bwd),
             tuple(_matrix(found, name) for name in names if name in arrays),
         ),
     ]
@@ -263,14 +264,6 @@ def _formula(g: Function, which: int) -> str:
 
 def _name_of_loss(found: Found) -> str:
     return _name(found.task.loss)
-
-
-def _source(room: str, which: str) -> tuple[str, str]:
-    """Return where the forward or the backward function of `dense` is, and its code."""
-    from .. import dense as module
-
-    function = getattr(inspect.getmodule(module), f"{room}_{which}")
-    return _lines(function)
 
 
 def _source_of(g: Function) -> tuple[str, str]:

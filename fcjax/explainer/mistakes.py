@@ -39,7 +39,13 @@ class Mistake(NamedTuple):
 MISTAKES = (
     Mistake("mean", "1/m is lost", r"dA_L = m \frac{\partial \ell}{\partial A_L}", "loss", "A"),
     Mistake("derivative", "g' is forgotten", r"dZ = dA", "activation", "Z"),
-    Mistake("transpose", "a transpose is misread", r"dW = X^{T} dZ", "dense", "W"),
+    Mistake(
+        "transpose",
+        "a transpose is misread",
+        r"dW = dZ^{T} X, \; \text{read as } n_{in} \times n_{out}",
+        "dense",
+        "W",
+    ),
     Mistake("sum", "the sum over the batch is missing", r"db = (dZ)_1", "dense", "b"),
     Mistake("sign", "a sign is wrong", r"dW = -X^{T} dZ", "dense", "W"),
 )
