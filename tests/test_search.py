@@ -447,7 +447,7 @@ def test_a_rule_is_right_where_autodiff_loses_the_digits_of_a_sum():
         assert report.verdict == "right", report
 
 
-# --- what a reviewer from outside found ------------------------------------------------------------
+# --- what a reviewer from outside found -----------------------------------------------------------
 
 
 @pytest.mark.parametrize("mode", [jnp.array(0), jnp.array([0])], ids=["scalar", "array"])

@@ -20,11 +20,14 @@ def main() -> int:
     to, encoding = os.dup(sys.stderr.fileno()), sys.stderr.encoding
     with Listener(callbacks=settings.callbacks) as listener:
         status, error = _run(sys.argv[1:])
-    audit = audited(listener, time_limit=settings.time_limit, expected=settings.expected)
-    if settings.callbacks and error is not None and blames_callbacks(str(error)):
-        audit = audit.with_hint(CALLBACKS)
-    audit.write(*settings.files)
-    with open(to, "w", encoding=encoding, errors="replace") as report:
+    with (
+        open(to, "w", 1, encoding=encoding, errors="replace") as report,
+        contextlib.redirect_stderr(report),  # the checks may warn
+    ):
+        audit = audited(listener, time_limit=settings.time_limit, expected=settings.expected)
+        if settings.callbacks and error is not None and blames_callbacks(str(error)):
+            audit = audit.with_hint(CALLBACKS)
+        audit.write(*settings.files)
         print(audit, file=report)
     return status or audit.status
 

@@ -23,6 +23,7 @@ from .report import VERDICTS, Audit, Finding, Rule, Verdict
 FOR_ONE = 30.0
 # Functions of a rule that are checked before further ones of any rule.
 AT_LEAST = 3
+INCONCLUSIVE: Verdict = "inconclusive"
 
 
 def audited(
@@ -138,11 +139,12 @@ class _Trial:
     def rule(self) -> Rule:
         """Return the verdict: the worst of those on the functions that were checked."""
         heard = self._heard
+        verdicts = self._verdicts or [INCONCLUSIVE]
         for refusal in heard.refusals if not self._verdicts else ():
             self._note("a call", f"its arguments were not kept: {refusal}")
         return Rule(
             *heard.definition,
-            min(self._verdicts, key=VERDICTS.index, default="inconclusive"),
+            min(verdicts, key=VERDICTS.index),
             calls=heard.count,
             forms=tuple(self._forms),
             left_out=heard.count - self._calls,

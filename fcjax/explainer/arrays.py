@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .oracles import Oracle
-from .record import Step
+from .record import LayerStep, Step
 
 # An axis with more entries is sampled.
 MOST = 64
@@ -54,7 +54,9 @@ def arrays_of(step: Step, axes: Axes) -> dict[str, np.ndarray]:
     return found | gradients_of(step.layers, axes)
 
 
-def gradients_of(layers: Sequence[NamedTuple], axes: Axes) -> dict[str, np.ndarray]:
+def gradients_of(
+    layers: Sequence[LayerStep] | Sequence[Oracle], axes: Axes
+) -> dict[str, np.ndarray]:
     """Return the gradients by name, those of a step or of an oracle."""
     found: dict[str, np.ndarray] = {}
     for l, layer in enumerate(layers, 1):
@@ -85,7 +87,7 @@ def packed(arrays: Sequence[np.ndarray]) -> str:
 
 
 def largest_difference(
-    found: Sequence[NamedTuple], oracle: Sequence[Oracle], name: str, l: int
+    found: Sequence[LayerStep], oracle: Sequence[Oracle], name: str, l: int
 ) -> float:
     """Return the largest difference between a gradient of layer l and an oracle's."""
     got, want = getattr(found[l - 1], name), getattr(oracle[l - 1], name)

@@ -19,6 +19,8 @@ from .oracles import autodiff, differences
 from .page import Effect, Found, render
 from .record import Task, losses, record
 
+Activation = str | Callable[[Array], Array]
+
 # A page holds at most so many numbers, of 4 bytes each: with more, it has fewer steps.
 NUMBERS = 800_000
 # The steps of the curves.
@@ -51,8 +53,8 @@ def explain(
     loss: Callable[..., Array],
     target: ArrayLike | None = None,
     *,
-    activations: str | Callable[[Array], Array] | Sequence = "relu",
-    output_activation: str | Callable[[Array], Array] = "identity",
+    activations: Activation | Sequence[Activation] = "relu",
+    output_activation: Activation = "identity",
     learning_rate: float = 0.5,
     steps: int = 20,
 ) -> Page:
@@ -140,8 +142,8 @@ def _found(task: Task, params: Params, steps: int) -> Found:
         kept,
         losses(task, params, CURVE),
         axes,
-        autodiff(task, params, first.layers),
-        differences(task, params, first.layers),
+        autodiff(task, first.layers),
+        differences(task, first.layers),
         effects,
     )
 
@@ -150,8 +152,8 @@ def _task(
     params: Params,
     x: ArrayLike,
     loss: Callable[[Array], Array],
-    activations: object,
-    output_activation: object,
+    activations: Activation | Sequence[Activation],
+    output_activation: Activation,
     learning_rate: float,
 ) -> Task:
     """Return the task, or raise unless the arguments fit one another."""

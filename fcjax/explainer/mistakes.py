@@ -98,7 +98,9 @@ def words(mistake: Mistake, task: Task, layer: LayerStep) -> tuple[str, ...]:
     return tuple(str(failure) for failure in report.failures)
 
 
-def _rule_with(mistake: Mistake, task: Task, layer: LayerStep) -> tuple[Function, tuple]:
+def _rule_with(
+    mistake: Mistake, task: Task, layer: LayerStep
+) -> tuple[Callable[..., Array], tuple[Array, ...]]:
     """Return the function whose rule has the mistake, and its arguments."""
     if mistake.rule == "loss":
         return _loss_without_mean(task.loss), (jnp.asarray(layer.A),)
@@ -130,7 +132,7 @@ def _without_derivative(g: Function) -> Function:
     return activation
 
 
-def _dense_with(mistake: str) -> Function:
+def _dense_with(mistake: str) -> Callable[..., Array]:
     @jax.custom_vjp
     def dense(X: Array, W: Array, b: Array) -> Array:
         return X @ W + b
@@ -138,5 +140,5 @@ def _dense_with(mistake: str) -> Function:
     def fwd(X: Array, W: Array, b: Array) -> tuple[Array, tuple[Array, Array]]:
         return X @ W + b, (X, W)
 
-    dense.defvjp(fwd, lambda kept, dZ: _dense_bwd(*kept, dZ, mistake))
+    dense.defvjp(fwd, lambda kept, dZ: _dense_bwd(kept[0], kept[1], dZ, mistake))
     return dense

@@ -6,22 +6,24 @@ without any hand-written rule, and central differences see all of them.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from ..network import Params
+from .._types import Function, Tree
 from ..verify import without_rules
-from .record import LayerStep, Task
+from .record import LayerStep, Task, optional
 
 # Relative to the size of each array; the error of central differences is its square.
 STEP = 1e-5
 # So many points are evaluated at once.
-CHUNK = 512
-NAMES = ("W", "b", "Z", "A")
+CHUNK = 256
+# With more multiplications than these in all, differences are computed at some entries only.
+WORK = 2e10
+FEWEST = 8
 
 
 class Oracle(NamedTuple):
@@ -34,25 +36,30 @@ class Oracle(NamedTuple):
     dX: np.ndarray
 
 
-def autodiff(task: Task, params: Params, layers: Sequence[LayerStep]) -> tuple[Oracle, ...]:
+def autodiff(task: Task, layers: Sequence[LayerStep]) -> tuple[Oracle, ...]:
     """Return all gradients by autodiff of the plain formulas."""
     with jax.enable_x64(True):
-        value = _value_of(task, params)
+        value = _value_of(task)
         gradients = jax.jit(jax.grad(value))(_points(task, layers))
     return _oracles(gradients)
 
 
-def differences(task: Task, params: Params, layers: Sequence[LayerStep]) -> tuple[Oracle, ...]:
-    """Return all gradients by central differences of the loss."""
+def differences(task: Task, layers: Sequence[LayerStep]) -> tuple[Oracle, ...]:
+    """Return all gradients by central differences of the loss.
+
+    In large networks, they are computed at evenly spaced entries, and are NaN at the others.
+    """
+    multiplications = len(task.x) * sum(layer.W.size for layer in layers)
     with jax.enable_x64(True):
-        value, points = _value_of(task, params), _points(task, layers)
+        value, points = _value_of(task), _points(task, layers)
         leaves, tree = jax.tree.flatten(points)
-        found = [_difference(value, leaves, k, tree) for k in range(len(leaves))]
+        most = max(FEWEST, int(WORK / (2 * multiplications * len(leaves))))
+        found = [_difference(value, leaves, k, tree, most) for k in range(len(leaves))]
     return _oracles(jax.tree.unflatten(tree, found))
 
 
-def _difference(value: object, leaves: list[Array], k: int, tree: object) -> np.ndarray:
-    """Return the difference quotients in each entry of one leaf."""
+def _difference(value: Function, leaves: list[Array], k: int, tree: Tree, most: int) -> np.ndarray:
+    """Return the difference quotients in at most so many entries of one leaf."""
     leaf = leaves[k]
     step = STEP * max(1.0, float(jnp.max(jnp.abs(leaf))) if leaf.size else 1.0)
 
@@ -63,12 +70,14 @@ def _difference(value: object, leaves: list[Array], k: int, tree: object) -> np.
             ends.append(value(jax.tree.unflatten(tree, [*leaves[:k], moved, *leaves[k + 1 :]])))
         return (ends[0] - ends[1]) / (2 * step)
 
-    places = jnp.arange(leaf.size)
-    found = jax.jit(lambda p: jax.lax.map(quotient, p, batch_size=CHUNK))(places)
-    return np.asarray(found).reshape(leaf.shape)
+    places = np.unique(np.linspace(0, leaf.size - 1, min(leaf.size, most)).round().astype(int))
+    found = jax.jit(lambda p: jax.lax.map(quotient, p, batch_size=CHUNK))(jnp.asarray(places))
+    quotients = np.full(leaf.shape, np.nan)
+    quotients.flat[places] = np.asarray(found)
+    return quotients
 
 
-def _points(task: Task, layers: Sequence[LayerStep]) -> dict:
+def _points(task: Task, layers: Sequence[LayerStep]) -> dict[str, Any]:
     """Return what can be moved: parameters, input, and offsets of 0, in float64."""
     wide = jnp.float64
     return {
@@ -80,10 +89,10 @@ def _points(task: Task, layers: Sequence[LayerStep]) -> dict:
     }
 
 
-def _value_of(task: Task, params: Params) -> object:
+def _value_of(task: Task) -> Function:
     """Return the loss as a function of all that can be moved, by the plain formulas."""
 
-    def value(points: dict) -> Array:
+    def value(points: dict[str, Any]) -> Array:
         A = points["x"]
         for l, g in enumerate(task.activations):
             Z = A @ points["W"][l] + points["Z"][l]
@@ -95,8 +104,11 @@ def _value_of(task: Task, params: Params) -> object:
     return without_rules(value)
 
 
-def _oracles(gradients: dict) -> tuple[Oracle, ...]:
+def _oracles(gradients: dict[str, Any]) -> tuple[Oracle, ...]:
     """Sort gradients by layer; dX is the gradient of the input, or dA of the layer before."""
     inputs = [gradients["x"], *gradients["A"][:-1]]
     rows = zip(gradients["A"], gradients["Z"], gradients["W"], gradients["b"], inputs, strict=True)
-    return tuple(Oracle(*(None if a is None else np.asarray(a) for a in row)) for row in rows)
+    return tuple(
+        Oracle(np.asarray(dA), np.asarray(dZ), np.asarray(dW), optional(db), np.asarray(dX))
+        for dA, dZ, dW, db, dX in rows
+    )

@@ -90,7 +90,8 @@
     } else if (found.text) lines.push(`<p class="terms">${found.text}</p>`);
     if (name in data.oracles.autodiff && Number(slider.value) === 0) {
       const of = (oracle) => decoded(data.oracles[oracle][name])[i * it.columns + j];
-      lines.push(`<p>By autodiff ${shown(of("autodiff"))}, by differences ${shown(of("differences"))}.</p>`);
+      const differences = Number.isNaN(of("differences")) ? "" : `, by differences ${shown(of("differences"))}`;
+      lines.push(`<p>By autodiff ${shown(of("autodiff"))}${differences}.</p>`);
     }
     return { html: lines.join(""), cells };
   }

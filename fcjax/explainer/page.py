@@ -2,7 +2,7 @@
 
 import inspect
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -274,7 +274,7 @@ def _source_of(g: Function) -> tuple[str, str]:
         return "", ""
 
 
-def _lines(function: Function) -> tuple[str, str]:
+def _lines(function: Callable[..., object]) -> tuple[str, str]:
     lines, number = inspect.getsourcelines(function)
     path = Path(inspect.getsourcefile(function) or "")
     body = [line.rstrip() for line in lines if line.strip()]

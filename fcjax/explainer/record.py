@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import ArrayLike
 
 from ..activations import rule_of
 from ..network import BackwardStep, Cache, Layer, LayerCache, Params, backward_steps, forward
@@ -86,7 +87,9 @@ class Task(NamedTuple):
 
     def _moved(self, layer: Layer, step: BackwardStep) -> Layer:
         w = layer.w - self.learning_rate * step.dW
-        return Layer(w, None if layer.b is None else layer.b - self.learning_rate * step.db)
+        if layer.b is None or step.db is None:
+            return Layer(w, None)
+        return Layer(w, layer.b - self.learning_rate * step.db)
 
 
 def record(
@@ -113,8 +116,8 @@ def losses(
     """Return the loss before each step of gradient descent."""
 
     def step(params: Params, _: None) -> tuple[Params, Array]:
-        after, (value, *_) = task.step(params, backward)
-        return after, value
+        after, found = task.step(params, backward)
+        return after, found[0]
 
     return np.asarray(jax.jit(lambda p: jax.lax.scan(step, p, None, steps)[1])(params))
 
@@ -124,10 +127,18 @@ def _layers(
 ) -> tuple[LayerStep, ...]:
     gradients = [*(step.dX for step in found[1:]), dA]
     layers: list[LayerStep] = []
-    for layer, kept, dA_l, step in zip(params, cache, gradients, found, strict=True):
-        arrays = (kept.X, layer.w, layer.b, kept.Z, kept.A, dA_l, *step)
-        layers.append(LayerStep(*(None if a is None else np.asarray(a) for a in arrays)))
+    for layer, kept, gradient, step in zip(params, cache, gradients, found, strict=True):
+        X, W, Z, A, dA_l, dZ, dW, dX = map(
+            np.asarray, (kept.X, layer.w, kept.Z, kept.A, gradient, step.dZ, step.dW, step.dX)
+        )
+        b, db = optional(layer.b), optional(step.db)
+        layers.append(LayerStep(X, W, b, Z, A, dA_l, dZ, dW, db, dX))
     return tuple(layers)
+
+
+def optional(array: ArrayLike | None) -> np.ndarray | None:
+    """Return an array as NumPy has it, None if there is none."""
+    return None if array is None else np.asarray(array)
 
 
 def states_of(kept: LayerCache) -> tuple[str, ...]:

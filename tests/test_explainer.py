@@ -1,0 +1,235 @@
+"""The page that explains a training step: its numbers, its mistakes, and what it needs."""
+
+import base64
+import json
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import fcjax
+from fcjax import activations, losses
+from fcjax.explainer import arrays, formulas, mistakes, oracles, record
+from fcjax.explainer.page import Found, render
+
+X = jnp.array([[0.0, 0.2], [0.1, 1.0], [1.0, -0.3], [0.9, 1.1], [0.4, 0.7]])
+Y = jnp.array([[0.0], [1.0], [1.0], [0.0], [1.0]])
+PARAMS = fcjax.init(jax.random.key(0), (2, 4, 1), b_init=jax.nn.initializers.normal(0.5))
+
+
+def task_of(loss=None, x=X, hidden=fcjax.sigmoid, output=fcjax.sigmoid):
+    loss = loss or (lambda a: fcjax.binary_cross_entropy(a, Y))
+    return record.Task((hidden, output), x, loss, 0.5)
+
+
+@pytest.fixture(scope="module")
+def page():
+    return fcjax.explain(
+        PARAMS,
+        X,
+        fcjax.binary_cross_entropy,
+        Y,
+        activations="sigmoid",
+        output_activation="sigmoid",
+        steps=5,
+    )
+
+
+def data_of(page):
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page.html)
+    return json.loads(found[1])
+
+
+def numbers(data, text, name):
+    shape = data["shapes"][name]
+    return np.frombuffer(base64.b64decode(text), "<f4").reshape(-1, *shape)
+
+
+def by_numpy(steps, rate):
+    """Return the gradients of each step of a sigmoid network, in float64 and by NumPy alone."""
+    (w1, b1), (w2, b2) = [[np.asarray(a, np.float64) for a in layer] for layer in PARAMS]
+    x, y = np.asarray(X, np.float64), np.asarray(Y, np.float64)
+    for _ in range(steps):
+        a1 = 1 / (1 + np.exp(-(x @ w1 + b1)))
+        a2 = 1 / (1 + np.exp(-(a1 @ w2 + b2)))
+        dz2 = (a2 - y) / len(x)
+        dz1 = dz2 @ w2.T * a1 * (1 - a1)
+        found = {"dZ2": dz2, "dW2": a1.T @ dz2, "db2": dz2.sum(0, keepdims=True)}
+        found |= {"dZ1": dz1, "dW1": x.T @ dz1, "db1": dz1.sum(0, keepdims=True), "dX": dz1 @ w1.T}
+        yield found
+        w1, b1 = w1 - rate * found["dW1"], b1 - rate * found["db1"][0]
+        w2, b2 = w2 - rate * found["dW2"], b2 - rate * found["db2"][0]
+
+
+def test_the_numbers_of_each_step_are_those_of_numpy_in_float64(page):
+    data = data_of(page)
+    assert data["numbers"] == [0, 1, 2, 3, 4, 5]
+    for step, want in enumerate(by_numpy(6, 0.5)):
+        for name, array in want.items():
+            got = numbers(data, data["arrays"][name], name)[step]
+            np.testing.assert_allclose(got, array, rtol=2e-5, atol=1e-6, err_msg=name)
+
+
+def test_the_oracles_of_the_page_agree_with_numpy(page):
+    data = data_of(page)
+    want = next(by_numpy(1, 0.5))
+    for oracle, rtol in (("autodiff", 1e-6), ("differences", 1e-6)):
+        for name, array in want.items():
+            got = numbers(data, data["oracles"][oracle][name], name)[0]
+            np.testing.assert_allclose(got, array, rtol=rtol, atol=1e-8, err_msg=name)
+
+
+def test_the_oracles_call_no_hand_written_rule(monkeypatch):
+    (step,) = record.record(task_of(), PARAMS, {0})
+    value = oracles._value_of(task_of())
+    with jax.enable_x64(True):
+        assert not fcjax.verify.rules_in(value, oracles._points(task_of(), step.layers))
+
+
+@pytest.mark.parametrize("mistake", mistakes.MISTAKES, ids=lambda m: m.key)
+def test_each_mistake_changes_a_gradient_and_the_checker_names_it(mistake):
+    (right,) = record.record(task_of(), PARAMS, {0})
+    (wrong,) = record.record(task_of(), PARAMS, {0}, mistakes.backward_with(mistake.key))
+    found = {
+        name
+        for one, other in zip(right.layers, wrong.layers, strict=True)
+        for name in ("dW", "db")
+        if not np.allclose(getattr(one, name), getattr(other, name), rtol=1e-5)
+    }
+    assert found == {"mean": {"dW", "db"}, "derivative": {"dW", "db"}, "sum": {"db"}}.get(
+        mistake.key, {"dW"}
+    )
+    layer = right.layers[-1 if mistake.rule == "loss" else 0]
+    text = "\n".join(mistakes.words(mistake, task_of(), layer))
+    says = {
+        "mean": "5 times too large: is 1/5 missing?",
+        "derivative": "the factor g' is missing",
+        "transpose": "vjp, W",
+        "sum": "the sum over examples is missing",
+        "sign": "the sign is wrong",
+    }
+    assert says[mistake.key] in text
+
+
+def test_the_backward_pass_without_a_mistake_is_that_of_the_rules():
+    (right,) = record.record(task_of(), PARAMS, {0})
+    (same,) = record.record(task_of(), PARAMS, {0}, mistakes.backward_with(""))
+    for one, other in zip(right.layers, same.layers, strict=True):
+        for a, b in zip(one, other, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-8)
+
+
+def test_units_that_do_not_learn_are_marked():
+    params = (
+        fcjax.Layer(jnp.eye(2, 3), jnp.array([0.0, -9.0, 40.0])),
+        fcjax.Layer(jnp.ones((3, 1)), jnp.zeros(1)),
+    )
+    relu = record.record(task_of(hidden=fcjax.relu, output=fcjax.identity), params, {0})
+    tanh = record.record(task_of(hidden=fcjax.tanh, output=fcjax.identity), params, {0})
+    assert relu[0].states == (("", "dead", ""), ("",))
+    assert tanh[0].states == (("", "saturated", "dead"), ("",))
+    softmax = record.record(task_of(hidden=fcjax.softmax), params, {0})
+    assert softmax[0].states[0] == ("", "", "")
+
+
+def test_large_layers_are_sampled_and_say_so():
+    params = fcjax.init(jax.random.key(0), (3, 100, 2))
+    x, labels = jnp.ones((70, 3)) * jnp.arange(70.0)[:, None] / 70, jnp.arange(70) % 2
+    task = record.Task(
+        (fcjax.relu, fcjax.identity), x, lambda a: fcjax.softmax_cross_entropy(a, labels), 0.5
+    )
+    (step,) = record.record(task, params, {0})
+    axes = arrays.axes_of(step)
+    assert axes.is_sampled
+    shown = arrays.arrays_of(step, axes)
+    assert shown["W1"].shape == (3, 64)
+    assert shown["dW2"].shape == (64, 2)
+    assert shown["A1"].shape == (64, 64)
+    np.testing.assert_array_equal(shown["Z1"][-1], step.layers[0].Z[-1, axes.units[1]])
+    found = Found(
+        task, (step,), np.ones(2), axes, oracles.autodiff(task, step.layers),
+        oracles.differences(task, step.layers), (),
+    )  # fmt: skip
+    html = render(found)
+    assert "64 are shown" in html
+    assert "<canvas" in html
+
+
+def test_differences_of_a_large_network_are_at_some_entries(monkeypatch):
+    monkeypatch.setattr(oracles, "WORK", 1e3)
+    (step,) = record.record(task_of(), PARAMS, {0})
+    exact = oracles.autodiff(task_of(), step.layers)
+    found = oracles.differences(task_of(), step.layers)
+    known = np.isfinite(found[0].dZ)
+    assert known.sum() == oracles.FEWEST
+    np.testing.assert_allclose(found[0].dZ[known], exact[0].dZ[known], rtol=1e-6)
+
+
+def test_every_activation_and_loss_has_a_formula():
+    assert set(formulas.ACTIVATIONS) == set(activations.ACTIVATIONS)
+    ours = {
+        name
+        for name in dir(losses)
+        if callable(getattr(losses, name)) and not name.startswith(("_", "dense_"))
+    }
+    assert set(formulas.LOSSES) == ours
+    for pair in (*formulas.ACTIVATIONS.values(), *formulas.LOSSES.values()):
+        for latex in pair:
+            assert formulas.mathml(latex).startswith("<math")
+
+
+@pytest.mark.parametrize("name", sorted({*activations.ACTIVATIONS} - {"glu"}))
+def test_every_activation_can_be_explained(name):
+    params = fcjax.init(jax.random.key(1), (2, 4, 3))
+    task = record.Task(
+        (activations.ACTIVATIONS[name], fcjax.identity), X, lambda a: jnp.mean(a**2), 0.1
+    )
+    (step,) = record.record(task, params, {0})
+    found = oracles.autodiff(task, step.layers)
+    for layer, oracle in zip(step.layers, found, strict=True):
+        for key in ("dA", "dZ", "dW", "db", "dX"):
+            np.testing.assert_allclose(
+                getattr(layer, key), getattr(oracle, key), rtol=1e-4, atol=1e-6, err_msg=key
+            )
+
+
+def test_the_page_needs_nothing_from_elsewhere(page):
+    html = page.html.replace("http://www.w3.org/1998/Math/MathML", "")
+    assert not re.search(r"https?://|<link|@import|url\(", html)
+    assert not re.search(r'\b(src|href)="', html)
+
+
+def test_the_page_shows_its_numbers_without_scripts(page):
+    want = next(by_numpy(1, 0.5))
+    before_scripts = page.html[: page.html.index('id="data"')]
+    for value in want["dW1"].ravel():
+        assert f"{np.float32(value):.4g}"[:5] in before_scripts
+    assert "is 1/5 missing" in before_scripts
+
+
+def test_a_model_brings_its_own_activations(page):
+    model = fcjax.Model(PARAMS, "sigmoid", "sigmoid")
+    assert data_of(fcjax.explain(model, X, fcjax.binary_cross_entropy, Y, steps=5)) == data_of(page)
+
+
+def test_a_page_can_be_saved_and_shown(page, tmp_path):
+    path = page.save(tmp_path / "page.html")
+    assert path.read_text() == page.html
+    assert repr(page).startswith("Page(")
+    assert page._repr_html_().startswith("<iframe srcdoc=")
+
+
+def test_wrong_inputs_are_named():
+    loss = fcjax.binary_cross_entropy
+    with pytest.raises(
+        ValueError, match=r"x must be a batch of rows, \(m, 2\), got float32\[0, 2\]"
+    ):
+        fcjax.explain(PARAMS, X[:0], loss, Y)
+    with pytest.raises(ValueError, match="steps must be a positive integer, got 0"):
+        fcjax.explain(PARAMS, X, loss, Y, output_activation="sigmoid", steps=0)
+    with pytest.raises(TypeError, match=r"loss must return a number, got float32\[5\]"):
+        fcjax.explain(PARAMS, X, lambda a: a[:, 0])
+    with pytest.raises(ValueError, match="activations"):
+        fcjax.explain(PARAMS, X, loss, Y, activations="sigmid")
