@@ -166,6 +166,51 @@ EXPLAINED: dict[str, dict[str, tuple[str, str]]] = {
     "maxtext": {
         "cross_entropy_with_logits": (MEANT, "targets get no gradient, as a comment says"),
     },
+    "s2fft": dict.fromkeys(
+        ["flm_to_ftm__spin", "ftm_to_flm", "ftm_to_flm__reality"],
+        _NAN,
+    ),
+    "tjax": {
+        "scale_cotangent": (MEANT, "the gradient is scaled"),
+        "replace_cotangent": (MEANT, "the gradient is replaced"),
+        "copy_cotangent": (MEANT, "the gradient is copied to another argument"),
+    },
+    "numpyro": {
+        "f__log_prob": (MISTAKE, "low and high have the gradients of the density, one negated"),
+        "f__cdf": (MISTAKE, "the clip of the cdf is ignored: NaN outside of the support"),
+        "f__icdf": (LIMIT, "NaN at a bound of 0, which must be positive"),
+    },
+    "ott": {
+        "norm": (MISTAKE, "under differentiation, the norm of zeros is that of ones"),
+        "norm__rows": (MISTAKE, "under differentiation, the norm of zeros is that of ones"),
+        "norm__euclidean": (MISTAKE, "under differentiation, the norm of zeros is that of ones"),
+        "logsumexp": (MISTAKE, "0 for a limit where a number is infinite"),
+        "logsumexp__sign": (MISTAKE, "NaN where all signs are 0"),
+        "softmin": (MISTAKE, "NaN where a number is -inf"),
+        "softmin__gamma": (LIMIT, "0 in gamma, which has no rule, and no error"),
+        "fixpoint_iter": (MISTAKE, "the backward pass reads the states from the wrong end"),
+        "iterations": _ABSOLUTE,
+        "fn__map": (MISTAKE, "rho is left out of the gradient of h_legendre"),
+        "_semidiscrete_loss": (MEANT, "the gradient is that in the potential alone"),
+    },
+    "matfree": {
+        **dict.fromkeys(["_run__tall", "_run__wide", "_run__damped", "_run__damped_wide"], _NAN),
+        **dict.fromkeys(
+            ["_estimate__hessenberg", "_estimate__hessenberg_once", "_estimate__quadratic_form"],
+            (LIMIT, "where a Krylov space ends early, function and rule divide rounding errors"),
+        ),
+    },
+    "tokamax": {
+        "f__layer_norm_of_columns": (MISTAKE, "raises, or is wrong, for another axis than the last"),
+    },
+    "qwix": dict.fromkeys(
+        ["dot_general_qt_fwd_bwd__int8", "conv_general_qt__int8", "ragged_dot_qt"],
+        (MEANT, "gradients pass quantization by"),
+    ),
+    "levanter": {
+        "fn_wrapped__soft_cap": (MISTAKE, "1 - tanh² of the soft cap is left out"),
+        "fn_wrapped__dropout": (MISTAKE, "the backward pass drops probabilities, not logits"),
+    },
     "mjx": {
         "_cylinder": _SIZE,
         "_cylinder__corner": _SIZE,

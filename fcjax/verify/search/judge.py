@@ -135,7 +135,7 @@ class Judge:
         flaw = self._value(values, by_rule, plain)
         if flaw or not any(np.isfinite(y).any() for y in by_rule.ys):
             return flaw
-        if self.sample.subject.has_reference and _is_undefined(plain, by_rule):
+        if _is_undefined(plain, by_rule):
             return None
         flaw = (
             self._gradient(values, by_rule, plain)
@@ -528,7 +528,10 @@ def tolerance_of(sample: Sample) -> float:
 
 
 def _is_undefined(plain: Outcome, by_rule: Outcome) -> bool:
-    """Whether a reference has no value where the rule has one: 0 · ∞ in a product by masks."""
+    """Whether the plain function has no value where the rule has one: 0 · ∞ by a mask, or in sums.
+
+    Their gradients are then of different outputs.
+    """
     pairs = zip(plain.ys, by_rule.ys, strict=True)
     return any((np.isnan(want) & np.isfinite(got)).any() for want, got in pairs)
 
