@@ -201,7 +201,7 @@ EXPLAINED: dict[str, dict[str, tuple[str, str]]] = {
         ),
     },
     "tokamax": {
-        "f__layer_norm_of_columns": (MISTAKE, "raises, or is wrong, for another axis than the last"),
+        "f__layer_norm_of_columns": (MISTAKE, "raises or is wrong for another axis than the last"),
     },
     "qwix": dict.fromkeys(
         ["dot_general_qt_fwd_bwd__int8", "conv_general_qt__int8", "ragged_dot_qt"],
