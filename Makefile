@@ -2,6 +2,7 @@
 # make check  install what the tests need, and run lint, types and each rule once (under a minute)
 # make test   the same, with every test
 # make test-every  the same, and all of those checks that take turns there (40 min)
+# make test-browser  install what drives Chromium, which must be there, and try the page of `explain`
 # make test-torch  install PyTorch as well (gigabytes), and run the comparisons with it
 # make fuzz   make 27,000 random calls, valid and not, and count how they are answered (20 min)
 # make kills  kill training processes 50 times, alone and in pairs, and compare the results (20 min)
@@ -34,7 +35,7 @@ POWER := $(VENV)-power
 TABLES := $(VENV)-tables
 WILD := $(VENV)-wild
 
-.PHONY: demo check test test-every test-torch fuzz kills soak mutate bench bench-check bench-tpu-compile scale-plan bench-tables bench-power wild clean help
+.PHONY: demo check test test-every test-browser test-torch fuzz kills soak mutate bench bench-check bench-tpu-compile scale-plan bench-tables bench-power wild clean help
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/fcjax train
@@ -53,6 +54,9 @@ test: $(VENV)/test.stamp
 
 test-every: export FCJAX_EVERY_CHECK = 1
 test-every: test
+
+test-browser: $(VENV)/browser.stamp
+	$(BIN)/python -m pytest tests/browser
 
 test-torch: $(VENV)/torch.stamp
 	$(BIN)/python -m pytest tests/test_losses.py tests/test_export.py tests/examples/test_curve_fit.py -k torch
@@ -104,6 +108,10 @@ $(VENV)/test.stamp: $(VENV)/pip.stamp pyproject.toml
 	touch $@ $(VENV)/demo.stamp
 
 # PyTorch in the version of the benchmarks; from now on `make test` compares with it too.
+$(VENV)/browser.stamp: $(VENV)/test.stamp pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[browser]'
+	touch $@
+
 $(VENV)/torch.stamp: $(VENV)/test.stamp
 	$(BIN)/python -m pip install --quiet "$$(sed -n 's/.*"\(torch==[^"]*\)".*/\1/p' pyproject.toml)"
 	touch $@

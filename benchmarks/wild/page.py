@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .audits import RESULTS as AUDITS
-from .explained import KINDS, explanation
+from .explained import KINDS, UNKNOWN, explanation
 from .listed import RESULTS as RULES, packages
 from .measure import RESULTS as CASES, is_found
 
 PAGE = Path(__file__).parent / "README.md"
 # From the best to the worst.
-OUTCOMES = ("right", "inconclusive", *KINDS)
+OUTCOMES = ("right", "inconclusive", *KINDS, UNKNOWN)
 VERDICTS = ("right", "wrong", "wrong on purpose", "inconclusive", "never called")
 
 

@@ -41,13 +41,13 @@ MISTAKES = (
     Mistake("derivative", "g' is forgotten", r"dZ = dA", "activation", "Z"),
     Mistake(
         "transpose",
-        "a transpose is misread",
+        "A transpose is misread",
         r"dW = dZ^{T} X, \; \text{read as } n_{in} \times n_{out}",
         "dense",
         "W",
     ),
-    Mistake("sum", "the sum over the batch is missing", r"db = (dZ)_1", "dense", "b"),
-    Mistake("sign", "a sign is wrong", r"dW = -X^{T} dZ", "dense", "W"),
+    Mistake("sum", "The sum over the batch is missing", r"db = (dZ)_1", "dense", "b"),
+    Mistake("sign", "A sign is wrong", r"dW = -X^{T} dZ", "dense", "W"),
 )
 
 

@@ -163,11 +163,11 @@
   }
   function drawCurves() {
     const key = chooser.value, wrong = key ? data.mistakes[key].losses : null;
-    const [width, height, left, bottom] = [720, 240, 56, 32];
+    const [width, height, left, bottom, above] = [720, 260, 56, 32, 30];
     const finite = [...data.losses, ...(wrong || [])].filter(Number.isFinite);
     const top = Math.min(Math.max(...finite), 3 * Math.max(...data.losses)), low = Math.min(0, ...finite);
     const x = (k) => left + ((width - left - 12) * k) / (data.losses.length - 1);
-    const y = (v) => 12 + (height - bottom - 12) * (1 - (Math.min(v, top) - low) / (top - low || 1));
+    const y = (v) => above + (height - bottom - above) * (1 - (Math.min(v, top) - low) / (top - low || 1));
     const path = (values) => {
       const end = values.findIndex((v) => !Number.isFinite(v));
       return values.slice(0, end < 0 ? undefined : end).map((v, k) => `${k ? "L" : "M"}${x(k).toFixed(1)} ${y(v).toFixed(1)}`).join("");
@@ -175,11 +175,11 @@
     const name = key ? chooser.selectedOptions[0].textContent : "";
     const says = key ? `, and with the mistake: ${name}` : "";
     $("curves").innerHTML = `<svg viewBox="0 0 ${width} ${height}" role="img" aria-label="The loss over ${data.losses.length - 1} steps, right${says}">
-      <path class="axis" d="M${left} 12V${height - bottom}H${width - 12}"/>
+      <path class="axis" d="M${left} ${above}V${height - bottom}H${width - 12}"/>
       <text x="${left - 6}" y="${y(top) + 4}" text-anchor="end">${shown(top)}</text><text x="${left - 6}" y="${y(low) + 4}" text-anchor="end">${shown(low)}</text>
       <text x="${x(0)}" y="${height - 10}">step 0</text><text x="${width - 12}" y="${height - 10}" text-anchor="end">${data.losses.length - 1}</text>
       <path class="right" d="${path(data.losses)}"/>${wrong ? `<path class="wrong" d="${path(wrong)}"/>` : ""}
-      <text x="${width - 12}" y="24" text-anchor="end">loss: right (solid)${wrong ? `, ${name} (dashed)` : ""}</text></svg>`;
+      <text x="${left}" y="16">loss: right (solid)${wrong ? `, ${name} (dashed)` : ""}</text></svg>`;
   }
 
   // --- pointing -----------------------------------------------------------------------------

@@ -88,6 +88,7 @@ def render(found: Found) -> str:
         m=found.axes.m,
         axes=found.axes,
         loss=first.loss,
+        losses=found.losses,
         loss_name=_name_of_loss(found),
         activations=[_name(g) for g in found.task.activations],
         learning_rate=found.task.learning_rate,
@@ -275,6 +276,7 @@ def _source_of(g: Function) -> tuple[str, str]:
 
 
 def _lines(function: Callable[..., object]) -> tuple[str, str]:
+    function = inspect.unwrap(function)
     lines, number = inspect.getsourcelines(function)
     path = Path(inspect.getsourcefile(function) or "")
     body = [line.rstrip() for line in lines if line.strip()]

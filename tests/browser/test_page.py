@@ -1,0 +1,148 @@
+"""The page of `fcjax.explain` in a real browser: `make test-browser`, which needs Chromium."""
+
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import fcjax
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
+
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+if CHROMIUM is None:
+    pytest.skip("Chromium is not installed", allow_module_level=True)
+
+X = jnp.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+Y = jnp.array([[0.0], [1.0], [1.0], [0.0]])
+PARAMS = fcjax.init(jax.random.key(0), (2, 4, 1))
+# Width, height and colour scheme.
+SETTINGS = {
+    "light": (1280, 900, "light"),
+    "dark": (1280, 900, "dark"),
+    "phone": (390, 844, "light"),
+    "phone-dark": (390, 844, "dark"),
+}
+SCREENSHOTS = Path(__file__).parents[2] / "out"
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    page = fcjax.explain(
+        PARAMS, X, fcjax.binary_cross_entropy, Y, activations="sigmoid",
+        output_activation="sigmoid", learning_rate=2.0, steps=10,
+    )  # fmt: skip
+    return page.save(tmp_path_factory.mktemp("page") / "page.html").as_uri()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as running:
+        quiet = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
+        browser = running.chromium.launch(executable_path=CHROMIUM, args=list(quiet))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(params=SETTINGS)
+def setting(request):
+    return request.param
+
+
+def opened(browser, address, setting="light"):
+    width, height, scheme = SETTINGS[setting]
+    context = browser.new_context(
+        viewport={"width": width, "height": height}, color_scheme=scheme, offline=True
+    )
+    page = context.new_page()
+    errors = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("request", lambda request: errors.append(request.url))
+    page.goto(address)
+    assert [e for e in errors if e != page.url.partition("#")[0]] == []
+    return page
+
+
+def numbers(page, name):
+    rows = page.locator(f'[data-name="{name}"] tbody tr').all()
+    return np.array([[float(cell) for cell in row.locator("td").all_inner_texts()] for row in rows])
+
+
+def gradients(steps, rate=2.0):
+    """Return dW1 after some steps, in float64 and by NumPy alone."""
+    (w1, b1), (w2, b2) = [[np.asarray(a, np.float64) for a in layer] for layer in PARAMS]
+    x, y = np.asarray(X, np.float64), np.asarray(Y, np.float64)
+    for _ in range(steps + 1):
+        a1 = 1 / (1 + np.exp(-(x @ w1 + b1)))
+        dz2 = (1 / (1 + np.exp(-(a1 @ w2 + b2))) - y) / len(x)
+        dz1 = dz2 @ w2.T * a1 * (1 - a1)
+        found = x.T @ dz1
+        w1, b1 = w1 - rate * found, b1 - rate * dz1.sum(0)
+        w2, b2 = w2 - rate * a1.T @ dz2, b2 - rate * dz2.sum(0)
+    return found
+
+
+def test_the_numbers_follow_the_slider(browser, address):
+    page = opened(browser, address)
+    np.testing.assert_allclose(numbers(page, "dW1"), gradients(0), rtol=1e-3, atol=1e-6)
+    page.locator("#step").fill("7")
+    np.testing.assert_allclose(numbers(page, "dW1"), gradients(7), rtol=1e-3, atol=1e-6)
+    assert page.locator("#number").inner_text() == "7"
+
+
+def test_a_number_shows_what_it_is_made_of(browser, address):
+    page = opened(browser, address)
+    page.locator('[data-name="dW1"] td[data-i="0"][data-j="0"]').focus()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowRight")
+    text = page.locator("#detail").inner_text()
+    assert "dW1[2, 2]" in text
+    assert "column 2 of X times column 2 of dZ1" in text
+    sum_of = float(re.search(r"= (\S+)$", text.splitlines()[2])[1])
+    assert sum_of == pytest.approx(gradients(0)[1, 1], rel=1e-3)
+    assert page.locator("td.part").count() == 2 * len(X)
+    assert "at=dW1.2.2" in page.url
+
+
+def test_a_mistake_changes_gradients_and_the_curve(browser, address):
+    page = opened(browser, address)
+    before = numbers(page, "dW1")
+    page.locator("#mistake").select_option("sign")
+    np.testing.assert_allclose(numbers(page, "dW1"), -before, rtol=1e-3)
+    assert page.locator("#curves path.wrong").count() == 1
+    assert "chosen" in page.locator('[data-mistake="sign"]').get_attribute("class")
+
+
+def test_the_address_keeps_the_state(browser, address):
+    page = opened(browser, f"{address}#step=3&mistake=sum&at=db1.1.2")
+    assert page.locator("#number").inner_text() == "3"
+    assert page.locator("#mistake").input_value() == "sum"
+    assert "db1[1, 2]" in page.locator("#detail").inner_text()
+
+
+def test_the_page_is_accessible_and_fits(browser, address, setting):
+    page = opened(browser, f"{address}#at=dW1.1.2&mistake=sum", setting)
+    found = axe.Axe().run(page).response["violations"]
+    assert [(v["id"], v["nodes"][0]["html"]) for v in found] == []
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    SCREENSHOTS.mkdir(exist_ok=True)
+    page.screenshot(path=SCREENSHOTS / f"explain-{setting}.png", full_page=True)
+
+
+def test_the_page_can_be_read_without_scripts(browser, address):
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(address)
+    np.testing.assert_allclose(numbers(page, "dW1"), gradients(0), rtol=1e-3, atol=1e-6)
+
+
+def test_the_data_are_json(browser, address):
+    page = opened(browser, address)
+    assert json.loads(page.locator("#data").inner_text() or page.locator("#data").text_content())
