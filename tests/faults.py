@@ -733,7 +733,7 @@ NETWORKS = [
          "return A, LayerCache(X, Z, kept, g, compute_dtype)",
          "return A, LayerCache(X, Z, Z, g, compute_dtype)", BACKWARD),
         ("backward returns the input gradient of the last layer",
-         "tuple(reversed(dlayers)), dAs[-1]", "tuple(reversed(dlayers)), dAs[0]", BACKWARD),
+         "for step in steps), steps[0].dX", "for step in steps), steps[-1].dX", BACKWARD),
         ("backward drops compute_dtype",
          "dense_bwd(cache.compute_dtype, of_layer, dZ)", "dense_bwd(None, of_layer, dZ)", ROUNDED),
         ("deltas come from last to first",

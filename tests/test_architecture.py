@@ -214,6 +214,7 @@ OPTIONAL = {
     "app": {"cli", "datasets", "plot", "tables", "fcjax_cli"},
     "audit": {"audit"},
     "checkpoint": {"checkpoint"},
+    "explain": {"explainer"},
     "export": {"export"},
     "sklearn": {"estimators"},
     "tensorboard": {"trackers"},

@@ -181,6 +181,7 @@ def test_every_activation_and_loss_has_a_formula():
 
 
 @pytest.mark.parametrize("name", sorted({*activations.ACTIVATIONS} - {"glu"}))
+@pytest.mark.in_turn(5)
 def test_every_activation_can_be_explained(name):
     params = fcjax.init(jax.random.key(1), (2, 4, 3))
     task = record.Task(
@@ -227,7 +228,7 @@ def test_wrong_inputs_are_named():
         ValueError, match=r"x must be a batch of rows, \(m, 2\), got float32\[0, 2\]"
     ):
         fcjax.explain(PARAMS, X[:0], loss, Y)
-    with pytest.raises(ValueError, match="steps must be a positive integer, got 0"):
+    with pytest.raises(ValueError, match="steps must be a positive integer, got int 0"):
         fcjax.explain(PARAMS, X, loss, Y, output_activation="sigmoid", steps=0)
     with pytest.raises(TypeError, match=r"loss must return a number, got float32\[5\]"):
         fcjax.explain(PARAMS, X, lambda a: a[:, 0])

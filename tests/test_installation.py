@@ -100,6 +100,10 @@ try:
     fcjax.fit(params, x, checkpoint_dir=tempfile.mkdtemp(), **options)
 except ImportError as error:
     failed["checkpoint"] = str(error)
+try:
+    fcjax.explain(params, x, lambda a: fcjax.squared_error(a, jnp.ones((3, 1))), steps=1)
+except ImportError as error:
+    failed["explain"] = str(error)
 for to in (fcjax.export.to_torch, fcjax.export.to_jax, fcjax.export.to_onnx):
     try:
         to(fcjax.Model(params), tempfile.mkdtemp() + "/file")
@@ -145,6 +149,7 @@ def test_what_needs_an_extra_says_which(core_only):
         "pip install 'fcjax[sklearn]'",
         "fcjax.plot": "plots need matplotlib: pip install 'fcjax[app]'",
         "fcjax.tables.pictures": "plots need matplotlib: pip install 'fcjax[app]'",
+        "explain": "pages need jinja2 and latex2mathml: pip install 'fcjax[explain]'",
         "checkpoint": "checkpoints need Orbax: pip install 'fcjax[checkpoint]'",
         "to_jax": "files of JAX need flatbuffers: pip install 'fcjax[export]'",
         "to_onnx": "files of ONNX need onnx: pip install 'fcjax[export]'",

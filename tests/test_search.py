@@ -366,7 +366,7 @@ def test_a_gradient_at_the_edge_of_a_domain_is_not_that_beside_it():
     # x² (1 - x)^0.6 and the like: some slopes are infinite at 0 and at 1, others are 0 there
     a, b = jnp.array([0.7, 2.0, 3.5, 1.2, 5.0]), jnp.array([1.5, 0.6, 2.5, 4.0, 3.0])
     x = jnp.array([0.3, 0.5, 0.2, 0.7, 0.6])
-    for key in range(4):
+    for key in range(2):
         report = fcjax.check_rule(
             lambda x: jax.lax.betainc(a, b, x), (x,), checks=["search"], key=jax.random.key(key)
         )
@@ -375,7 +375,7 @@ def test_a_gradient_at_the_edge_of_a_domain_is_not_that_beside_it():
 
 def test_a_remainder_has_the_slope_within_its_period():
     args = jnp.array([5.3, -2.1, 7.7]), jnp.array([1.5, 0.8, 2.0])
-    for key in range(4):
+    for key in range(2):
         report = fcjax.check_rule(jax.lax.rem, args, checks=["search"], key=jax.random.key(key))
         assert not report.findings, report
 
@@ -406,7 +406,7 @@ def test_a_function_that_is_noise_in_float32_has_no_gradient_to_compare():
     def gradients(x, w, dy):
         return jax.vjp(kernel, x, w)[1](dy)
 
-    for key in range(4):
+    for key in range(2):
         report = fcjax.check_rule(
             with_rule(kernel, gradients),
             (normal(10, 3), normal(3)),
@@ -442,9 +442,8 @@ def sparsemax_loss(x):
 def test_a_rule_is_right_where_autodiff_loses_the_digits_of_a_sum():
     # as in jaxopt: at 9e18, the threshold is that number, and the others are rounded away
     x = jnp.array([-0.41675785, -0.05626683, -2.1361961, 1.6402708, -1.7934356])
-    for key in range(2):
-        report = fcjax.check_rule(sparsemax_loss, (x,), key=jax.random.key(key))
-        assert report.verdict == "right", report
+    report = fcjax.check_rule(sparsemax_loss, (x,))
+    assert report.verdict == "right", report
 
 
 # --- what a reviewer from outside found -----------------------------------------------------------

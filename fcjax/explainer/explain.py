@@ -79,6 +79,7 @@ def explain(
         The page. `page.save("explain.html")` writes it; a notebook shows it.
 
     Raises:
+        ImportError: the extra `explain` is not installed.
         TypeError, ValueError: as `mlp` raises for such arguments; `x` is not a batch of rows, the
             loss is not a number, or `steps` is not a positive integer.
 

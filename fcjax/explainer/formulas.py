@@ -1,6 +1,6 @@
 """Formulas of activations and losses, as LaTeX, and their MathML."""
 
-from latex2mathml.converter import convert
+from .extra import converted
 
 # g and its derivative; where the derivative is a matrix, dz instead.
 ACTIVATIONS = {
@@ -82,4 +82,4 @@ LOSSES = {
 
 def mathml(latex: str, *, block: bool = False) -> str:
     """Return a formula as MathML."""
-    return convert(latex, display="block" if block else "inline")
+    return converted(latex, "block" if block else "inline")

@@ -7,13 +7,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jinja2
 import numpy as np
 
 from ..activations import rule_of
 from ..dense import dense_bwd, dense_fwd
 from ..verify import rules_in
 from .arrays import GRADIENTS, Axes, arrays_of, gradients_of, largest_difference, packed
+from .extra import jinja
 from .formulas import ACTIVATIONS, LOSSES, mathml
 from .mistakes import Mistake
 from .oracles import Oracle
@@ -78,8 +78,9 @@ class Card(NamedTuple):
 
 def render(found: Found) -> str:
     """Return the page."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("fcjax.explainer", "."), autoescape=True, trim_blocks=True
+    library = jinja()
+    environment = library.Environment(
+        loader=library.PackageLoader("fcjax.explainer", "."), autoescape=True, trim_blocks=True
     )
     files = resources.files("fcjax.explainer")
     first, L = found.steps[0], len(found.steps[0].layers)

@@ -35,6 +35,7 @@ EXEMPT = {
     "DamagedModelError": "an exception",
     "save, load": "folders, which test_save.py damages and refuses",
     "check_network, sizes_of": "for `Model`",
+    "backward_steps, BackwardStep": "`backward` and `deltas`, which are tried, are made of it",
     "train.checked_count, train.checked_optional_count, train.optimizers": "for the command and "
     "for tables; the last has no arguments",
     "distributed.check_mesh, distributed.check_shared, distributed.number_of_shards": "for `fit`",
