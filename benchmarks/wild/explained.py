@@ -76,6 +76,7 @@ EXPLAINED: dict[str, dict[str, tuple[str, str]]] = {
         "bcoo_sum_duplicates": (MISTAKE, "the gradient of an entry that is 0 is lost"),
     },
     "distrax": {
+        "power_no_nan": (MISTAKE, "NaN at a base of 0, which it is named for avoiding"),
         "_von_mises_sample": _SAMPLER,
     },
     "lineax": {
@@ -108,6 +109,10 @@ EXPLAINED: dict[str, dict[str, tuple[str, str]]] = {
         "_prevent_2nd_derivative": _SAMPLER,
     },
     "jaxopt": {
+        "_projection_unit_simplex__sparsemax_loss": (
+            CHECKER,
+            "at two equal numbers of 8.5e37, autodiff of the projection has lost its digits",
+        ),
         "forward_pert__argmax": _PERTURBED,
         "forward_pert__max": _PERTURBED,
         "forward_pert__fun": _PERTURBED,
@@ -133,6 +138,10 @@ EXPLAINED: dict[str, dict[str, tuple[str, str]]] = {
         "adaware_qr": (MISTAKE, "a guard that does not scale: 0.0775 for 0.5315 at 1e-9"),
         "adaware_qr__wide": (MISTAKE, "a guard that does not scale"),
         "modified_bessel_ive_jax": (MISTAKE, "another gradient than differences below 0"),
+        "bessel_jv_jax_rescaled": (
+            CHECKER,
+            "1/2 is right at 1e-30, where autodiff passes a guard, and differences cannot tell",
+        ),
         "_projected_exponential": (MISTAKE, "NaN where exp overflows inside, the value does not"),
         "_exponential_with_continuation": (
             MISTAKE,
@@ -160,16 +169,30 @@ EXPLAINED: dict[str, dict[str, tuple[str, str]]] = {
     },
     "jax_md": {
         "transform": (MEANT, "the gradient is that in real coordinates, as its documentation says"),
+        "safe_acos": (MEANT, "the slope is bounded near -1 and 1"),
         "transform_gradients": _BOX,
         "transform_gradients__nonbonded": _BOX,
     },
     "maxtext": {
+        **dict.fromkeys(
+            ["_attention_reference", "_attention_reference__vanilla"],
+            (MISTAKE, "NaN at values of -2.4e38, where autodiff is finite"),
+        ),
         "cross_entropy_with_logits": (MEANT, "targets get no gradient, as a comment says"),
     },
-    "s2fft": dict.fromkeys(
-        ["flm_to_ftm__spin", "ftm_to_flm", "ftm_to_flm__reality"],
-        _NAN,
-    ),
+    "s2fft": {
+        "flm_to_ftm": (CHECKER, "where a number is infinite, rule and function lose other outputs"),
+        **dict.fromkeys(["flm_to_ftm__spin", "ftm_to_flm", "ftm_to_flm__reality"], _NAN),
+    },
+    "copulax": {
+        "_log_kv_pos": (LIMIT, "its constants are in float32, so that jvp is accurate to 1e-8"),
+    },
+    "cuequivariance_jax": {
+        "triangle_attention_custom_vjp__all": (
+            LIMIT,
+            "two further results, lse and amax, pass no gradient",
+        ),
+    },
     "tjax": {
         "scale_cotangent": (MEANT, "the gradient is scaled"),
         "replace_cotangent": (MEANT, "the gradient is replaced"),
