@@ -254,8 +254,9 @@ def cost(
     """Compare what the gradient of a function costs by its hand-written rules and by autodiff.
 
     The table shows the bytes that are kept between the passes, the temporaries and operations of
-    the compiled gradient, and the times to compile and to call it. The last line says whether the
-    rule is worth having.
+    the compiled gradient, and the times to compile and to call it; what is kept of the arguments
+    counts as 0 B. The last line says whether the rule is worth having, or that its gradient is
+    another.
 
     For example,
       fcjax cost fcjax:gelu --shapes 256x1000
