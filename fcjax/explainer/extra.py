@@ -14,10 +14,10 @@ def jinja() -> Any:
     return jinja2
 
 
-def converted(latex: str, display: str) -> str:
-    """Return a formula as MathML."""
+def converter() -> Any:
+    """Return the module that converts LaTeX to MathML."""
     try:
-        from latex2mathml.converter import convert
+        from latex2mathml import converter as module
     except ImportError as error:
         raise ImportError(NEEDED) from error
-    return convert(latex, display=display)
+    return module

@@ -1,6 +1,6 @@
 """Formulas of activations and losses, as LaTeX, and their MathML."""
 
-from .extra import converted
+from .extra import converter
 
 # g and its derivative; where the derivative is a matrix, dz instead.
 ACTIVATIONS = {
@@ -80,6 +80,6 @@ LOSSES = {
 }
 
 
-def mathml(latex: str, *, block: bool = False) -> str:
+def mathml(latex: str) -> str:
     """Return a formula as MathML."""
-    return converted(latex, "block" if block else "inline")
+    return converter().convert(latex)

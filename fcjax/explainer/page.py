@@ -52,7 +52,6 @@ class Matrix(NamedTuple):
     values: np.ndarray
     is_kept: bool
     states: tuple[str, ...]
-    axis: str
 
     @property
     def is_large(self) -> bool:
@@ -182,7 +181,7 @@ def _matrix(found: Found, name: str, *, is_kept: bool = False) -> Matrix:
     states: tuple[str, ...] = ()
     if head in ("Z", "A", "dZ") and values.shape[1] == len(found.axes.units[int(l)]):
         states = tuple(step.states[int(l) - 1][j] for j in found.axes.units[int(l)])
-    return Matrix(name, symbol, values, is_kept, states, "unit" if head in ("W", "dW") else "row")
+    return Matrix(name, symbol, values, is_kept, states)
 
 
 def _differences(found: Found) -> list[dict[str, Any]]:

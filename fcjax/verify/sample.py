@@ -96,6 +96,10 @@ class Sample:
         """Return the name of the k-th differentiable leaf."""
         return self.subject.names[k]
 
+    def is_inside(self, values: Sequence[np.ndarray]) -> bool:
+        """Whether the arguments with these numbers in their leaves are in the domain."""
+        return self.domain.has(lambda: self.point.args_at(values))
+
     def random(self, shape: tuple[int, ...], stream: int) -> np.ndarray:
         """Return normal random numbers; equal streams of this sample give equal numbers."""
         return np.random.default_rng([*self.seed, stream]).standard_normal(shape)

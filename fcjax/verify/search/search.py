@@ -136,10 +136,7 @@ class _Points:
         return self
 
     def __next__(self) -> Values:
-        return next(values for values in self._points if self._is_inside(values))
-
-    def _is_inside(self, values: Values) -> bool:
-        return self._sample.domain.has(lambda: self._sample.point.args_at(values))
+        return next(values for values in self._points if self._sample.is_inside(values))
 
     def add_edges(self, outside: Iterator[Values]) -> None:
         """Put the edges of the domain on the way to points outside of it next."""
@@ -185,14 +182,12 @@ def _in_turns(many: Iterator[Values], few: Iterator[Values]) -> Iterator[Values]
 
 def _simplest(judge: Judge, flaw: Flaw, values: Values, clock: Clock) -> tuple[Flaw, Values]:
     """Return the flaw at the simplest point that has one of its kind."""
-    last, sample = (flaw, values), judge.sample
-
-    def is_inside(candidate: Values) -> bool:
-        return sample.domain.has(lambda: sample.point.args_at(candidate))
+    last = flaw, values
 
     def shows(candidate: Values) -> bool:
         nonlocal last
-        other = None if clock.is_over or not is_inside(candidate) else judge.flaw(candidate)
+        is_left_out = clock.is_over or not judge.sample.is_inside(candidate)
+        other = None if is_left_out else judge.flaw(candidate)
         if other is None or other.same != flaw.same:
             return False
         last = other, candidate
