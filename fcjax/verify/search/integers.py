@@ -17,9 +17,9 @@ COUNT = 4
 def other_integers(sample: Sample) -> Iterator[tuple[int, np.ndarray, str]]:
     """Yield other numbers for one leaf: its position, the numbers, and what they are.
 
-    Integers stay between the smallest and the largest that was given, or are 0, or numbers that the
-    program compares with: an index out of bounds has no right gradient, and 0 is none, but a length
-    or an exponent that is special.
+    Integers stay between the smallest and the largest that was given, or are numbers that the
+    program compares with: an index out of bounds has no right gradient. 0 is tried too. It is
+    seldom out of bounds, and it is special as a length and as an exponent.
     """
     compared = _compared(sample)
     places = [i for i, leaf in enumerate(sample.point.leaves) if _is_varied(leaf)][:COUNT]
