@@ -10,7 +10,7 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from .launch import launch as run_in_processes
 from .loading import loading
-from .options import Checking, CostOf, Function, Library, OurData, OwnData
+from .options import Checking, CostOf, Explained, Function, Library, OurData, OwnData
 
 
 def train(
@@ -274,6 +274,37 @@ def cost(
     return cost(function, seconds, seed, out)
 
 
+def explain(
+    explained: OmitArgPrefixes[Explained],
+    learning_rate: Annotated[float, arg(metavar="NUMBER")] = 0.5,
+    steps: Annotated[int, arg(metavar="N")] = 20,
+    seed: Annotated[int, arg(metavar="INTEGER")] = 0,
+    out: Annotated[Path, arg(metavar="FILE")] = Path("out/explain.html"),
+) -> int:
+    """Write a page on backpropagation in a network: every array of a training step.
+
+    The page is one HTML file that needs no network. It shows each step of the forward and the
+    backward pass with its formula, its code and its numbers, what each number is the sum of, the
+    same gradients by autodiff and by differences, and what becomes of five mistakes.
+
+    For example,
+      fcjax explain
+      fcjax explain model houses.csv --out page.html
+      fcjax explain my_model iris.csv --target species --learning-rate 0.1
+
+    Args:
+        explained: The network, and its batch.
+        learning_rate: the factor of the gradient in a step of gradient descent.
+        steps: the number of training steps to show.
+        seed: seed of the parameters of the 2-4-1 network.
+        out: the file to write; another one of that name is replaced.
+    """
+    with loading():
+        from fcjax.cli.explain import explain
+
+    return explain(explained, learning_rate=learning_rate, steps=steps, seed=seed, out=out)
+
+
 def checkpoint(action: Positional[Literal["verify"]], directory: Positional[Path]) -> int:
     """Read all checkpoints of a folder and compare their checksums.
 
@@ -347,6 +378,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "verify": verify,
     "audit": audit,
     "cost": cost,
+    "explain": explain,
     "launch": launch,
     "checkpoint": checkpoint,
     "export": export,

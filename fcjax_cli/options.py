@@ -1,4 +1,4 @@
-"""The options of `fcjax verify` and `fcjax train`, and their help."""
+"""The options of several commands, and their help."""
 
 import dataclasses
 from pathlib import Path
@@ -76,6 +76,31 @@ class CostOf:
     shapes: Annotated[tuple[str, ...], _as("SHAPE ...")] = ()
     args: Annotated[str | None, _as("FILE.json|MODULE:FUNCTION")] = None
     reference: Annotated[str | None, _as("MODULE:FUNCTION")] = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Explained:
+    """The network, and its batch.
+
+    Attributes:
+        model: the folder of a model, as from fcjax train or fcjax.save. Without one, the page is
+            on a 2-4-1 network of sigmoids that learns exclusive or.
+        file: a CSV or a Parquet file with the columns of the model and the target. A model for
+            tables treats it as in training; for another one, all columns are numbers.
+        target: the column to predict, or several, where the model does not say.
+        loss: the name of a loss of fcjax, such as softmax_cross_entropy; by default what fits the
+            outputs.
+        rows: rows of the batch, evenly spaced in the file.
+        member: which member of an ensemble is shown, counted from 1. Its factors are multiplied
+            into the weights.
+    """
+
+    model: Annotated[Positional[Path | None], _as("MODEL_DIR")] = None
+    file: Annotated[Positional[Path | None], _as("FILE")] = None
+    target: Annotated[tuple[str, ...], _as("COLUMN ...")] = ()
+    loss: Annotated[str | None, _as("NAME")] = None
+    rows: Annotated[int, arg(metavar="N")] = 8
+    member: Annotated[int, arg(metavar="K")] = 1
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -11,8 +12,11 @@ import pytest
 
 import fcjax
 from fcjax import activations, losses
+from fcjax.cli.explain import explain
 from fcjax.explainer import arrays, formulas, mistakes, oracles, record
+from fcjax.explainer.explain import Page
 from fcjax.explainer.page import Found, render
+from fcjax_cli.options import Explained
 
 X = jnp.array([[0.0, 0.2], [0.1, 1.0], [1.0, -0.3], [0.9, 1.1], [0.4, 0.7]])
 Y = jnp.array([[0.0], [1.0], [1.0], [0.0], [1.0]])
@@ -168,7 +172,7 @@ def test_differences_of_a_large_network_are_at_some_entries(monkeypatch):
 
 
 def test_every_activation_and_loss_has_a_formula():
-    assert set(formulas.ACTIVATIONS) == set(activations.ACTIVATIONS)
+    assert set(formulas.ACTIVATIONS) == {*activations.ACTIVATIONS, "layer_norm", "rms_norm"}
     ours = {
         name
         for name in dir(losses)
@@ -234,3 +238,147 @@ def test_wrong_inputs_are_named():
         fcjax.explain(PARAMS, X, lambda a: a[:, 0])
     with pytest.raises(ValueError, match="activations"):
         fcjax.explain(PARAMS, X, loss, Y, activations="sigmid")
+    with pytest.raises(
+        ValueError, match=r"learning_rate must be a positive number, got float -1.0"
+    ):
+        fcjax.explain(PARAMS, X, loss, Y, learning_rate=-1.0)
+
+
+# --- cross-entropy of logits, and norms -----------------------------------------------------------
+
+LABELS = np.array([0, 2, 1, 1, 2])
+
+
+@pytest.mark.parametrize("one_hot", [False, True], ids=["integers", "one-hot"])
+def test_the_gradient_of_softmax_cross_entropy_stands_beside_p_and_y(one_hot):
+    params = fcjax.init(jax.random.key(3), (2, 3))
+    y = np.eye(3)[LABELS]
+    target = jnp.asarray(y if one_hot else LABELS)
+    data = data_of(fcjax.explain(params, X, fcjax.softmax_cross_entropy, target, steps=1))
+    z = np.asarray(X, np.float64) @ np.asarray(params[0].w) + np.asarray(params[0].b)
+    p = np.exp(z) / np.exp(z).sum(1, keepdims=True)
+    for name, want in {"p": p, "y": y, "dA1": (p - y) / 5}.items():
+        got = numbers(data, data["arrays"][name], name)[0]
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-7, err_msg=name)
+
+
+def test_the_gradient_of_sigmoid_cross_entropy_stands_beside_p_and_y():
+    data = data_of(fcjax.explain(PARAMS, X, fcjax.sigmoid_binary_cross_entropy, Y, steps=1))
+    of = {name: numbers(data, data["arrays"][name], name)[0] for name in ("p", "y", "dA2", "A2")}
+    np.testing.assert_allclose(of["p"], 1 / (1 + np.exp(-of["A2"].astype(float))), rtol=1e-6)
+    np.testing.assert_allclose(of["dA2"], (of["p"] - of["y"]) / 5, rtol=1e-5, atol=1e-8)
+
+
+def test_a_loss_that_smooths_its_labels_has_no_p_and_y():
+    loss = partial(fcjax.softmax_cross_entropy, label_smoothing=0.1)
+    params = fcjax.init(jax.random.key(3), (2, 3))
+    assert (
+        "p" not in data_of(fcjax.explain(params, X, loss, jnp.asarray(LABELS), steps=1))["shapes"]
+    )
+
+
+@pytest.mark.parametrize("norm", ["layer_norm", "rms_norm"])
+def test_a_norm_is_an_activation_of_its_rows(norm):
+    scale = jnp.array([1.0, 2.0, -1.0, 0.5])
+    options = {"scale": scale} | ({"bias": scale[::-1]} if norm == "layer_norm" else {})
+    page = fcjax.explain(
+        PARAMS, X, fcjax.squared_error, Y,
+        activations=partial(getattr(fcjax, norm), **options), steps=1,
+    )  # fmt: skip
+    data = data_of(page)
+    z, dz = (numbers(data, data["arrays"][name], name)[0].astype(float) for name in ("Z1", "dZ1"))
+    da = numbers(data, data["arrays"]["dA1"], "dA1")[0].astype(float)
+    dh = da * np.asarray(scale)
+    centred = z - z.mean(1, keepdims=True) * (norm == "layer_norm")
+    sigma = np.sqrt((centred**2).mean(1, keepdims=True) + 1e-5)
+    h = centred / sigma
+    want = dh - h * (h * dh).mean(1, keepdims=True)
+    want -= dh.mean(1, keepdims=True) * (norm == "layer_norm")
+    np.testing.assert_allclose(dz, want / sigma, rtol=2e-4, atol=1e-6)
+    assert f"back through {norm}" in page.html
+    assert formulas.mathml(formulas.ACTIVATIONS[norm][1]) in page.html
+
+
+# --- the command ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A model and a table of its inputs, with classes as texts."""
+    folder = tmp_path_factory.mktemp("explained")
+    fcjax.save(folder / "model", fcjax.Model(fcjax.init(jax.random.key(0), (2, 3)), "tanh"))
+    rows = [f"{x[0]},{x[1]},{'cab'[k]}" for x, k in zip(X, LABELS, strict=True)]
+    (folder / "data.csv").write_text("\n".join(["first,second,class", *rows]))
+    return folder
+
+
+def explained(folder, out="page.html", steps=1, **options):
+    paths = {name: folder / options.pop(name) for name in ("model", "file") if name in options}
+    given = Explained(**paths, **options)
+    assert explain(given, learning_rate=0.5, steps=steps, seed=0, out=folder / out) == 0
+    html = (folder / out).read_text()
+    return data_of(Page(html))
+
+
+def test_the_command_explains_the_smallest_network(folder, capsys):
+    data = explained(folder, out="new/smallest.html")
+    assert data["sizes"] == [2, 4, 1]
+    assert capsys.readouterr().out.startswith("Model(2-4-1 float32, activations='sigmoid'")
+
+
+def test_the_command_explains_a_model_on_a_table(folder):
+    data = explained(folder, model="model", file="data.csv", target=("class",))
+    np.testing.assert_array_equal(numbers(data, data["arrays"]["X"], "X")[0], X)
+    # classes are in the order of their texts: a, b, c
+    want = np.eye(3)[[2, 1, 0, 0, 1]]
+    np.testing.assert_array_equal(numbers(data, data["arrays"]["y"], "y")[0], want)
+
+
+def test_classes_are_counted_over_the_whole_file(folder):
+    data = explained(folder, model="model", file="data.csv", target=("class",), rows=2)
+    np.testing.assert_array_equal(numbers(data, data["arrays"]["X"], "X")[0], X[np.array([0, 4])])
+    want = np.eye(3)[[2, 1]]
+    np.testing.assert_array_equal(numbers(data, data["arrays"]["y"], "y")[0], want)
+
+
+@pytest.mark.parametrize("preset", ["realmlp", "tabm"])
+def test_the_command_explains_a_model_for_tables(preset, tmp_path):
+    points = np.random.default_rng(0).normal(size=(60, 2))
+    rows = [f"{a},{b},{'xy'[int(a * b > 0)]}" for a, b in points]
+    (tmp_path / "data.csv").write_text("\n".join(["first,second,side", *rows]))
+    table = fcjax.tables.read(tmp_path / "data.csv")
+    model = fcjax.tables.train_table(table, "side", preset=preset, epochs=1)
+    fcjax.save(tmp_path / "model", model)
+    options = {} if preset == "realmlp" else {"member": 3}
+    data = explained(tmp_path, model="model", file="data.csv", rows=5, **options)
+    chosen = np.linspace(0, 59, 5).round().astype(int)
+    treated = jnp.asarray(model.treatment.transform(table)[chosen])
+    want = model.networks.apply(model.params, treated)
+    got = numbers(data, data["arrays"][f"A{data['layers']}"], f"A{data['layers']}")[0]
+    np.testing.assert_allclose(got, want[options.get("member", 1) - 1], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"target": ("class",)}, "target: needs a model and a file"),
+        ({"model": "model"}, "file: got none; accepted: a CSV or a Parquet file, beside a model"),
+        ({"model": "model", "file": "data.csv"}, "target: got none; accepted: the column to"),
+        ({"model": "model", "file": "data.csv", "target": ("side",)}, "target: 'side' is unknown"),
+        ({"model": "model", "file": "data.csv", "target": ("first",)}, "column 'class' must hold"),
+        (
+            {"model": "model", "file": "data.csv", "target": ("first", "class")},
+            "must have 2 columns beside the target, which the model takes, got 1",
+        ),
+        (
+            {"model": "model", "file": "data.csv", "target": ("class",), "loss": "log"},
+            "loss: 'log' is unknown; accepted: absolute_error, binary_cross_entropy",
+        ),
+        ({"rows": 0}, "rows: got 0; accepted: a positive integer"),
+        ({"out": "model/config.json"}, "--out must not be a file of a model"),
+        ({"model": "model", "file": "no.csv", "target": ("class",)}, "there is no file"),
+    ],
+)
+def test_the_command_names_what_is_wrong(options, message, folder):
+    with pytest.raises((ValueError, FileNotFoundError), match=re.escape(message)):
+        explained(folder, **options)

@@ -45,12 +45,18 @@ def _spaced(size: int) -> np.ndarray:
 
 
 def arrays_of(step: Step, axes: Axes) -> dict[str, np.ndarray]:
-    """Return the arrays of a step by name: X, W1, b1, Z1, A1, …, and dA2, dZ2, dW2, db2, …, dX."""
+    """Return the arrays of a step by name: X, W1, b1, Z1, A1, …, dA2, dZ2, dW2, db2, …, dX.
+
+    p and y are there too if the loss has them.
+    """
     found = {"X": step.layers[0].X[np.ix_(axes.batch, axes.units[0])]}
     for l, layer in enumerate(step.layers, 1):
         for name in ("W", "b", "Z", "A"):
             if (array := getattr(layer, name)) is not None:
                 found[f"{name}{l}"] = _shown(name, l, array, axes)
+    for name, array in (("p", step.p), ("y", step.y)):
+        if array is not None:
+            found[name] = _shown("A", len(step.layers), array, axes)
     return found | gradients_of(step.layers, axes)
 
 

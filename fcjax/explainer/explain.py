@@ -10,7 +10,9 @@ import numpy as np
 from jax import Array
 from jaxtyping import ArrayLike, Float
 
-from .._arguments import as_integer, check_function, describe, floating
+from .._arguments import as_integer, check_function, describe, floating, is_number
+from ..activations import sigmoid, softmax
+from ..losses import sigmoid_binary_cross_entropy, softmax_cross_entropy
 from ..model import Model
 from ..network import Params, check_network, mlp, unstack
 from .arrays import arrays_of, axes_of
@@ -81,7 +83,7 @@ def explain(
     Raises:
         ImportError: the extra `explain` is not installed.
         TypeError, ValueError: as `mlp` raises for such arguments; `x` is not a batch of rows, the
-            loss is not a number, or `steps` is not a positive integer.
+            loss is not a number, `learning_rate` or `steps` is not positive.
 
     Source: Rumelhart, Hinton & Williams, Learning representations by back-propagating errors,
     Nature 323 (1986).
@@ -98,12 +100,15 @@ def explain(
         activations, output_activation = params.activations, params.output_activation
         params = params.params
     check_function("loss", loss)
-    if target is not None:
-        loss = _with_target(loss, target)
-    task = _task(unstack(params), x, loss, activations, output_activation, learning_rate)
+    if not is_number(learning_rate) or not 0 < learning_rate < np.inf:
+        raise ValueError(f"learning_rate must be a positive number, got {describe(learning_rate)}")
     number = as_integer(steps)
     if number is None or number < 1:
         raise ValueError(f"steps must be a positive integer, got {describe(steps)}")
+    of_output = loss if target is None else _with_target(loss, target)
+    task = _task(unstack(params), x, of_output, activations, output_activation, learning_rate)
+    if target is not None:
+        task = _with_probabilities(task, loss, jnp.asarray(target), unstack(params))
     return Page(render(_found(task, unstack(params), number)))
 
 
@@ -116,6 +121,19 @@ def _with_target(loss: Callable[..., Array], target: ArrayLike) -> Callable[[Arr
         return loss(output, target.astype(output.dtype) if _is_floating(target) else target)
 
     return of_output
+
+
+def _with_probabilities(
+    task: Task, loss: Callable[..., Array], target: Array, params: Params
+) -> Task:
+    """Return the task with p and y, if the gradient of its loss is their difference over m."""
+    if loss is sigmoid_binary_cross_entropy:
+        return task._replace(probabilities=sigmoid, y=np.asarray(target))
+    if loss is not softmax_cross_entropy:
+        return task
+    classes = params[-1].w.shape[1]
+    y = target if target.ndim == 2 else jnp.equal(target[:, None], jnp.arange(classes))
+    return task._replace(probabilities=softmax, y=np.asarray(y, np.float32))
 
 
 def _is_floating(array: Array) -> bool:
@@ -168,4 +186,4 @@ def _task(
     value = jax.eval_shape(loss, output)
     if getattr(value, "shape", None) != ():
         raise TypeError(f"loss must return a number, got {describe(value)}")
-    return Task(functions, x, loss, float(learning_rate))
+    return Task(functions, x, loss, learning_rate)

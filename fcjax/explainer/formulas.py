@@ -44,6 +44,14 @@ ACTIVATIONS = {
         r"a = u \sigma(v), \; z = [u \, v]",
         r"du = da \, \sigma(v), \; dv = da \, a (1 - \sigma(v))",
     ),
+    "layer_norm": (
+        r"a = s \odot h + c, \; h = \frac{z - \mu}{\sigma}",
+        r"dz = \frac{1}{\sigma} (dh - \overline{dh} - h \, \overline{h \, dh}), \; dh = s \odot da",
+    ),
+    "rms_norm": (
+        r"a = s \odot h, \; h = \frac{z}{\rho}, \; \rho^2 = \overline{z^2}",
+        r"dz = \frac{1}{\rho} (dh - h \, \overline{h \, dh}), \; dh = s \odot da",
+    ),
     "softmax": (r"p = \frac{e^z}{\sum e^z}", r"dz = p (dp - \sum p \, dp)"),
     "log_softmax": (r"a = z - \log \sum e^z", r"dz = da - e^a \sum da"),
 }

@@ -65,6 +65,13 @@
         cells, text: Number.isFinite(slope) ? `${shown(at(dA, i, j))} · ${shown(slope)}` : "" };
     }
     if (head === "A") return { rule: `g of Z${l}`, cells: [[`Z${l}`, i, j]], text: `g(${shown(at(matrix(`Z${l}`), i, Math.min(j, matrix(`Z${l}`).columns - 1)))})` };
+    if (head === "dA" && data.shapes.p) {
+      const [p, y] = [at(matrix("p"), i, j), at(matrix("y"), i, j)];
+      return { rule: `p − y, divided by the ${data.m} examples`, cells: [["p", i, j], ["y", i, j]],
+        text: `(${shown(p)} − ${shown(y)}) / ${data.m} = ${shown((p - y) / data.m)}` };
+    }
+    if (head === "p") return { rule: `the probability that the loss makes of A${L}`, cells: [[`A${L}`, i, j]], text: "" };
+    if (head === "y") return { rule: "the label", cells: [], text: "" };
     if (head === "dA") return { rule: `the gradient of the loss in the output, of the rule of the loss`, cells: [[`A${l}`, i, j]], text: `at A = ${shown(at(matrix(`A${l}`), i, j))}` };
     return { rule: head === "X" ? "an input" : "a parameter", cells: [], text: "" };
   }

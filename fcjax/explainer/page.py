@@ -139,12 +139,13 @@ def _loss(found: Found) -> Card:
     formulas = " ".join(map(mathml, LOSSES.get(name, ())))
     calls = rules_in(found.task.loss, found.steps[0].layers[-1].A)
     source = _short(calls[0].source) if calls else ""
+    names = ["p", "y", f"dA{L}"] if found.task.y is not None else [f"dA{L}"]
     return Card(
         f"The loss: {name}",
         formulas or mathml(rf"dA_{{{L}}} = \frac{{\partial \ell}}{{\partial A_{{{L}}}}}"),
         source,
         "",
-        (_matrix(found, f"dA{L}"),),
+        tuple(_matrix(found, one) for one in names),
     )
 
 

@@ -47,12 +47,16 @@ class Step(NamedTuple):
         layers: the arrays of each layer, from the first to the last.
         states: for each layer, the state of each unit over the whole batch: "dead" if its slope is
             0 for each example, "saturated" if it is small for each, else "".
+        p, y: the probabilities and the labels of a cross-entropy of logits, whose gradient is
+            their difference over m.
     """
 
     number: int
     loss: float
     layers: tuple[LayerStep, ...]
     states: tuple[tuple[str, ...], ...]
+    p: np.ndarray | None = None
+    y: np.ndarray | None = None
 
 
 class Task(NamedTuple):
@@ -63,12 +67,16 @@ class Task(NamedTuple):
         x: the batch, `(m, n_in)`.
         loss: the function of the network's output that returns the loss.
         learning_rate: the factor of gradient descent, `W ← W − learning_rate dW`.
+        probabilities: the function of the output that returns p, if the loss has it.
+        y: the labels beside p.
     """
 
     activations: tuple[Function, ...]
     x: Array
     loss: Function
     learning_rate: float
+    probabilities: Function | None = None
+    y: np.ndarray | None = None
 
     def forward(self, params: Params) -> tuple[Array, Cache]:
         """Return the output of the network, and what is kept."""
@@ -105,7 +113,9 @@ def record(
         after, (value, cache, dA, found) = train(params)
         if number in numbers:
             layers = _layers(params, cache, dA, found)
-            steps.append(Step(number, float(value), layers, tuple(map(states_of, cache))))
+            p = None if task.probabilities is None else task.probabilities(cache[-1].A)
+            states = tuple(map(states_of, cache))
+            steps.append(Step(number, float(value), layers, states, optional(p), task.y))
         params = after
     return tuple(steps)
 

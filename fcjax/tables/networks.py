@@ -36,6 +36,14 @@ Shared = tuple[Array, tuple[Array, ...]]
 Own = tuple[tuple[tuple[Array, Array, Array], ...], Layer]
 
 
+class PlainNetwork(NamedTuple):
+    """One member of a network as `mlp` has it: its layers, their input, and the activation."""
+
+    layers: Params
+    x: Array
+    activation: str
+
+
 class RealMLPParams(NamedTuple):
     """Factors of the inputs `s`, and dense layers."""
 
@@ -89,6 +97,13 @@ class RealMLP:
         X = scale(x, params.s)
         Z = mlp(params.layers, X, activations=self.activation, compute_dtype=compute_dtype)
         return Z[:, None]
+
+    def plain(
+        self, params: RealMLPParams, x: Float[Array, "n inputs"], member: int
+    ) -> PlainNetwork:
+        """Return the network as plain layers; it has one member."""
+        del member
+        return PlainNetwork(params.layers, scale(x, params.s), self.activation)
 
     def mean_loss(
         self, loss: LossOfOutputs, params: RealMLPParams, x: Float[Array, "n inputs"], data: Tree,
@@ -218,6 +233,16 @@ class TabM:
             else:
                 A = relu_dropout(Z, self.rate, jax.random.fold_in(key, i))
         return grouped_dense(A, heads.w, heads.b, compute_dtype=compute_dtype)
+
+    def plain(self, params: TabMParams, x: Float[Array, "n inputs"], member: int) -> PlainNetwork:
+        """Return a member as plain layers, with the weights `diag(r) W diag(s)`."""
+        layers = [
+            Layer(block.r[member][:, None] * block.w * block.s[member], block.b[member])
+            for block in params.blocks
+        ]
+        w, b = params.heads
+        head = Layer(w[member], None if b is None else b[member])
+        return PlainNetwork((*layers, head), self._embedded(params, x), "relu")
 
     def mean_loss(
         self, loss: LossOfOutputs, params: TabMParams, x: Float[Array, "n inputs"], data: Tree,

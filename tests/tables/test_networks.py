@@ -12,6 +12,7 @@ import pytest
 import reference
 from support import assert_close
 
+from fcjax import mlp
 from fcjax.tables import training
 from fcjax.tables.metrics import metric_of
 from fcjax.tables.networks import RealMLP, TabM
@@ -183,6 +184,29 @@ def test_tabm_is_its_members():
     got = network.apply(noisy, jnp.asarray(X, jnp.float32))
     assert got.shape == (N, 4, 2)
     assert_close(got, tabm_members(network, noisy, X), 1e-5)
+
+
+@pytest.mark.parametrize("edges", [None, ((-2.0, 0.0, 2.0),) * 3], ids=["numbers", "embedded"])
+def test_a_member_of_tabm_is_a_plain_network(edges):
+    network = tabm(edges=edges, embedding=3)
+    params = network.init(np.random.default_rng(0))
+    noisy = jax.tree.map(lambda V: V + 0.3 * RNG.normal(size=V.shape).astype(V.dtype), params)
+    x = jnp.asarray(X, jnp.float32)
+    for member in range(4):
+        layers, inputs, activation = network.plain(noisy, x, member)
+        assert_close(
+            mlp(layers, inputs, activations=activation), network.apply(noisy, x)[:, member], 1e-5
+        )
+
+
+def test_the_network_of_realmlp_is_a_plain_network():
+    network = network_of("realmlp", "regression", (1,) * P, 2)
+    params = network.init(np.random.default_rng(0))
+    noisy = jax.tree.map(lambda V: V + 0.3 * RNG.normal(size=V.shape).astype(V.dtype), params)
+    x = jnp.asarray(X, jnp.float32)
+    layers, inputs, activation = network.plain(noisy, x, 0)
+    got = mlp(layers, inputs, activations=activation)
+    assert_close(got, network.apply(noisy, x)[:, 0], 1e-5)
 
 
 def test_tabm_begins_as_its_authors_begin():
