@@ -74,6 +74,8 @@ def files(tmp_path_factory):
     outcome = np.where(rng.random(120) < 0.5, "yes", "no")
     pd.DataFrame({**visits, "outcome": outcome}).to_parquet(folder / "visits.parquet")
     fcjax.save(folder / "my_model", fcjax.Model(PARAMS, "relu"))
+    flowers = {f"column {i}": rng.normal(size=9) for i in range(PARAMS[0].w.shape[0])}
+    pd.DataFrame({**flowers, "species": [*"ababababa"]}).to_csv(folder / "iris.csv", index=False)
     fit(epochs=1, checkpoint_dir=folder / "runs/mine")
     (folder / "script.py").write_text("import sys\nprint(sys.argv[1:])\n")
     (folder / "my_ops.py").write_text(ATTENTION)
@@ -117,7 +119,7 @@ OTHERS = [(name, one) for name in COMMANDS if name != "verify" for one in exampl
 @pytest.mark.parametrize(("name", "example"), OTHERS, ids=[example for _, example in OTHERS])
 def test_the_examples_run(name, example, run, files, quick, monkeypatch, unchecked):
     monkeypatch.chdir(files)
-    if name in ("predict", "show") and not Path("model").exists():
+    if name in ("predict", "show", "explain") and not Path("model").exists():
         run("train", "houses.csv", "--target", "price", "--out", "model")
     command, *arguments = shlex.split(example)
     assert (command, arguments[0]) == ("fcjax", name)
