@@ -139,6 +139,7 @@ def test_the_plugin_works_by_itself_and_with_several_workers(project):
     assert "fcjax audit" not in run(project, "-m", "pytest", "-q", "test_rules.py").stdout
 
 
+@pytest.mark.in_turn(3)
 @pytest.mark.parametrize(
     ("arguments", "status"),
     [([], 0), (["cube"], 1), (["fail"], 7)],
@@ -166,6 +167,7 @@ def test_a_rule_may_be_wrong_on_purpose(project):
     ]
 
 
+@pytest.mark.in_turn(4)
 @pytest.mark.parametrize(
     ("last", "status", "said"),
     [

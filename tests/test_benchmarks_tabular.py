@@ -3,6 +3,7 @@
 import sys
 
 import pytest
+from support import long
 
 pytest.importorskip("pandas")
 pytest.importorskip("matplotlib")
@@ -148,7 +149,7 @@ def test_what_an_epoch_takes_is_beside_its_products():
 
 
 @pytest.mark.parametrize("system", ["scikit-learn", dropin.PRODUCTS])
-@pytest.mark.in_turn(2)
+@long
 def test_a_process_fits_whenever_it_is_told_to(system):
     command = [sys.executable, "-m", "benchmarks.tabular.dropin", system, "digits", "float32"]
     worker = Worker(command, {})

@@ -131,7 +131,7 @@ WAYS = {
 
 @pytest.mark.filterwarnings("ignore:the checkpoint of step 2")
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.in_turn(2)
+@pytest.mark.in_turn(4)
 def test_damage_is_never_read_as_numbers(way, tmp_path):
     whole = tmp_path / "whole"
     for step in (1, 2):

@@ -116,6 +116,7 @@ OTHERS = [(name, one) for name in COMMANDS if name != "verify" for one in exampl
     COMMANDS[name].__doc__)]  # fmt: skip
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize(("name", "example"), OTHERS, ids=[example for _, example in OTHERS])
 def test_the_examples_run(name, example, run, files, quick, monkeypatch, unchecked):
     monkeypatch.chdir(files)

@@ -462,6 +462,7 @@ def undisturbed(tmp_path_factory):
     return kills.finish(tmp_path_factory.mktemp("whole") / "run", kills.Job(epochs=60))
 
 
+@pytest.mark.in_turn(3)
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_script_ends_with_one_line_and_the_status_of_the_signal(
     number, status, tmp_path, undisturbed

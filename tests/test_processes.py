@@ -343,6 +343,7 @@ def test_a_process_that_does_not_answer_is_found_by_its_heartbeat(script):
     assert re.search(r"stopped sending heartbeats\):\s+(\S*task:)?1\b", run.said[0])
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize("how", ["done", "stranger"])
 def test_a_process_that_is_done_waits_for_the_others_alone(how, script):
     begin = time.monotonic()

@@ -155,7 +155,7 @@ def test_a_mistake_at_a_point_is_found_from_ordinary_arguments(name):
 
 
 @pytest.mark.parametrize("name", MISTAKES)
-@pytest.mark.in_turn(2)
+@pytest.mark.in_turn(4)
 def test_it_is_found_at_its_point_too(name):
     make, *_, args = MISTAKES[name]
     finding = fcjax.check_rule(make(), args, checks=["search"]).findings[0]

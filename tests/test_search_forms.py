@@ -200,11 +200,12 @@ def test_a_slow_function_is_searched_within_its_time():
 
     rule = with_rule(product, lambda x, w, dy: _gradients(x, w, dy))
     args = normal(700, 701), normal(701, 703)
-    fcjax.check_rule(rule, args, checks=["search"], search=Budget(1))
     start = time.process_time()
+    fcjax.check_rule(rule, args, checks=["search"], search=Budget(1))
+    middle = time.process_time()
     report = fcjax.check_rule(rule, args, checks=["search"], search=Budget(200, 1.0))
-    # compiling and the given point are not counted
-    assert time.process_time() - start < 20
+    # compiling and the given point are not counted; all 200 points take 80 times as long
+    assert time.process_time() - middle < 15 * (middle - start)
     (message,) = {r.message for r in report.results if r.name == "search"}
     assert int(message.split()[-2]) < 200
 

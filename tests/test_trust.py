@@ -13,6 +13,7 @@ import pytest
 from jax.custom_batching import custom_vmap
 from jax.custom_derivatives import SymbolicZero
 from optax.losses._classification import weighted_logsoftmax
+from support import long
 
 import fcjax
 from fcjax.verify import check_at_points, culprit, rules_in
@@ -193,6 +194,7 @@ FLAGGED = """
 """
 
 
+@long
 def test_rules_are_seen_with_the_coming_defaults_of_jax_too():
     code = textwrap.dedent(FLAGGED)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -86,7 +86,8 @@ def _mamba3_chunked_forward_xla_batched_default_custom_vjp():
         normal(4, 2, 2, 3, 2),
         normal(5, 2, 2, 3, 5),
     )
-    return mamba3_chunked_forward_xla_batched, args
+    # its temporaries at the sizes of the search need more than 22 GB
+    return mamba3_chunked_forward_xla_batched, args, {"search": False}
 
 
 @case
