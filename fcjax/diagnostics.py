@@ -1,16 +1,18 @@
-"""What the predictions of a classifier are like: which classes it confuses, and its calibration.
+"""Numbers behind the pictures: of the predictions of a classifier, and of what is in a network.
 
-Every row counts once. NumPy alone, so that these are numbers first and pictures second.
+Every row counts once. NumPy computes them, so that they are numbers first and pictures second.
 """
 
 import math
 from typing import NamedTuple
 
+import jax
 import numpy as np
-from jaxtyping import Integer
+from jaxtyping import Bool, Float, Integer
 from numpy.typing import ArrayLike
 
 from ._arguments import as_integer, check_same_size, describe
+from ._types import Tree
 
 
 def confusion_matrix(
@@ -147,3 +149,65 @@ def _classes(name: str, values: ArrayLike, number: int) -> np.ndarray:
         got = f"{outside.flat[0]!s}" if outside.size else describe(array)
         raise ValueError(f"{name} must be (m,) integers from 0 to {number - 1}, got {got}")
     return array.astype(np.int64)
+
+
+def dead_units(activations: ArrayLike) -> Bool[np.ndarray, " n"]:
+    """Return which units have the same output for each example of a batch.
+
+    A unit of `relu` whose input is negative for each is one, and so is one that is saturated to the
+    last digit. Of a batch of one example, no unit is said to be dead unless its output is 0.
+
+    Args:
+        activations: outputs of a layer, `(m, n)`.
+
+    Raises:
+        TypeError: they are not a matrix of numbers.
+
+    >>> dead_units([[0.0, 1.0], [0.0, 2.0]])
+    array([ True, False])
+    """
+    A = np.asarray(activations)
+    if A.dtype.kind not in "iuf" or A.ndim != 2:
+        raise TypeError(f"activations must be (m, n) numbers, got {describe(activations)}")
+    return np.all((A[:1] if len(A) > 1 else 0) == A, axis=0)
+
+
+def gradient_norms(gradients: Tree) -> dict[str, float]:
+    """Return the norm of the gradient of each layer: of all its parameters together.
+
+    Args:
+        gradients: gradients of a network's layers, a sequence with a tree of arrays for each, such
+            as `jax.grad` returns for parameters of `init`, or a `Model` of them.
+
+    Raises:
+        TypeError: it is no such sequence.
+
+    >>> gradient_norms([{"w": np.array([3.0]), "b": np.array([4.0])}])
+    {'layer 1': 5.0}
+    """
+    layers = getattr(gradients, "params", gradients)
+    if not isinstance(layers, tuple | list) or not layers:
+        raise TypeError(f"gradients must be a sequence of layers, got {describe(gradients)}")
+    squares = [
+        sum(float(np.sum(np.square(np.asarray(leaf, np.float64)))) for leaf in jax.tree.leaves(one))
+        for one in layers
+    ]
+    return {f"layer {l}": math.sqrt(square) for l, square in enumerate(squares, 1)}
+
+
+def singular_values(weights: ArrayLike) -> Float[np.ndarray, " k"]:
+    """Return the singular values of a matrix, from the largest to the smallest, in float64.
+
+    Raises:
+        TypeError: it is not a matrix of numbers.
+        ValueError: it is not finite.
+
+    >>> singular_values([[0.0, 2.0], [1.0, 0.0]])
+    array([2., 1.])
+    """
+    W = np.asarray(weights)
+    if W.dtype.kind not in "iuf" or W.ndim != 2:
+        raise TypeError(f"weights must be a matrix of numbers, got {describe(weights)}")
+    if not np.isfinite(W).all():
+        raise ValueError(f"weights must be finite, got {describe(weights)} with NaN or infinities")
+    return np.linalg.svd(W.astype(np.float64), compute_uv=False)

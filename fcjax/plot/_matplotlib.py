@@ -5,6 +5,7 @@ try:
     from matplotlib.axes import Axes as Axes
     from matplotlib.axis import Axis as Axis, XAxis as XAxis
     from matplotlib.backends.backend_agg import FigureCanvasAgg as FigureCanvasAgg
+    from matplotlib.colors import ListedColormap as ListedColormap
     from matplotlib.figure import Figure as Figure, SubFigure as SubFigure
     from matplotlib.ft2font import FT2Font as FT2Font
     from matplotlib.layout_engine import ConstrainedLayoutEngine as ConstrainedLayoutEngine

@@ -10,6 +10,7 @@ from ._ticks import in_powers, set_ticks
 
 # Colours that the colour-blind can tell apart, from Okabe & Ito, Color universal design (2008).
 BLUE, ORANGE, GREEN = "#0072b2", "#d55e00", "#009e73"
+COLORS = (BLUE, ORANGE, GREEN, "#cc79a7", "#e69f00", "#56b4e9", "#f0e442")
 GREY = "0.45"
 GUIDE: dict[str, Any] = {"color": GREY, "linewidth": 1, "linestyle": (0, (4, 3)), "zorder": 1}
 
