@@ -12,6 +12,7 @@ pytest.importorskip("matplotlib")
 
 from matplotlib import font_manager
 
+import fcjax
 from fcjax import plot
 from fcjax.plot._labels import _find_new_fonts, labels
 
@@ -394,3 +395,136 @@ def test_a_wrong_value_is_named(match, call):
 def test_what_is_no_array_of_numbers_is_refused_by_name(match, call):
     with pytest.raises(TypeError, match=match):
         call()
+
+
+# --- what is in a network -------------------------------------------------------------------------
+
+
+def test_regions_are_those_of_the_largest_score_and_examples_stand_in_their_colours():
+    x, labels = np.array([[0.0, 0.0], [4.0, 0.0], [0.0, 4.0]]), np.array([0, 1, 2])
+    fig = plot.figure(4, 3)
+    ax = fig.subplots()
+    scores = lambda p: np.stack([np.ones(len(p)), p[:, 0], p[:, 1]], axis=1)  # noqa: E731
+    plot.decision_boundary(ax, scores, x, labels)
+    drawn(fig)
+    regions = ax.collections[0].get_array().reshape(201, 201)
+    side = np.linspace(-0.4, 4.4, 201)
+    first, second = np.meshgrid(side, side)
+    want = np.where(np.maximum(first, second) <= 1, 0, np.where(first >= second, 1, 2))
+    np.testing.assert_array_equal(regions, want)
+    for k, line in enumerate(ax.lines):
+        np.testing.assert_array_equal(line.get_xydata(), x[k : k + 1])
+        assert line.get_color() == plot._style.COLORS[k]
+    assert names_of_legend(ax) == ["class 0", "class 1", "class 2"]
+
+
+def names_of_legend(ax):
+    return [text.get_text() for text in ax.get_legend().get_texts()]
+
+
+@pytest.mark.parametrize("column", [False, True])
+def test_a_probability_is_cut_at_a_half(column):
+    fig = plot.figure(4, 3)
+    ax = fig.subplots()
+    predict = lambda p: (p[:, :1] if column else p[:, 0]) / 10  # noqa: E731
+    plot.decision_boundary(ax, predict, [[0.0, 1.0], [10.0, 2.0]], [0, 1])
+    regions = ax.collections[0].get_array().reshape(201, 201)
+    np.testing.assert_array_equal(regions[0], np.linspace(-1, 11, 201) > 5)
+
+
+def test_both_passes_are_drawn_each_relative_to_its_largest_entry():
+    rng = np.random.default_rng(0)
+    X, A, dZ = (
+        rng.normal(size=(5, 2)),
+        100 * rng.normal(size=(5, 3)),
+        0.01 * rng.normal(size=(5, 3)),
+    )
+    dZ[2, 1] = np.nan
+    fig = plot.figure(6, 4)
+    plot.passes(fig, [X, A], [dZ])
+    images = {ax.get_title().split("\n")[0]: ax.images[0] for ax in drawn(fig)}
+    for name, matrix in {"X": X, "A₁": A, "dZ₁": dZ}.items():
+        np.testing.assert_array_equal(np.asarray(images[name].get_array().filled(np.nan)), matrix)
+        limit = np.nanmax(np.abs(matrix))
+        assert images[name].get_clim() == (-limit, limit)
+        assert f"up to {limit:.3g}" in images[name].axes.get_title()
+
+
+def test_the_norms_of_layers_are_lines_and_a_norm_of_0_is_a_gap():
+    fig = plot.figure(4, 3)
+    ax = fig.subplots()
+    plot.gradient_norms(ax, {"layer 1": [1e-4, 0.0, 1e-3], "layer 2": [1.0, 2.0, 3.0]})
+    drawn(fig)
+    np.testing.assert_array_equal(ax.lines[0].get_ydata(), [1e-4, np.nan, 1e-3])
+    np.testing.assert_array_equal(ax.lines[1].get_ydata(), [1, 2, 3])
+    assert ax.get_yscale() == "log"
+    assert names_of_legend(ax) == ["layer 1", "layer 2"]
+
+
+def test_the_norm_of_a_layer_is_that_of_all_its_parameters():
+    gradients = fcjax.init(jax.random.key(0), (3, 4, 2), b_init=jax.nn.initializers.ones)
+    norms = fcjax.diagnostics.gradient_norms(gradients)
+    for l, (w, b) in enumerate(gradients, 1):
+        both = np.concatenate([np.ravel(w), b]).astype(np.float64)
+        assert norms[f"layer {l}"] == pytest.approx(np.linalg.norm(both), rel=1e-12)
+    assert fcjax.diagnostics.gradient_norms(fcjax.Model(gradients)) == norms
+
+
+def test_histograms_count_each_value_once_and_name_the_dead_units():
+    rng = np.random.default_rng(0)
+    first = np.maximum(rng.normal(size=(50, 4)), 0)
+    first[:, 2] = 0
+    fig = plot.figure(6, 3)
+    plot.activation_histograms(fig, [first, rng.normal(size=(50, 2))], bins=10)
+    left, right = drawn(fig)
+    assert left.get_title() == "layer 1\n1 of 4 units dead"
+    assert right.get_title() == "layer 2\nno unit dead"
+    heights = [[bar.get_height() for bar in bars] for bars in left.containers]
+    assert [sum(of_kind) for of_kind in heights] == [50, 150]
+    assert np.sum([bar.get_height() for bars in right.containers for bar in bars]) == 100
+
+
+def test_a_unit_is_dead_if_its_output_is_always_the_same():
+    A = np.array([[0.0, 1.0, 2.0, np.nan], [0.0, 1.0, 3.0, np.nan]])
+    np.testing.assert_array_equal(fcjax.diagnostics.dead_units(A), [True, True, False, False])
+    np.testing.assert_array_equal(fcjax.diagnostics.dead_units(A[:1]), [True, False, False, False])
+
+
+def test_the_spectrum_is_that_of_the_eigenvalues_of_the_gram_matrix():
+    W = np.random.default_rng(0).normal(size=(5, 3))
+    fig = plot.figure(4, 3)
+    ax = fig.subplots()
+    plot.weight_spectrum(ax, [W.astype(np.float32), np.zeros((3, 2))])
+    drawn(fig)
+    want = np.sqrt(np.linalg.eigvalsh(W.T @ W))[::-1]
+    np.testing.assert_allclose(ax.lines[0].get_ydata(), want, rtol=1e-6)
+    assert np.isnan(ax.lines[1].get_ydata()).all()
+
+
+ONE, SQUARE = [[0.0, 1.0]], np.ones((2, 2))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda ax: plot.decision_boundary(ax, 1, ONE, [0]), "predict must be"),
+        (lambda ax: plot.decision_boundary(ax, len, [[0.0]], [0]), "x must be points in the plane"),
+        (lambda ax: plot.decision_boundary(ax, len, ONE, [0, 1]), "labels"),
+        (lambda ax: plot.decision_boundary(ax, len, ONE, [7]), "labels must be from 0 to 6"),
+        (lambda ax: plot.decision_boundary(ax, len, ONE, [0]), "predict must return scores"),
+        (lambda ax: plot.gradient_norms(ax, {"a": [1.0], "b": [1.0, 2.0]}), "a number per step"),
+        (lambda ax: plot.gradient_norms(ax, {}), "a number per step of each layer, got {}"),
+        (lambda ax: plot.weight_spectrum(ax, [np.array([[np.inf]])]), "weights must be finite"),
+        (lambda ax: plot.weight_spectrum(ax, []), "weights must hold a matrix of each layer"),
+        (lambda ax: plot.passes(ax.figure, [SQUARE], [SQUARE]), "beside 1 deltas"),
+        (lambda ax: plot.passes(ax.figure, 2 * [SQUARE], [SQUARE[:1]]), "a row for each example"),
+        (lambda ax: plot.passes(ax.figure, 10 * [SQUARE], 9 * [SQUARE]), "of at most 8 layers"),
+        (lambda ax: plot.activation_histograms(ax.figure, [np.ones(3)]), "must be a matrix"),
+        (lambda ax: fcjax.diagnostics.gradient_norms({"w": 1.0}), "a sequence of layers"),
+        (lambda ax: fcjax.diagnostics.dead_units([1.0]), r"must be \(m, n\) numbers"),
+        (lambda ax: fcjax.diagnostics.singular_values([1.0]), "must be a matrix"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_drawn_of_a_network_is_named(call, message, unchecked):
+    with pytest.raises((TypeError, ValueError), match=message):
+        call(plot.figure(3, 3).subplots())

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Shaped
 from numpy.typing import ArrayLike
 
 from .. import diagnostics
@@ -24,8 +23,8 @@ MOST_LAYERS = 8
 def decision_boundary(
     ax: Axes,
     predict: Callable[[np.ndarray], Any],
-    x: Float[ArrayLike, "m 2"],
-    labels: Shaped[ArrayLike, " m"],
+    x: ArrayLike,
+    labels: ArrayLike,
     *,
     names: Sequence[str] = ("x₁", "x₂"),
 ) -> None:
@@ -38,8 +37,8 @@ def decision_boundary(
         ax: where to draw.
         predict: a function of points `(n, 2)` that returns a score for each class, `(n, classes)`,
             of which the largest is taken, or the probability of class 1, `(n,)` or `(n, 1)`.
-        x: examples.
-        labels: their classes, integers from 0 to 6.
+        x: examples, points `(m, 2)`.
+        labels: their classes, integers `(m,)` from 0 to 6.
         names: what the two columns are.
 
     Raises:
@@ -104,8 +103,8 @@ def _classes_of(scores: Any, number: int) -> np.ndarray:
 
 def passes(
     fig: Figure | SubFigure,
-    activations: Sequence[Float[ArrayLike, "m _"]],
-    deltas: Sequence[Float[ArrayLike, "m _"]],
+    activations: Sequence[ArrayLike],
+    deltas: Sequence[ArrayLike],
 ) -> None:
     r"""Draw both passes in one picture: the activations going forward, the errors δ coming back.
 
@@ -115,8 +114,10 @@ def passes(
 
     Args:
         fig: figure or subfigure to fill.
-        activations: the input and the output of each layer, `X, A₁, …, A_L`.
-        deltas: the gradient of the loss in the affine part of each layer, `dZ₁, …, dZ_L`.
+        activations: the input and the output of each layer, `X, A₁, …, A_L`, each
+            `(m, n_l)`.
+        deltas: the gradient of the loss in the affine part of each layer, `dZ₁, …, dZ_L`,
+            each `(m, n_l)`.
 
     Raises:
         TypeError: `fig` is not a figure, or something is not a list of matrices.
@@ -171,12 +172,13 @@ def _draw_matrix(ax: Axes, matrix: np.ndarray, name: str) -> None:
     finite = np.abs(matrix[np.isfinite(matrix)])
     largest = float(np.max(finite, initial=0.0))
     limit = largest or 1.0
+    rows, columns = matrix.shape
     ax.imshow(matrix, cmap="PuOr_r", vmin=-limit, vmax=limit, aspect="auto",
-              interpolation="nearest")  # fmt: skip
+              interpolation="nearest", extent=(0.5, columns + 0.5, rows + 0.5, 0.5))  # fmt: skip
     ax.set_title(f"{name}\nup to {largest:.3g}", fontsize=9)
     ax.set_xlabel("unit", fontsize=9)
     for axis in (ax.xaxis, ax.yaxis):
-        axis.set_major_locator(MaxNLocator(3, integer=True))
+        axis.set_major_locator(MaxNLocator(3, integer=True, min_n_ticks=1))
     ax.tick_params(labelsize=8)
 
 
@@ -230,7 +232,7 @@ def _draw_lines(ax: Axes, lines: Mapping[str, np.ndarray]) -> None:
 
 
 def activation_histograms(
-    fig: Figure | SubFigure, activations: Sequence[Float[ArrayLike, "m _"]], *, bins: int = 40
+    fig: Figure | SubFigure, activations: Sequence[ArrayLike], *, bins: int = 40
 ) -> None:
     r"""Draw how the outputs of each layer are distributed, and count the dead units.
 
@@ -240,7 +242,7 @@ def activation_histograms(
 
     Args:
         fig: figure or subfigure to fill.
-        activations: the outputs of each layer, `A₁, …, A_L`.
+        activations: the outputs of each layer, `A₁, …, A_L`, each `(m, n_l)`.
         bins: number of bins of equal width.
 
     Raises:
@@ -262,10 +264,10 @@ def activation_histograms(
     axes = fig.subplots(1, len(layers), squeeze=False)[0]
     for l, (ax, A) in enumerate(zip(axes, layers, strict=True), 1):
         dead = diagnostics.dead_units(A)
-        for values, color, name in ((A[:, ~dead], BLUE, "live"), (A[:, dead], ORANGE, "dead")):
-            finite = values[np.isfinite(values)]
-            if finite.size:
-                ax.hist(finite, bins=bins, color=color, alpha=0.75, label=name)
+        values = [part[drawable(part)] for part in (A[:, dead], A[:, ~dead])]
+        if any(part.size for part in values):
+            ax.hist(values, bins, stacked=True, color=[ORANGE, BLUE], alpha=0.8,
+                    label=["dead", "live"])  # fmt: skip
         counted = f"{dead.sum()} of {dead.size} units dead" if dead.any() else "no unit dead"
         ax.set_title(f"layer {l}\n{counted}", fontsize=10)
         ax.set_xlabel("activation")
@@ -277,7 +279,7 @@ def activation_histograms(
     axes[0].set_ylabel("values")
 
 
-def weight_spectrum(ax: Axes, weights: Sequence[Float[ArrayLike, "n_in n_out"]]) -> None:
+def weight_spectrum(ax: Axes, weights: Sequence[ArrayLike]) -> None:
     """Draw the singular values of each layer's weights, from the largest to the smallest.
 
     A layer multiplies lengths by at most its largest singular value, in both passes; where they
@@ -285,7 +287,7 @@ def weight_spectrum(ax: Axes, weights: Sequence[Float[ArrayLike, "n_in n_out"]])
 
     Args:
         ax: where to draw.
-        weights: `W₁, …, W_L`.
+        weights: `W₁, …, W_L`, each `(n_in, n_out)`.
 
     Raises:
         TypeError: `ax` is not an Axes, or `weights` is not a list of matrices.
@@ -304,7 +306,9 @@ def weight_spectrum(ax: Axes, weights: Sequence[Float[ArrayLike, "n_in n_out"]])
     found = [diagnostics.singular_values(W) for W in _matrices("weights", weights)]
     shown = {f"layer {l}": np.where(s > 0, s, np.nan) for l, s in enumerate(found, 1)}
     _draw_lines(ax, shown)
-    ax.set_yscale("log")
+    scale = {"value": "log"}
+    ax.set_yscale(**scale)
+    set_ticks(ax.yaxis, scale)
     ax.set_xlabel("number of the singular value")
     ax.set_ylabel("singular value")
     ax.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
