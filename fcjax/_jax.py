@@ -9,6 +9,7 @@ import contextlib
 import functools
 import inspect
 import logging
+import math
 import re
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -93,6 +94,17 @@ def equations_in(program: Program) -> Iterator[JaxprEqn]:
         yield equation
         for inner in inner_programs(equation):
             yield from equations_in(inner)
+
+
+def largest_array(program: Program) -> int:
+    """Return the bytes of the largest array that an equation of a program computes."""
+    outputs = (variable.aval for e in equations_in(program) for variable in e.outvars)
+    return max((_bytes_of(aval) for aval in outputs), default=0)
+
+
+def _bytes_of(aval: Any) -> int:
+    dtype = getattr(aval, "dtype", None)
+    return math.prod(aval.shape) * getattr(dtype, "itemsize", 8) if dtype is not None else 0
 
 
 def constants_in(program: Program) -> Iterator[AnyArray]:

@@ -184,6 +184,25 @@ def test_the_side_of_a_mask_that_is_not_taken_is_reached(width):
 # --- what a search may not do -------------------------------------------------------------------
 
 
+def test_a_size_at_which_an_array_would_be_too_large_is_left_out_and_told():
+    def pairs(x):  # a row and a column for each pair of examples: at 1,000, 8 TB
+        products = (x @ x.T).ravel()
+        return jnp.sum(jnp.sin(products[:, None] * products))
+
+    report = fcjax.check_rule(
+        with_rule(pairs, lambda x, dy: _autodiff(pairs, x, dy)), (normal(3, 2),)
+    )
+    assert report.verdict == "right"
+    assert [line for line in report.unchecked if "memory" in line] == [
+        "with 129 instead of 3 along axis 0 of x: it takes too much memory",
+        "with 1000 instead of 3 along axis 0 of x: it takes too much memory",
+    ]
+
+
+def _autodiff(fun, x, dy):
+    return jax.vjp(fun, x)[1](dy)
+
+
 def test_a_declared_kink_has_the_declared_derivative():
     def bwd(z, dy):
         return (dy * jnp.where(z == 0, 5.0, z > 0),)

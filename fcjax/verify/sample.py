@@ -52,6 +52,7 @@ class Sample:
         cotangent: the cotangent that the caller chose.
         others: the same call with other options, which a search tries too.
         searched: the branches that a search has tried, as pairs of a `cond` and its branch.
+        too_large: the sizes that a search left out, because they need too much memory.
         refuted: for each leaf that was decided, whether the function contradicts autodiff.
         domain: the arguments at which the rule is meant to be right.
     """
@@ -73,6 +74,7 @@ class Sample:
         self.cotangent = Cotangent()
         self.others: tuple[Other, ...] = ()
         self.searched: set[tuple[int, int]] = set()
+        self.too_large: list[str] = []
         self._xs: dict[Precision, Leaves] = {}
         self._dys: dict[Precision, Leaves] = {}
         self._results: dict[tuple[Side, Precision], ValuesAndGrads] = {}

@@ -26,6 +26,7 @@ def not_covered(sample: Sample, results: Sequence[CheckResult]) -> tuple[str, ..
     """Return a line for everything that the results do not cover."""
     lines = [*_unjudged(results), *_constants(sample), *sample.point.captured.fixed]
     lines += _options(sample)
+    lines += [f"{text}: it takes too much memory" for text in sample.too_large]
     if sample.subject.refusal is None:
         lines += [*_rules(sample), *_branches(sample), *_zeros(sample)]
     return tuple(dict.fromkeys(lines))

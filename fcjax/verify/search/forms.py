@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from ..._jax import has_dtype, is_array, is_key
+from ..._jax import has_dtype, is_array, is_key, largest_array
 from ..point import Leaves, Point
 from ..program import Refused, user_code
 from ..sample import Sample
@@ -23,8 +23,10 @@ from .outcome import values_of
 # kernel, 128 rows, passes every smaller test.
 OF_BATCH = (1, 2, 129, 1000)
 OF_OTHERS = (1,)
-# Larger forms are left out.
+# Forms with more entries are left out, and those of which the program has a larger array: a matrix
+# with a row and a column for each of the pairs of a thousand examples takes terabytes.
 ENTRIES = 2**17
+BYTES = 2**26
 
 
 class Form(NamedTuple):
@@ -129,9 +131,10 @@ def _forms(sample: Sample) -> Iterator[Form]:
     sizes = dict.fromkeys(size for leaf in leaves for size in np.shape(leaf))
     for number, old in enumerate(sizes):
         for new in () if number and has_indices else OF_OTHERS if number else OF_BATCH:
-            form = _form(sample, old, new) if new != old else None
+            text = f"with {new} instead of {old} along {_axis(sample, old)}"
+            form = _form(sample, old, new, text) if new != old else None
             if form is not None:
-                yield Form(form, f"with {new} instead of {old} along {_axis(sample, old)}")
+                yield Form(form, text)
 
 
 def _is_resized(leaf: object) -> bool:
@@ -146,8 +149,11 @@ def _axis(sample: Sample, size: int) -> str:
     return "an axis"
 
 
-def _form(sample: Sample, old: int, new: int) -> Sample | None:
-    """Return the sample with every axis of one size resized, None if the function refuses it."""
+def _form(sample: Sample, old: int, new: int, text: str) -> Sample | None:
+    """Return the sample with every axis of one size resized.
+
+    None if the function refuses it, or if it is too large; `text` says then what was left out.
+    """
     point = sample.point
     rng = np.random.default_rng([*sample.seed, 90, new])
     leaves = [_resized(leaf, old, new, rng) if _is_resized(leaf) else leaf for leaf in point.leaves]
@@ -159,8 +165,11 @@ def _form(sample: Sample, old: int, new: int) -> Sample | None:
     try:
         types = other.types(sample.wide), subject.ys(sample.wide)
         with user_code(), sample.wide.context():
-            jax.eval_shape(_both(subject), *types)
+            program = jax.make_jaxpr(_both(subject))(*types)
     except Refused:
+        return None
+    if largest_array(program) > BYTES:
+        sample.too_large.append(text)
         return None
     return Sample(sample.fun, subject, other, sample.seed, kinks=sample.kinks)
 
