@@ -33,6 +33,7 @@ _GUARDED = (
     "close singular values or eigenvalues are kept apart by a number that does not scale",
 )
 _TRACER = MISTAKE, "raises an UnexpectedTracerError under checkpoint and scan"
+_INDICES = LIMIT, "indices of the example that do not fit into fewer rows"
 _SECOND = MISTAKE, "the second derivative in a: 0.31636 at a = 2 and p = 0.3, mpmath has 0.06629"
 
 EXPLAINED: dict[str, dict[str, tuple[str, str]]] = {
@@ -244,6 +245,28 @@ EXPLAINED: dict[str, dict[str, tuple[str, str]]] = {
     "levanter": {
         "fn_wrapped__soft_cap": (MISTAKE, "1 - tanh² of the soft cap is left out"),
         "fn_wrapped__dropout": (MISTAKE, "the backward pass drops probabilities, not logits"),
+        "_dispatch_gather": _INDICES,
+        "_expand_compacted": _INDICES,
+        "_pooled_dispatch_payload": (LIMIT, "the header holds whole numbers, without a gradient"),
+    },
+    "distreqx": {
+        "power_no_nan": (MISTAKE, "NaN in y at x = 0, where the function is constant or 0"),
+    },
+    "fmmax": {
+        "eig__real": (MISTAKE, "a complex gradient of a real matrix, so that scan raises"),
+    },
+    "flash_attention_jax": dict.fromkeys(
+        ["flash_attention", "causal_flash_attention"],
+        (LIMIT, "the running maximum begins at -1e6, below which all scores are 0"),
+    ),
+    "logbesselk": {
+        "log_bessel_k__order": (LIMIT, "0 in the order, whose gradient is stopped"),
+    },
+    "jax_galsim": {
+        "kv__order": (LIMIT, "0 in the order, as its docstring says"),
+    },
+    "probdiffeq": {
+        "qr_r": (MEANT, "the orthogonal factor counts as constant, as its comments say"),
     },
     "mjx": {
         "_cylinder": _SIZE,
