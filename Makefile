@@ -4,6 +4,7 @@
 # make test-every  the same, and all of those checks that take turns there (40 min)
 # make test-browser  install what drives Chromium, which must be there, and try the page of `explain`
 # make test-torch  install PyTorch as well (gigabytes), and run the comparisons with it
+# make docs   install Sphinx, build the documentation in docs/_build, and check its links (5 min)
 # make fuzz   make 27,000 random calls, valid and not, and count how they are answered (20 min)
 # make kills  kill training processes 50 times, alone and in pairs, and compare the results (20 min)
 # make soak   train for an hour, and watch memory, compilations, files and threads
@@ -30,12 +31,13 @@ VENV := .venv-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info
 endif
 BIN := $(VENV)/bin
 BENCH := $(VENV)-bench
+DOCS := $(VENV)-docs
 TPU := $(VENV)-tpu
 POWER := $(VENV)-power
 TABLES := $(VENV)-tables
 WILD := $(VENV)-wild
 
-.PHONY: demo check test test-every test-browser test-torch fuzz kills soak mutate bench bench-check bench-tpu-compile scale-plan bench-tables bench-power wild clean help
+.PHONY: demo check test test-every test-browser test-torch docs fuzz kills soak mutate bench bench-check bench-tpu-compile scale-plan bench-tables bench-power wild clean help
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/fcjax train
@@ -60,6 +62,10 @@ test-browser: $(VENV)/browser.stamp
 
 test-torch: $(VENV)/torch.stamp
 	$(BIN)/python -m pytest tests/test_losses.py tests/test_export.py tests/examples/test_curve_fit.py -k torch
+
+docs: $(DOCS)/docs.stamp
+	$(DOCS)/bin/python -m sphinx --quiet --fail-on-warning --keep-going --jobs 2 docs docs/_build
+	$(DOCS)/bin/python docs/_extensions/links.py docs/_build
 
 fuzz: $(VENV)/test.stamp
 	PYTHONPATH=tests $(BIN)/python -m fuzz $(FUZZ)
@@ -114,6 +120,10 @@ $(VENV)/browser.stamp: $(VENV)/test.stamp pyproject.toml
 
 $(VENV)/torch.stamp: $(VENV)/test.stamp
 	$(BIN)/python -m pip install --quiet "$$(sed -n 's/.*"\(torch==[^"]*\)".*/\1/p' pyproject.toml)"
+	touch $@
+
+$(DOCS)/docs.stamp: $(DOCS)/pip.stamp pyproject.toml
+	$(DOCS)/bin/python -m pip install --quiet --editable '.[docs]'
 	touch $@
 
 $(BENCH)/bench.stamp: $(BENCH)/pip.stamp pyproject.toml

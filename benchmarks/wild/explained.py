@@ -265,6 +265,9 @@ EXPLAINED: dict[str, dict[str, tuple[str, str]]] = {
     "jax_galsim": {
         "kv__order": (LIMIT, "0 in the order, as its docstring says"),
     },
+    "jaxoplanet": {
+        "zero_safe_sqrt": (LIMIT, "numbers below ten times eps count as 0 in the gradient"),
+    },
     "probdiffeq": {
         "qr_r": (MEANT, "the orthogonal factor counts as constant, as its comments say"),
     },
