@@ -14,18 +14,25 @@ to the rounding of float64. (The textbook's dZ belongs to the sum of the losses,
 afterwards. In fcjax the mean of the loss contributes the 1/m, so dZ already contains it.)
 
 Then gradient descent, W := W − α dW, learns whether a patch comes from the photograph of a temple
-(0) or of a flower (1). It trains on the left halves, and is tested on the right halves.
+(0) or of a flower (1). It trains on the left halves, and is tested on the right halves. The picture
+shows how the loss falls, the weights W as the colours of a patch, and how many patches of the right
+halves are told apart.
 """
+
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import tyro
 from sklearn.datasets import load_sample_image
 
 import fcjax
+from fcjax import plot
 
 LEFT, RIGHT = slice(0, 320), slice(320, 640)
+CLASSES = ("temple", "flower")
 
 
 def patches(image):
@@ -124,7 +131,29 @@ def train(params, data, test_data, *, alpha=0.003, steps=100):
     )
 
 
-def main() -> None:
+def picture(result, test_data):
+    """The losses of every step, the weights as a patch, and the classes of the test patches."""
+    (W, _), (X, Y) = result.params[0], test_data
+    fig = plot.figure(12, 4)
+    left, right = fig.subfigures(1, 2, squeeze=False, width_ratios=(2, 3))[0]
+    plot.history(left, {name: result.history[name] for name in ("loss", "val_loss")})
+    left.axes[0].set(title="loss, J", xlabel="step")
+    weights, counts = right.subplots(1, 2)
+    # a weight of 0 is grey; the largest is 0 or 1 in its colour
+    weights.imshow(0.5 + np.reshape(W, (64, 64, 3)) / (2 * np.max(np.abs(W))))
+    weights.set(title="W: a patch like this is a flower", xticks=[], yticks=[])
+    predicted = fcjax.mlp(result.params, X) > 0
+    plot.confusion(counts, np.ravel(Y).astype(int), np.ravel(predicted).astype(int), CLASSES)
+    counts.set_title(f"test patches, {np.mean(predicted == Y):.0%} right")
+    return fig
+
+
+def main(out: Path = Path("out")) -> None:
+    """Compare the gradients, train the neuron, and draw what it learned.
+
+    Args:
+        out: the folder for the picture.
+    """
     jax.config.update("jax_enable_x64", True)  # so that a difference means a mistake, not rounding
     data = tuple(map(jnp.asarray, photographs(LEFT)))
     test_data = tuple(map(jnp.asarray, photographs(RIGHT)))
@@ -148,7 +177,9 @@ def main() -> None:
     print(
         f"train {accuracy(result.params, data):.3f}, test {accuracy(result.params, test_data):.3f}"
     )
+    path = plot.save(picture(result, test_data), out / "01_logistic_neuron.png")
+    print(f"picture: {path}")
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main)

@@ -11,15 +11,20 @@ Going back from the loss, with σ' = σ (1 − σ) written in terms of the outpu
 The first table lists all 17 gradients by name, for one sample and for a batch of five: on the left
 from the backward pass of fcjax, layer by layer, on the right from JAX's automatic differentiation
 of the plain formula. Then gradient descent solves XOR, which no network without a hidden layer can
-solve: the output must be on the correct side of ½ for each of the four points.
+solve: the output must be on the correct side of ½ for each of the four points. The picture shows
+how the loss falls, and where in the plane the output is above ½.
 """
+
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import tyro
 
 import fcjax
+from fcjax import plot
 
 XOR_X = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
 XOR_T = np.array([[0.0], [1.0], [1.0], [0.0]])
@@ -86,7 +91,28 @@ def print_gradients(params, X, T):
     print(f"{np.max(np.abs(many - many_auto)):30.1e}")
 
 
-def main() -> None:
+def picture(trained, losses):
+    """The loss before each step, and the plane on both sides of the output ½."""
+
+    def output(X):
+        return fcjax.mlp(trained, X, activations="sigmoid", output_activation="sigmoid")
+
+    fig = plot.figure(9, 4)
+    left, right = fig.subfigures(1, 2, squeeze=False)[0]
+    plot.history(left, {"loss": losses.tolist()})
+    left.axes[0].set(title="loss of XOR", xlabel="step")
+    plane = right.subplots()
+    plot.decision_boundary(plane, output, XOR_X, XOR_T.astype(int))
+    plane.set(title="output above ½ (orange) and below", aspect="equal")
+    return fig
+
+
+def main(out: Path = Path("out")) -> None:
+    """Compare the gradients, learn XOR, and draw what the network decides.
+
+    Args:
+        out: the folder for the picture.
+    """
     jax.config.update("jax_enable_x64", True)  # so that a difference means a mistake, not rounding
     normal = jax.nn.initializers.normal(1.0)
     params = fcjax.init(
@@ -102,7 +128,9 @@ def main() -> None:
     print(" x1   x2   target   output")
     for (x1, x2), t, y in zip(XOR_X, XOR_T[:, 0], Y[:, 0], strict=True):
         print(f"{x1:3.0f}{x2:5.0f}{t:9.0f}{y:9.4f}")
+    path = plot.save(picture(trained, losses), out / "02_two_four_one.png")
+    print(f"picture: {path}")
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main)

@@ -14,15 +14,22 @@ in a year, standardized to mean 0 and variance 1. A network of one layer is line
 optimum `numpy.linalg.lstsq` finds directly, so gradient descent must reach the same loss and
 coefficients. The script then prints δ of each layer of an untrained 10-8-4-1 network, and its
 difference from JAX's automatic differentiation of the plain formula; and finally the loss of that
-network after the same descent.
+network after the same descent. The picture shows both passes of the untrained network for some of
+the patients, and how the loss of both networks falls.
 """
+
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import tyro
 from sklearn.datasets import load_diabetes
 
 import fcjax
+from fcjax import plot
+
+BLUE, ORANGE = "#0072b2", "#d55e00"  # which the colour-blind can tell apart
 
 
 def diabetes():
@@ -76,19 +83,42 @@ def least_squares(X, Y):
     return np.sum((X @ w + b - Y) ** 2) / (2 * len(Y)), w, b
 
 
-def main() -> None:
+def picture(params, X, Y, losses, best, patients=20):
+    """A_l forward and δ_l backward for the first patients, and the losses of two descents."""
+    Y_hat, cache = fcjax.forward(params, X, activations="tanh")
+    deltas = fcjax.deltas(params, cache, (Y_hat - Y) / len(Y))
+    fig = plot.figure(13, 5)
+    left, right = fig.subfigures(1, 2, squeeze=False, width_ratios=(5, 3))[0]
+    outputs = [X, *(layer.A for layer in cache)]
+    plot.passes(left, [A[:patients] for A in outputs], [delta[:patients] for delta in deltas])
+    left.suptitle(f"10-8-4-1 before training, {patients} of the patients; dZ is δ")
+    ax = right.subplots()
+    for (network, of_network), color in zip(losses.items(), (ORANGE, BLUE), strict=True):
+        ax.plot(range(1, len(of_network) + 1), of_network, color=color, label=network)
+    ax.axhline(best, color="black", linestyle="--", linewidth=1, label="least squares")
+    ax.set(title="loss before each step", xlabel="step", ylabel="L", xscale="log")
+    ax.legend()
+    return fig
+
+
+def main(out: Path = Path("out")) -> None:
+    """Descend with one layer and with three, and draw the passes and the losses.
+
+    Args:
+        out: the folder for the picture.
+    """
     jax.config.update("jax_enable_x64", True)  # so that a difference means a mistake, not rounding
     X, Y = map(jnp.asarray, diabetes())
 
     zeros = (fcjax.Layer(jnp.zeros((10, 1)), jnp.zeros(1)),)
-    ((w, b),), losses = descend(zeros, X, Y, alpha=0.45, steps=8000)
-    L, w_best, b_best = least_squares(X, Y)
+    ((w, b),), one_layer = descend(zeros, X, Y, alpha=0.45, steps=8000)
+    best, w_best, b_best = least_squares(X, Y)
     apart = max(np.max(np.abs(w - w_best)), np.max(np.abs(b - b_best)))
     print("one layer, 10-1            loss")
     for step in (0, 10, 100, 1000):
-        print(f"before step {step:<10}{losses[step]:.12f}")
+        print(f"before step {step:<10}{one_layer[step]:.12f}")
     print(f"{'after 8000 steps':22}{gradients((fcjax.Layer(w, b),), X, Y)[0]:.12f}")
-    print(f"{'least squares':22}{L:.12f}")
+    print(f"{'least squares':22}{best:.12f}")
     print(f"largest difference of a coefficient from least squares: {apart:.1e}")
 
     params = fcjax.init(
@@ -101,10 +131,13 @@ def main() -> None:
         values = " ".join(f"{value:10.2e}" for value in delta[0, :3])
         print(f"δ_{l}        {delta.shape!s:10}{np.linalg.norm(delta):9.6f}", end="")
         print(f" {values:33}{np.max(np.abs(delta - plain_delta)):15.1e}")
-    trained, losses = descend(params, X, Y, alpha=0.1, steps=2000)
+    trained, three_layers = descend(params, X, Y, alpha=0.1, steps=2000)
     L, *_ = gradients(trained, X, Y)
-    print(f"10-8-4-1, loss {losses[0]:.6f} before, {L:.6f} after 2000 steps")
+    print(f"10-8-4-1, loss {three_layers[0]:.6f} before, {L:.6f} after 2000 steps")
+    losses = {"10-1": one_layer, "10-8-4-1": three_layers}
+    path = plot.save(picture(params, X, Y, losses, best), out / "03_delta_recursion.png")
+    print(f"picture: {path}")
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main)

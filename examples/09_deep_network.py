@@ -11,15 +11,20 @@ gradient is reversed.) The hidden layers cycle through all four activations.
 The script prints, in float64: for L = 1 to 10, the largest difference of any gradient from JAX's
 autodiff of the same network in plain formulas; for L = 6, the norms of the gradients of every
 layer; and, for a unit whose Z is exactly 0, the conventions at the kinks, ReLU'(0) = 0 and 1 for
-leaky ReLU.
+leaky ReLU. The picture shows both passes for L = 6, and that the gradients of the first layers
+are smaller than those of the last.
 """
+
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import tyro
 from numpy.linalg import norm
 
 import fcjax
+from fcjax import plot
 
 PLAIN = {
     "sigmoid": lambda Z: 1 / (1 + jnp.exp(-Z)),
@@ -27,6 +32,7 @@ PLAIN = {
     "relu": lambda Z: jnp.where(Z > 0, Z, 0),  # jnp.maximum(Z, 0) would give ½ at the kink
     "leaky_relu": lambda Z: jnp.where(Z >= 0, Z, 0.01 * Z),
 }
+BLUE, ORANGE, GREEN = "#0072b2", "#d55e00", "#009e73"  # which the colour-blind can tell apart
 CYCLE = ("tanh", "relu", "sigmoid", "leaky_relu")
 
 
@@ -79,7 +85,30 @@ def at_kink(activation, dtype=jnp.float64):
     return Z[:, 0], dA[:, 0], dZ[:, 0]
 
 
-def main() -> None:
+def picture(params, X, Y, activations):
+    """Both passes, and the norms of the gradients of each layer."""
+    *hidden, output = activations
+    _, cache = fcjax.forward(params, X, activations=hidden, output_activation=output)
+    _, dZs, dparams, _ = passes(params, X, Y, activations)
+    fig = plot.figure(15, 5)
+    left, right = fig.subfigures(1, 2, squeeze=False, width_ratios=(7, 3))[0]
+    plot.passes(left, [X, *(layer.A for layer in cache)], dZs)
+    left.suptitle(" → ".join(["X", *activations]))
+    ax, layers = right.subplots(), range(1, len(dZs) + 1)
+    ax.plot(layers, [norm(dZ) for dZ in dZs], "o-", color=BLUE, label="‖dZ‖")
+    ax.plot(layers, [norm(dW) for dW, _ in dparams], "s-", color=ORANGE, label="‖dW‖")
+    ax.plot(layers, [norm(db) for _, db in dparams], "^-", color=GREEN, label="‖db‖")
+    ax.set(title="norms of the gradients", xlabel="layer", ylim=(0, None))
+    ax.legend()
+    return fig
+
+
+def main(out: Path = Path("out")) -> None:
+    """Compare the gradients with autodiff, and draw both passes of six layers.
+
+    Args:
+        out: the folder for the picture.
+    """
     jax.config.update("jax_enable_x64", True)  # so that a difference means a mistake, not rounding
     print(" L  largest difference from autodiff")
     for L in range(1, 11):
@@ -97,7 +126,9 @@ def main() -> None:
     for name in ("relu", "leaky_relu"):
         Z, dA, dZ = at_kink(name)
         print(f"{name:16s}  {norm(Z)}  {norm(dA):.2e}  {norm(dZ):.2e}  {norm(dZ) / norm(dA):.0f}")
+    path = plot.save(picture(params, X, Y, activations), out / "09_deep_network.png")
+    print(f"picture: {path}")
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main)

@@ -3,14 +3,21 @@
 Each is from a public tutorial on backpropagation. Three are wrong signs, one omits the sum over
 examples, and one the derivative of the activation. For each, `fcjax.check_rule` checks a
 hand-written rule that follows the text, and reports which gradient is wrong, by how much, and the
-likely cause.
+likely cause. The picture shows every entry of the wrong gradient against the right one: a wrong
+sign mirrors the diagonal, and where the sum is missing, each example has an entry of its own.
 """
+
+import inspect
+from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import tyro
 
 import fcjax
+from fcjax import plot
 
 
 def draw(*shape: int, seed: int, positive: bool = False) -> jax.Array:
@@ -130,7 +137,7 @@ linear_hidden.defvjp(two_layers_fwd, linear_hidden_bwd)
 
 
 LAYERS = tuple(draw(*shape, seed=i) for i, shape in enumerate([(5, 3), (3, 7), (7,), (7, 2), (2,)]))
-MISTAKES = {
+MISTAKES: dict[str, tuple[Any, tuple[jax.Array, ...]]] = {
     "dA = y/a − (1−y)/(1−a) for −(y log a + (1−y) log(1−a))": (
         cross_entropy,
         (draw(5, 1, seed=10, positive=True), draw(5, 1, seed=11, positive=True)),
@@ -148,14 +155,39 @@ MISTAKES = {
 }
 
 
-def main() -> None:
+def picture(names):
+    """The gradient of the argument `names[i]` as printed in mistake i + 1, against autodiff."""
+    fig = plot.figure(15, 3.8)
+    fig.suptitle("an entry that is right is on the dashed line")
+    axes = fig.subplots(1, len(MISTAKES))
+    for i, (name, (rule, args)) in enumerate(zip(names, MISTAKES.values(), strict=True)):
+        place = [*inspect.signature(rule).parameters].index(name)
+        y, kept = rule.fwd(*args)
+        dy = draw(*y.shape, seed=20)
+        # not jax.vjp of the rule, which refuses the shape of the fourth
+        printed = rule.bwd(kept, dy)[place]
+        right = jax.vjp(rule.fun, *args)[1](dy)[place]
+        plot.predicted_against_true(axes[i], np.broadcast_to(right, printed.shape), printed)
+        axes[i].set(title=f"{i + 1}. gradient by {name}", xlabel="autodiff", ylabel="as printed")
+    return fig
+
+
+def main(out: Path = Path("out")) -> None:
+    """Check the five rules, and draw what is wrong in each.
+
+    Args:
+        out: the folder for the picture.
+    """
+    names = []
     for number, (formula, (rule, args)) in enumerate(MISTAKES.items(), start=1):
         report = fcjax.check_rule(rule, args, search=False)  # they show at any point
         print(f"{number}. {formula}")
         for line in str(report).splitlines()[1:3]:
             print(f"   {line}")
         print()
+        names.append(report.failures[0].argument)
+    print(f"picture: {plot.save(picture(names), out / '10_catch_the_textbook.png')}")
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main)

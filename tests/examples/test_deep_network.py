@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from loader import EXAMPLES, load
+from PIL import Image
 
 import fcjax
 
@@ -150,9 +151,32 @@ def test_the_slope_at_the_kink(name, slope, x64):
     np.testing.assert_allclose(dZ, slope * dA, rtol=1e-12, atol=0)
 
 
-def test_the_script_prints_the_differences_the_layers_and_the_kink():
+def test_the_picture_shows_both_passes_and_the_norms(x64):
+    layers, X, Y = random_problem(6)
+    names = script.activations_of(6)
+    outputs = [X]
+    for (W, b), name in zip(layers, names, strict=True):
+        outputs.append(G[name](outputs[-1] @ W + b))
+    _, (_, dZs, dlayers, _) = numpy_passes(layers, X, Y, names, binary_cross_entropy)
+    params = tuple(fcjax.Layer(jnp.asarray(W), jnp.asarray(b)) for W, b in layers)
+    figure = script.picture(params, jnp.asarray(X), jnp.asarray(Y), names)
+    *passes, norms = figure.axes
+    # the script's loss is the mean over the examples
+    matrices = [*outputs, *(dZ / len(X) for dZ in dZs)]
+    for ax, matrix in zip(passes, matrices, strict=True):
+        shown = np.asarray(ax.images[0].get_array())
+        np.testing.assert_allclose(shown, matrix, rtol=1e-11, atol=1e-15)
+    of_layers = [(dZ, dW, db) for dZ, (dW, db) in zip(dZs, dlayers, strict=True)]
+    lengths = [[np.sqrt(np.sum(d**2)) / len(X) for d in of_layer] for of_layer in of_layers]
+    for line, label, length in zip(norms.lines, "ZWb", np.transpose(lengths), strict=True):
+        assert line.get_label() == f"‖d{label}‖"
+        np.testing.assert_array_equal(line.get_xdata(), range(1, 7))
+        np.testing.assert_allclose(line.get_ydata(), length, rtol=1e-11)
+
+
+def test_the_script_prints_the_differences_the_layers_and_the_kink_and_draws(tmp_path):
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    command = [sys.executable, "-W", "error", EXAMPLES / "09_deep_network.py"]
+    command = [sys.executable, "-W", "error", EXAMPLES / "09_deep_network.py", "--out", tmp_path]
     run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
 
@@ -164,3 +188,5 @@ def test_the_script_prints_the_differences_the_layers_and_the_kink():
     assert [name for _, name, _ in layers] == list(script.activations_of(6))
     assert re.search(r"^relu +0\.0 .* 0\.00e\+00  0$", run.stdout, re.MULTILINE)
     assert re.search(r"^leaky_relu +0\.0 .*  1$", run.stdout, re.MULTILINE)
+    with Image.open(tmp_path / "09_deep_network.png") as picture:
+        assert picture.size == (2250, 750)

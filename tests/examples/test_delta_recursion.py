@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from loader import EXAMPLES, load
+from PIL import Image
 from sklearn.datasets import load_diabetes
 from threadpoolctl import threadpool_limits
 
@@ -140,9 +141,31 @@ def test_one_layer_reaches_least_squares():
     assert_layers_close(params, [(w, [0])], 1e-11)
 
 
-def test_the_script_prints_both_losses_and_the_deltas():
+def test_the_picture_shows_both_passes_of_some_patients_and_both_descents():
+    (X, Y), layers = script.diabetes(), random_layers(10, 8, 4, 1)
+    (W1, b1), (W2, b2), (W3, b3) = layers
+    A1 = np.tanh(X @ W1 + b1)
+    A2 = np.tanh(A1 @ W2 + b2)
+    deltas, _ = numpy_backward(layers, X, Y)
+    losses = {"one": np.array([0.5, 0.3]), "three": np.array([0.6, 0.5, 0.2])}
+    with jax.enable_x64(True):
+        figure = script.picture(as_params(layers), X, Y, losses, 0.25)
+    *passes, curves = figure.axes
+    names = ["X", "A₁", "A₂", "A₃", "dZ₁", "dZ₂", "dZ₃"]
+    assert [ax.get_title().split("\n")[0] for ax in passes] == names
+    for ax, matrix in zip(passes, (X, A1, A2, A2 @ W3 + b3, *deltas), strict=True):
+        shown = np.asarray(ax.images[0].get_array())
+        np.testing.assert_allclose(shown, matrix[:20], rtol=1e-12, atol=1e-17)
+    one, three, best = curves.lines
+    for line, (name, values) in zip((one, three), losses.items(), strict=True):
+        assert line.get_label() == name
+        np.testing.assert_array_equal(line.get_ydata(), values)
+    assert [*best.get_ydata()] == [0.25, 0.25]
+
+
+def test_the_script_prints_both_losses_and_the_deltas_and_draws(tmp_path):
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    command = [sys.executable, "-W", "error", EXAMPLES / "03_delta_recursion.py"]
+    command = [sys.executable, "-W", "error", EXAMPLES / "03_delta_recursion.py", "--out", tmp_path]
     run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     (reached,) = re.findall(r"^after 8000 steps +(\S+)$", run.stdout, re.MULTILINE)
@@ -155,3 +178,5 @@ def test_the_script_prints_both_losses_and_the_deltas():
     assert max(float(row[3]) for row in rows) < 1e-14
     (after,) = re.findall(r"^10-8-4-1, loss .* (\S+) after 2000 steps$", run.stdout, re.MULTILINE)
     assert float(after) < float(best)
+    with Image.open(tmp_path / "03_delta_recursion.png") as picture:
+        assert picture.size == (1950, 750)

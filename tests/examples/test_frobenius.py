@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import pytest
 from loader import EXAMPLES, load
+from PIL import Image
 
 script = load("04_frobenius")
 
@@ -70,9 +71,31 @@ def test_the_script_has_active_and_inactive_units_and_no_kink():
     assert (Z < 0).any(axis=0).all()
 
 
-def test_the_script_prints_each_gradient_beside_the_mistake():
+@each_point
+def test_the_picture_shows_every_entry_in_each_way(point):
+    expected = numpy_gradients(*point)
+    with jax.enable_x64(True):
+        figure = script.picture(script.gradients(*point))
+    (legend,) = figure.legends
+    colors = [mark.get_color() for mark in legend.legend_handles]
+    ways = [text.get_text() for text in legend.get_texts()]
+    assert ways == ["finite differences", "autodiff", "fcjax", "mistake"]
+    for ax, (name, gradient) in zip(figure.axes, expected.items(), strict=True):
+        assert ax.get_title() == f"∂f/∂{name}"
+        zero, *marks = ax.lines
+        assert [*zero.get_ydata()] == [0, 0]
+        assert [line.get_color() for line in marks] == colors
+        *right, mistake = (line.get_ydata() for line in marks)
+        for way in right:
+            np.testing.assert_allclose(way, gradient.ravel(), rtol=0, atol=1e-8)
+        np.testing.assert_allclose(mistake, -gradient.ravel(), rtol=0, atol=1e-13)
+        indices = [label.get_text() for label in ax.get_xticklabels()]
+        assert indices == [f"{i},{j}" for i, j in np.ndindex(gradient.shape)]
+
+
+def test_the_script_prints_and_draws_each_gradient_beside_the_mistake(tmp_path):
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    command = [sys.executable, "-W", "error", EXAMPLES / "04_frobenius.py"]
+    command = [sys.executable, "-W", "error", EXAMPLES / "04_frobenius.py", "--out", tmp_path]
     run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     expected = numpy_gradients(script.W, script.X, script.Y)
@@ -87,3 +110,5 @@ def test_the_script_prints_each_gradient_beside_the_mistake():
         (off,) = re.findall(r"^off by +(\S+) +(\S+) +(\S+)$", table, re.MULTILINE)
         assert max(float(off[0]), float(off[1])) < 1e-9
         assert float(off[2]) > 1
+    with Image.open(tmp_path / "04_frobenius.png") as picture:
+        assert picture.size == (1800, 600)

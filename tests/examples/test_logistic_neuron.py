@@ -5,12 +5,14 @@ import os
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from loader import EXAMPLES, load
+from PIL import Image
 from sklearn.datasets import load_sample_image
 from threadpoolctl import threadpool_limits
 
@@ -117,9 +119,31 @@ def test_every_cost_and_the_final_weights():
     assert result.history["val_accuracy"][-1] == pytest.approx(accuracy(w, b, script.RIGHT))
 
 
-def test_the_script_prints_the_differences_and_the_accuracies():
+def test_the_picture_shows_the_losses_the_weights_and_the_test_patches():
+    X, Y = script.photographs(script.RIGHT)
+    w = 0.01 * np.random.default_rng(2).standard_normal(12288)
+    history = {"loss": [0.7, 0.6, 0.5], "val_loss": [0.6, 0.5, 0.55], "val_accuracy": [0.5] * 3}
+    with jax.enable_x64(True):
+        params = (fcjax.Layer(jnp.asarray(w[:, None]), jnp.zeros(1)),)
+        figure = script.picture(SimpleNamespace(params=params, history=history), (X, Y))
+    losses, weights, counts = figure.axes
+    for line, name in zip(losses.lines, ("loss", "val_loss"), strict=True):
+        np.testing.assert_array_equal(line.get_ydata(), history[name])
+    shown = np.asarray(weights.images[0].get_array())
+    largest = np.max(np.abs(w))
+    np.testing.assert_allclose(shown.ravel(), (w + largest) / (2 * largest), rtol=0, atol=1e-15)
+    assert shown[1, 2, 0] == shown.ravel()[(1 * 64 + 2) * 3]
+    is_flower, says_flower = Y[:, 0] == 1, X @ w > 0
+    table = [[np.sum((is_flower == a) & (says_flower == b)) for b in (0, 1)] for a in (0, 1)]
+    assert 0 < table[0][0] < 108  # both classes are predicted
+    assert [text.get_text() for text in counts.texts] == [str(n) for row in table for n in row]
+    right = np.mean(is_flower == says_flower)
+    assert counts.get_title() == f"test patches, {100 * right:.0f}% right"
+
+
+def test_the_script_prints_the_differences_and_the_accuracies_and_draws(tmp_path):
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    command = [sys.executable, "-W", "error", EXAMPLES / "01_logistic_neuron.py"]
+    command = [sys.executable, "-W", "error", EXAMPLES / "01_logistic_neuron.py", "--out", tmp_path]
     run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     differences = re.findall(r" (\d\.\de[+-]\d\d)  (\d\.\de[+-]\d\d)$", run.stdout, re.MULTILINE)
@@ -132,3 +156,5 @@ def test_the_script_prints_the_differences_and_the_accuracies():
     trained, tested = accuracy(w, b, script.LEFT), accuracy(w, b, script.RIGHT)
     assert f"after 100 steps: train {trained:.3f}, test {tested:.3f}\n" in run.stdout
     assert tested > 0.8  # half of the patches are of either class
+    with Image.open(tmp_path / "01_logistic_neuron.png") as picture:
+        assert picture.size == (1800, 600)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from loader import EXAMPLES, load
+from PIL import Image
 
 import fcjax
 
@@ -125,9 +126,27 @@ def test_every_loss_and_the_final_weights_of_xor(seed):
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-12)
 
 
-def test_the_script_prints_17_gradients_and_solves_xor():
+def test_the_picture_shows_the_losses_and_where_the_output_is_above_a_half():
+    _, (W1, b1, W2, b2) = numpy_training(random_arrays(0), script.XOR_X, script.XOR_T)
+    losses = np.array([0.1, 0.01, 0.001])
+    with jax.enable_x64(True):
+        figure = script.picture(as_params((W1, b1, W2, b2)), losses)
+    curve, plane = figure.axes
+    np.testing.assert_array_equal(curve.lines[0].get_ydata(), losses)
+    regions = plane.collections[0].get_array().reshape(201, 201)
+    side = np.linspace(-0.1, 1.1, 201)
+    points = np.stack(np.meshgrid(side, side), axis=-1)
+    output = sigmoid(sigmoid(points @ W1 + b1) @ W2 + b2)[..., 0]
+    clear = np.abs(output - 0.5) > 1e-4  # the picture has the points in float32
+    np.testing.assert_array_equal(regions[clear], output[clear] > 0.5)
+    assert 0.2 < regions.mean() < 0.9
+    for t, line in enumerate(plane.lines):
+        np.testing.assert_array_equal(line.get_xydata(), script.XOR_X[script.XOR_T[:, 0] == t])
+
+
+def test_the_script_prints_17_gradients_solves_xor_and_draws(tmp_path):
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    command = [sys.executable, "-W", "error", EXAMPLES / "02_two_four_one.py"]
+    command = [sys.executable, "-W", "error", EXAMPLES / "02_two_four_one.py", "--out", tmp_path]
     run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     rows = [line.split() for line in run.stdout.splitlines() if re.match(r"[wb]\d\[", line)]
@@ -147,3 +166,5 @@ def test_the_script_prints_17_gradients_and_solves_xor():
     ]
     for _, _, target, output in points:
         assert float(output) == pytest.approx(float(target), abs=0.1)
+    with Image.open(tmp_path / "02_two_four_one.png") as picture:
+        assert picture.size == (1350, 600)

@@ -11,7 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from loader import EXAMPLES, load
+from PIL import Image
 from threadpoolctl import threadpool_limits
+
+import fcjax
 
 script = load("05_two_layers_relu")
 
@@ -74,9 +77,31 @@ def test_every_loss_in_float32():
         np.testing.assert_allclose(W, expected_W, rtol=0, atol=1e-4)
 
 
-def test_the_script_prints_every_50th_loss():
+def test_the_picture_shows_the_losses_the_hidden_units_and_the_fit():
+    (losses, weights), _ = trained_by_both(jnp.float64)
+    with jax.enable_x64(True):
+        params, X, Y = script.problem(jnp.float64)
+        trained = tuple(fcjax.Layer(jnp.asarray(W), None) for W in weights)
+        figure = script.picture(params, trained, X, Y, losses)
+    curve, hidden, before, after = figure.axes
+    np.testing.assert_array_equal(curve.lines[0].get_ydata(), losses)
+    assert curve.get_yscale() == "log"
+    X, Y = np.asarray(X), np.asarray(Y)
+    A1 = np.maximum(X @ weights[0], 0)
+    heights = [bar.get_height() for bar in hidden.containers[1]]  # [0] is of dead units
+    # rounding may put a value on the other side of an edge
+    np.testing.assert_allclose(heights, np.histogram(A1, 40)[0], rtol=0, atol=1)
+    W1, W2 = (np.asarray(layer.w) for layer in params)
+    for ax, predicted in ((before, np.maximum(X @ W1, 0) @ W2), (after, A1 @ weights[1])):
+        targets, shown = ax.lines[0].get_xydata().T
+        np.testing.assert_array_equal(targets, Y.ravel())
+        np.testing.assert_allclose(shown, predicted.ravel(), rtol=0, atol=1e-9)
+    assert (before.get_title(), after.get_title()) == ("before training", "after training")
+
+
+def test_the_script_prints_every_50th_loss_and_draws(tmp_path):
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    command = [sys.executable, "-W", "error", EXAMPLES / "05_two_layers_relu.py"]
+    command = [sys.executable, "-W", "error", EXAMPLES / "05_two_layers_relu.py", "--out", tmp_path]
     run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     rows = re.findall(r"^ *(\d+)  +(\S+e[+-]\d\d)$", run.stdout, re.MULTILINE)
@@ -85,3 +110,5 @@ def test_the_script_prints_every_50th_loss():
     printed = [float(loss) for _, loss in rows]
     np.testing.assert_allclose(printed, expected[::50], rtol=1e-3, atol=1e-3)
     assert re.search(r"^\d+\.\d{3} ms per iteration$", run.stdout, re.MULTILINE)
+    with Image.open(tmp_path / "05_two_layers_relu.png") as picture:
+        assert picture.size == (1950, 570)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from loader import EXAMPLES, load
+from PIL import Image
 from threadpoolctl import threadpool_limits
 
 script = load("06_two_layers_sigmoid")
@@ -71,9 +72,36 @@ def test_every_loss_in_float32():
         np.testing.assert_allclose(W, expected_W, rtol=0, atol=2e-4)
 
 
-def test_the_script_prints_every_50th_loss():
+def test_the_picture_shows_the_losses_and_why_they_fall_slowly():
+    with jax.enable_x64(True):
+        params, X, Y = script.problem(jnp.float64)
+        losses = np.array([3.0, 2.0, 1.5])
+        figure = script.picture(params, X, Y, losses)
+    X, Y, W1, b1, W2, b2 = (np.asarray(a) for a in (X, Y, *jax.tree.leaves(params)))
+    A1 = 1 / (1 + np.exp(-(X @ W1 + b1)))
+    A2 = A1 @ W2 + b2
+    dZ2 = 2 * (A2 - Y)
+    dZ1 = dZ2 @ W2.T * A1 * (1 - A1)
+    curve, *passes = figure.axes
+    np.testing.assert_array_equal(curve.lines[0].get_ydata(), losses)
+    for ax, matrix in zip(passes, (X, A1, A2, dZ1, dZ2), strict=True):
+        shown = np.asarray(ax.images[0].get_array())
+        np.testing.assert_allclose(shown, matrix, rtol=1e-11, atol=1e-12)
+    # what the picture is to show: in most places, nearly nothing goes back
+    assert np.mean(np.minimum(A1, 1 - A1) < 0.01) > 0.8
+    assert np.mean(np.abs(dZ1) < 0.01 * np.max(np.abs(dZ1))) > 0.8
+
+
+def test_the_script_prints_every_50th_loss_and_draws(tmp_path):
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    command = [sys.executable, "-W", "error", EXAMPLES / "06_two_layers_sigmoid.py"]
+    command = [
+        sys.executable,
+        "-W",
+        "error",
+        EXAMPLES / "06_two_layers_sigmoid.py",
+        "--out",
+        tmp_path,
+    ]
     run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     rows = re.findall(r"^ *(\d+)  +(\S+e[+-]\d\d)$", run.stdout, re.MULTILINE)
@@ -82,3 +110,5 @@ def test_the_script_prints_every_50th_loss():
     printed = [float(loss) for _, loss in rows]
     np.testing.assert_allclose(printed, expected[::50], rtol=1e-4)
     assert re.search(r"^\d+\.\d{3} ms per iteration$", run.stdout, re.MULTILINE)
+    with Image.open(tmp_path / "06_two_layers_sigmoid.png") as picture:
+        assert picture.size == (1950, 750)

@@ -20,7 +20,7 @@ def nufft1():
         out = nufft1(5, re + 1j * im, x)
         return out.real, out.imag
 
-    return fun, (normal(0, 7), normal(1, 7), uniform(2, -3, 3, 7)), ACCURACY
+    return fun, (normal(0, 7), normal(1, 7), uniform(2, -3, 3, 7)), NO_SEARCH
 
 
 @case
@@ -43,7 +43,7 @@ def nufft2():
         out = nufft2(re + 1j * im, x)
         return out.real, out.imag
 
-    return fun, (normal(7, 5), normal(8, 5), uniform(9, -3, 3, 7)), ACCURACY
+    return fun, (normal(7, 5), normal(8, 5), uniform(9, -3, 3, 7)), NO_SEARCH
 
 
 @case
