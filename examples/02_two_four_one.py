@@ -99,7 +99,7 @@ def picture(trained, losses):
 
     fig = plot.figure(9, 4)
     left, right = fig.subfigures(1, 2, squeeze=False)[0]
-    plot.history(left, {"loss": losses.tolist()})
+    plot.history(left, {"loss": losses})
     left.axes[0].set(title="loss of XOR", xlabel="step")
     plane = right.subplots()
     plot.decision_boundary(plane, output, XOR_X, XOR_T.astype(int))

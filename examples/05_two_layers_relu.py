@@ -57,9 +57,9 @@ def picture(params, trained, X, Y, losses):
     after, (hidden, _) = fcjax.forward(trained, X, activations="relu")
     fig = plot.figure(13, 3.8)
     left, middle, right = fig.subfigures(1, 3, squeeze=False, width_ratios=(4, 3, 6))[0]
-    plot.history(left, {"loss": losses.tolist()})
+    plot.history(left, {"loss": losses})
     left.axes[0].set(title="loss", xlabel="iteration")
-    plot.activation_histograms(middle, [np.float64(hidden.A)])
+    plot.activation_histograms(middle, [hidden.A])
     axes = right.subplots(1, 2)
     plot.predicted_against_true(axes[0], Y, before, name="before training")
     plot.predicted_against_true(axes[1], Y, after, name="after training")

@@ -58,7 +58,7 @@ def picture(params, X, Y, losses):
     deltas = fcjax.deltas(params, cache, 2 * (A2 - Y))
     fig = plot.figure(13, 5)
     left, right = fig.subfigures(1, 2, squeeze=False, width_ratios=(2, 4))[0]
-    plot.history(left, {"loss": losses.tolist()})
+    plot.history(left, {"loss": losses})
     left.axes[0].set(title="loss", xlabel="iteration")
     plot.passes(right, [X, *(layer.A for layer in cache)], deltas)
     return fig

@@ -528,3 +528,15 @@ ONE, SQUARE = [[0.0, 1.0]], np.ones((2, 2))
 def test_what_cannot_be_drawn_of_a_network_is_named(call, message, unchecked):
     with pytest.raises((TypeError, ValueError), match=message):
         call(plot.figure(3, 3).subplots())
+
+
+def test_arrays_of_float32_and_of_jax_are_drawn_without_a_warning():
+    fig = plot.figure(4, 3)
+    plot.activation_histograms(fig, [jnp.ones((3, 2)), np.zeros((3, 2), np.float32)])
+    drawn(fig)
+    fig = plot.figure(4, 3)
+    plot.gradient_norms(fig.subplots(), {"layer 1": np.array([1, 1e-30], np.float32)})
+    drawn(fig)
+    fig = plot.figure(4, 3)
+    plot.history(fig, {"loss": jnp.array([1.0, 0.5])})
+    drawn(fig)

@@ -77,7 +77,7 @@ def named(name: str, scale: dict[str, Any]) -> str:
 
 def drawable(values: np.ndarray) -> np.ndarray:
     """Return which numbers can be drawn."""
-    return np.abs(values) <= LARGEST  # not NaN either
+    return np.abs(values.astype(np.float64)) <= LARGEST  # not NaN either
 
 
 def rescale(ax: Axes, x: dict[str, Any], y: dict[str, Any]) -> None:

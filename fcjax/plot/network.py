@@ -62,13 +62,16 @@ def decision_boundary(
         raise ValueError(f"labels must be from 0 to {len(COLORS) - 1}, got {describe(classes)}")
     axes = [_around(column) for column in points.T]
     grid = np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, 2).astype(np.float32)
-    regions = _classes_of(predict(grid), len(grid)).reshape(GRID, GRID)
-    count = max(int(regions.max()), int(classes.max())) + 1
+    scores = _scores_of(predict(grid), len(grid)).reshape(GRID, GRID, -1)
+    regions = scores.argmax(axis=2)
+    count = max(scores.shape[2], int(classes.max()) + 1)
     shades = ListedColormap(COLORS[:count])
     ax.pcolormesh(*axes, regions, cmap=shades, vmin=-0.5, vmax=count - 0.5, alpha=0.25,
                   shading="nearest", rasterized=True)  # fmt: skip
-    for k in range(count - 1):  # a line around each region
-        ax.contour(*axes, (regions > k).astype(float), [0.5], colors=[GREY], linewidths=1)
+    for k in range(1, scores.shape[2]):  # a line around each region but one
+        others = np.delete(scores, k, axis=2).max(axis=2)
+        if (regions == k).any() and (regions != k).any():
+            ax.contour(*axes, scores[..., k] - others, [0.0], colors=[GREY], linewidths=1)
     for k in np.unique(classes):
         of_class = points[classes == k]
         ax.plot(*of_class.T, "o^sDvP*"[k], color=COLORS[k], markersize=5,
@@ -85,20 +88,22 @@ def _around(column: np.ndarray) -> np.ndarray:
     return np.linspace(low - margin, high + margin, GRID)
 
 
-def _classes_of(scores: Any, number: int) -> np.ndarray:
+def _scores_of(scores: Any, number: int) -> np.ndarray:
+    """Return a score of each class; of a probability, those of both classes."""
     scores = numbers("predict(x)", scores)
     if scores.ndim == 2 and scores.shape[1] > 1 and len(scores) == number:
         if scores.shape[1] > len(COLORS):
             raise ValueError(
                 f"predict must return at most {len(COLORS)} scores, got {describe(scores)}"
             )
-        return scores.argmax(axis=1)
+        return scores.astype(np.float64)
     if scores.shape not in ((number,), (number, 1)):
         raise ValueError(
             f"predict must return scores ({number}, classes), or probabilities ({number},), "
             f"got {describe(scores)}"
         )
-    return (scores.ravel() > 0.5).astype(np.int64)
+    probability = scores.ravel().astype(np.float64)
+    return np.stack([1 - probability, probability], axis=1)
 
 
 def passes(
@@ -182,7 +187,7 @@ def _draw_matrix(ax: Axes, matrix: np.ndarray, name: str) -> None:
     ax.tick_params(labelsize=8)
 
 
-def gradient_norms(ax: Axes, norms: Mapping[str, Sequence[float]]) -> None:
+def gradient_norms(ax: Axes, norms: Mapping[str, ArrayLike]) -> None:
     """Draw the norm of the gradient of each layer over training, on a logarithmic scale.
 
     Norms that shrink from the last layer to the first are gradients that vanish on their way back.

@@ -1,8 +1,9 @@
 """How a training went."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .._arguments import as_integer, brief, check_one_of, describe
 from ._checks import numbers, require
@@ -12,7 +13,7 @@ from ._style import BLUE, GREEN, GUIDE, ORANGE, clean, drawable, legend, spans_d
 from ._ticks import set_ticks
 
 
-def loss_curve(ax: Axes, history: Mapping[str, Sequence[float]]) -> None:
+def loss_curve(ax: Axes, history: Mapping[str, ArrayLike]) -> None:
     """Draw the training and validation loss of each epoch, on a logarithmic scale.
 
     Args:
@@ -47,7 +48,7 @@ def loss_curve(ax: Axes, history: Mapping[str, Sequence[float]]) -> None:
 
 def history(
     fig: Figure | SubFigure,
-    figures: Mapping[str, Sequence[float]],
+    figures: Mapping[str, ArrayLike],
     *,
     metric: str | None = None,
     best: int | None = None,
@@ -98,7 +99,7 @@ def history(
 
 
 def _panels(
-    figures: Mapping[str, Sequence[float]], metric: str | None
+    figures: Mapping[str, ArrayLike], metric: str | None
 ) -> dict[str, dict[str, np.ndarray]]:
     """Return the lines of each panel, by the name of the line."""
     wanted = {"loss": ("loss", "val_loss"), "learning rate": ("learning_rate",)}
@@ -116,7 +117,7 @@ def _panels(
     return panels
 
 
-def _per_epoch(name: str, values: Sequence[float]) -> np.ndarray:
+def _per_epoch(name: str, values: ArrayLike) -> np.ndarray:
     found = numbers(f"figures[{name!r}]", values).astype(np.float64)
     if found.ndim != 1:
         raise TypeError(f"figures[{name!r}] must have one number per epoch, got {describe(found)}")
