@@ -915,9 +915,9 @@ QUICK: CompilerOptions = {
 }
 
 
-def quickly_compiled(program: Callable[..., R], *inputs: Tree) -> Callable[..., R]:
-    """Compile a program that is called only a few times, with little optimization."""
-    return jax.jit(program).lower(*inputs).compile(quick_options())
+def compiled(program: Callable[..., R], *inputs: Tree, quickly: bool) -> Callable[..., R]:
+    """Compile a program, with little optimization if it is called only a few times."""
+    return jax.jit(program).lower(*inputs).compile(quick_options() if quickly else None)
 
 
 @functools.cache

@@ -16,7 +16,7 @@ import pytest
 import reference
 
 import fcjax
-from fcjax._jax import quickly_compiled
+from fcjax._jax import compiled
 
 # Errors that are allowed, in units of the dtype's eps and of the largest entry. In float32 and
 # float64, rounding errors of sums add up; in the narrow types only inputs, outputs and a few
@@ -214,7 +214,7 @@ def check_transformations(case, dtype):
 
 def _compiled(function, f, args, dy):
     """Run under `jit`, compiled quickly rather than well."""
-    return quickly_compiled(partial(function, f), args, dy)(args, dy)
+    return compiled(partial(function, f), args, dy, quickly=True)(args, dy)
 
 
 def _loss(f, dy):

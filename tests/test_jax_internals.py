@@ -730,7 +730,7 @@ def test_options_with_which_xla_compiles_quickly():
         assert not _jax._is_known({"xla_unknown_option": 0})
     else:
         assert found is None
-    np.testing.assert_array_equal(_jax.quickly_compiled(lambda x: x + 1, X)(X), X + 1)
+    np.testing.assert_array_equal(_jax.compiled(lambda x: x + 1, X, quickly=True)(X), X + 1)
     directly = jax.jit(lambda x: x + 1).lower(X).compile(_jax.direct_options())
     np.testing.assert_array_equal(directly(X), X + 1)
 

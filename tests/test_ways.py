@@ -142,6 +142,25 @@ def test_differences_judge_what_jax_cannot_differentiate_twice():
         assert by_check(report)["second_order"] == status
 
 
+@pytest.mark.parametrize("distance", [0.01, 0.1, 0.3, 0.5, 0.6, 0.7, 0.9, 1.1, 1.5, 1.9])
+def test_differences_over_a_kink_of_the_gradient_judge_nothing(distance):
+    def on_the_host(x):
+        shape = jax.ShapeDtypeStruct(x.shape, x.dtype)
+        return jax.pure_callback(
+            lambda x: 2 * np.maximum(x, 0), shape, x, vmap_method="expand_dims"
+        )
+
+    def squared(x):
+        return x * jnp.maximum(x, 0)
+
+    reference = with_rule(squared, lambda x, dy: (dy * on_the_host(x),))
+    right = with_rule(squared, lambda x, dy: (dy * 2 * jnp.maximum(x, 0),))
+    step = np.finfo(np.float64).eps ** 0.2  # of the differences
+    x = jnp.array([distance, -distance, 1000.0, 2000.0]) * step
+    report = fcjax.check_rule(right, (x,), reference=reference, checks=["vjp", "second_order"])
+    assert report.verdict == "right", report
+
+
 def test_a_third_derivative_is_compared_with_differences_of_the_second():
     # the cosine's own rule is right and stopped, so the third derivative is 0
     cosine = with_rule(jnp.cos, lambda x, dy: (-dy * jax.lax.stop_gradient(jnp.sin(x)),))

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -406,7 +407,7 @@ def _report(sample: Sample, selected: Sequence[Check], expected: Expected) -> Ru
     results = [
         apply_expectations(result, expected)
         for check in tqdm(selected, "checks", delay=DELAY, leave=False, disable=None)
-        for result in _run(check, sample)
+        for result in _confirmed(check, sample)
     ]
     uncertain = doubts(sample, results, VALUE_CHECKS)
     return RuleReport(
@@ -416,6 +417,23 @@ def _report(sample: Sample, selected: Sequence[Check], expected: Expected) -> Ru
         doubts=uncertain,
         unchecked=(*uncertain, *not_covered(sample, results)),
     )
+
+
+def _confirmed(check: Check, sample: Sample) -> list[CheckResult]:
+    """Run one check; where it finds NaN or infinities, again with all optimizations of XLA.
+
+    Some versions of XLA compile some programs wrongly without them.
+    """
+    results = _run(check, sample)
+    if not any(map(_is_lost, results)):
+        return results
+    with sample.compiled_thoroughly():
+        return _run(check, sample)
+
+
+def _is_lost(result: CheckResult) -> bool:
+    is_number = result.got is None or math.isfinite(result.got)
+    return result.status == "failed" and result.name != "search" and not is_number
 
 
 def _run(check: Check, sample: Sample) -> list[CheckResult]:

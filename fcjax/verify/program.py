@@ -12,7 +12,7 @@ import jax
 from .._jax import (
     ClosedJaxpr,
     Tracer,
-    quickly_compiled,
+    compiled,
     says_constants_are_lost,
     says_unimplemented,
     unfiltered_tracebacks,
@@ -95,11 +95,13 @@ class Deadline:
 
     Attributes:
         compiling: the CPU time, in seconds, that programs have taken to be traced and compiled.
+        is_thorough: whether programs are compiled with all optimizations of XLA.
     """
 
     def __init__(self, seconds: float | None = None):
         self._end = None if seconds is None else time.monotonic() + seconds
         self.compiling = 0.0
+        self.is_thorough = False
 
     def check(self) -> None:
         """Raise TimeUp once the time has passed."""
@@ -124,12 +126,13 @@ class Program(Generic[R]):
 
     def __call__(self, precision: Precision, *inputs: Tree) -> R:
         """Return the results at `inputs`, computed by the compiled program."""
-        form = ("call", *_form(precision, inputs))
+        thorough = self._deadline.is_thorough
+        form = ("call", thorough, *_form(precision, inputs))
         if form not in self._compiled:
             with self._cached_refusal(form), precision.context():
                 self._deadline.check()
                 start = time.process_time()
-                self._compiled[form] = quickly_compiled(self.function, *inputs)
+                self._compiled[form] = compiled(self.function, *inputs, quickly=not thorough)
                 self._deadline.compiling += time.process_time() - start
         with user_code(), precision.context():
             try:

@@ -1,7 +1,7 @@
 """A subject at one point: the numbers that the checks compare, and their tolerances."""
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -81,6 +81,16 @@ class Sample:
         self._eager: ValuesAndGrads | None = None
         self.refuted: dict[int, bool] = {}
         self.domain = Domain()
+
+    @contextlib.contextmanager
+    def compiled_thoroughly(self) -> Generator[None]:
+        """Compile programs with all optimizations of XLA, and compute all results anew."""
+        kept = self._results
+        self._results, self.subject.deadline.is_thorough = {}, True
+        try:
+            yield
+        finally:
+            self._results, self.subject.deadline.is_thorough = kept, False
 
     # --- inputs ---------------------------------------------------------------------------------
 
