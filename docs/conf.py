@@ -1,13 +1,15 @@
 """How the documentation is built: `make docs`."""
 
+import os
 import sys
+import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "_extensions"))
 
 project = "fcjax"
-extensions = ["myst_nb", "mathml", "generated"]
+extensions = ["myst_nb", "mathml", "generated", "elsewhere"]
 exclude_patterns = ["_build", "_extensions"]
 html_extra_path = ["_explained"]
 (HERE / "_explained").mkdir(exist_ok=True)
@@ -37,3 +39,8 @@ nb_execution_mode = "force"
 nb_execution_timeout = 120
 nb_execution_raise_on_error = True
 nb_merge_streams = True
+# The kernels warn that they talk over the loopback interface.
+os.environ["IPYTHONDIR"] = tempfile.mkdtemp()
+profile = Path(os.environ["IPYTHONDIR"]) / "profile_default"
+profile.mkdir()
+(profile / "ipython_kernel_config.py").write_text('get_config().IPKernelApp.log_level = "ERROR"\n')

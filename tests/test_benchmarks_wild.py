@@ -3,6 +3,7 @@
 import importlib
 import json
 import re
+from collections import Counter
 
 import jax
 import jax.numpy as jnp
@@ -38,6 +39,19 @@ def test_the_results_name_suites_and_cases_that_exist():
     for name in ("mistakes", "right"):
         module = __import__(f"benchmarks.wild.cases.{name}", fromlist=["CASES"])
         assert {r["case"] for r in found[name]} == {case.__name__ for case in module.CASES}
+
+
+def test_every_module_is_measured_and_every_alarm_is_explained():
+    assert set(listed.read()) == set(listed.packages())
+    found = [one for cases in page.by_package().values() for one in cases]
+    outcomes = Counter(one.outcome for one in found)
+    assert not outcomes[page.UNKNOWN]
+    rules = {(one.module, one.rule) for one in found}
+    wrong = {(one.module, one.rule) for one in found if one.outcome != "right"}
+    readme = (page.PAGE.parents[2] / "README.md").read_text()
+    packages = len(page.by_package())
+    assert f"Of {len(rules)} hand-written rules of {packages} packages" in readme
+    assert f"it calls {len(rules - wrong)} right" in readme
 
 
 def test_no_path_of_a_machine_is_kept():
