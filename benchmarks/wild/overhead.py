@@ -19,7 +19,7 @@ NO_CHECKS = "--audit-time-limit=0.001"
 
 
 class Tests(NamedTuple):
-    """Some tests of an installed package, all of which run."""
+    """Some tests of an installed package."""
 
     package: str
     paths: tuple[str, ...]
@@ -68,6 +68,6 @@ def _seconds(tests: Tests, options: list[str]) -> float:
             command, cwd=Path(folder), env=environment, capture_output=True, text=True, check=False
         )
         seconds = time.monotonic() - start
-    if done.returncode:
+    if done.returncode > 1:  # some tests of optax fail with the newest JAX
         raise RuntimeError(f"{tests.package}: {done.stdout[-500:]}{done.stderr[-500:]}")
     return round(seconds, 1)
