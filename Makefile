@@ -4,7 +4,7 @@
 # make test-every  the same, and all of those checks that take turns there (40 min)
 # make test-browser  install what drives Chromium, which must be there, and try the page of `explain`
 # make test-torch  install PyTorch as well (gigabytes), and run the comparisons with it
-# make docs   install Sphinx, build the documentation in docs/_build, and check its links (5 min)
+# make docs   install Sphinx, build the documentation in docs/_build/html, and check its links (5 min)
 # make fuzz   make 27,000 random calls, valid and not, and count how they are answered (20 min)
 # make kills  kill training processes 50 times, alone and in pairs, and compare the results (20 min)
 # make soak   train for an hour, and watch memory, compilations, files and threads
@@ -64,8 +64,8 @@ test-torch: $(VENV)/torch.stamp
 	$(BIN)/python -m pytest tests/test_losses.py tests/test_export.py tests/examples/test_curve_fit.py -k torch
 
 docs: $(DOCS)/docs.stamp
-	$(DOCS)/bin/python -m sphinx --quiet --fail-on-warning --keep-going --jobs 2 docs docs/_build
-	$(DOCS)/bin/python docs/_extensions/links.py docs/_build
+	$(DOCS)/bin/python -m sphinx --quiet --fail-on-warning --keep-going --jobs 2 docs docs/_build/html
+	$(DOCS)/bin/python docs/_extensions/links.py docs/_build/html
 
 fuzz: $(VENV)/test.stamp
 	PYTHONPATH=tests $(BIN)/python -m fuzz $(FUZZ)

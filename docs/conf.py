@@ -9,8 +9,9 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "_extensions"))
 
 project = "fcjax"
+author = "the engineers of fcjax"
 extensions = ["myst_nb", "mathml", "generated", "elsewhere"]
-exclude_patterns = ["_build", "_extensions"]
+exclude_patterns = ["_build", "_explained", "_extensions", "jupyter_execute"]
 html_extra_path = ["_explained"]
 (HERE / "_explained").mkdir(exist_ok=True)
 html_theme = "sphinx_book_theme"

@@ -11,7 +11,11 @@ DELAY = 2.0
 
 def tqdm(*args: Any, **options: Any) -> Any:
     """Return a tqdm progress bar, for a terminal or for a notebook."""
-    from tqdm.auto import tqdm as bar  # imported late, so that `import fcjax` stays fast
+    import warnings  # imported late, so that `import fcjax` stays fast
+
+    with warnings.catch_warnings():  # in a notebook without widgets, where it draws a line of text
+        warnings.filterwarnings("ignore", "IProgress not found")
+        from tqdm.auto import tqdm as bar
 
     return bar(*args, **options)
 

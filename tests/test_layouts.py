@@ -148,6 +148,19 @@ def test_a_step_with_explicit_axes(on_one_device, layout, loss):
         assert after.sharding.is_equivalent_to(before.sharding, before.ndim)
 
 
+@pytest.mark.parametrize("layout", ["replicated", "fsdp", "fsdp and tensor"])
+def test_a_step_needs_no_mesh_but_that_of_its_arrays(on_one_device, layout):
+    mesh = mesh_of(AxisType.Explicit)
+    batch = fcjax.distributed.place_batch((np.asarray(X), np.asarray(LABELS)), mesh)
+    start = placed(mesh, layout, init())
+    state, info = stepped(plain, start, batch)
+    want, want_info = on_one_device(plain)
+    assert_trees_close(state.params, want.params, 64 * tolerance(jnp.float32))
+    assert_trees_close(info.loss, want_info.loss, 64 * tolerance(jnp.float32))
+    epoch = fcjax.make_train_epoch(plain, OPTIMIZER, batch_size=16)
+    epoch(fcjax.init_state(placed(mesh, layout, init()), OPTIMIZER), batch)
+
+
 @pytest.mark.parametrize("loss", [plain, normalized])
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.in_turn(2)

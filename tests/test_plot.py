@@ -25,6 +25,12 @@ def test_each_wrong_image_says_what_was_predicted_and_what_the_label_is():
     assert not any(titles[2:])
 
 
+def test_no_more_wrong_images_are_drawn_than_asked_for():
+    fig = plot.figure(4, 3)
+    plot.wrong_images(fig, np.zeros((30, 4, 4)), 30 * ["1"], 30 * ["2"], title="many", most=7)
+    assert sum(bool(ax.images) for ax in fig.axes) == 7
+
+
 def texts(ax):
     return [text.get_text() for text in ax.texts]
 

@@ -4,6 +4,7 @@ The arrays are those of the network's own hand-written rules: what `forward` kee
 backward function of each rule returns.
 """
 
+import functools
 from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
@@ -157,19 +158,28 @@ def states_of(kept: LayerCache) -> tuple[str, ...]:
     Units of an activation that mixes them, such as softmax, have no slope of their own.
     """
     rule, Z = rule_of(kept.activation), kept.Z
-    if not _is_elementwise(kept.activation, Z[:1]):
+    if not _is_elementwise(kept.activation, Z.shape[-1], Z.dtype):
         return ("",) * kept.A.shape[-1]
     slopes = np.abs(np.asarray(rule.bwd(kept.kept, jnp.ones_like(kept.A)), np.float64)).max(0)
-    line = jnp.broadcast_to(jnp.linspace(-8, 8, 321, dtype=Z.dtype)[:, None], (321, Z.shape[-1]))
-    A, residual = rule.fwd(line)
-    steepest = np.abs(np.asarray(rule.bwd(residual, jnp.ones_like(A)), np.float64)).max()
+    steepest = _steepest(kept.activation, Z.dtype)
     return tuple(
         "dead" if slope == 0 else "saturated" if slope < SATURATED * steepest else ""
         for slope in slopes
     )
 
 
-def _is_elementwise(activation: Function, row: Array) -> bool:
+@functools.lru_cache(32)
+def _steepest(activation: Function, dtype: np.dtype) -> float:
+    """Return the steepest slope of an activation between -8 and 8."""
+    line = jnp.linspace(-8, 8, 321, dtype=dtype)
+    rule = rule_of(activation)
+    A, kept = rule.fwd(line)
+    return float(np.abs(np.asarray(rule.bwd(kept, jnp.ones_like(A)), np.float64)).max())
+
+
+@functools.lru_cache(32)
+def _is_elementwise(activation: Function, size: int, dtype: np.dtype) -> bool:
+    row = jnp.linspace(-1, 1, size, dtype=dtype)[None]
     if jax.eval_shape(activation, row).shape != row.shape:
         return False
     others = np.asarray(jax.jacrev(activation)(row))[0, :, 0] * (1 - np.eye(row.shape[-1]))

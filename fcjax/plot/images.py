@@ -54,6 +54,8 @@ def wrong_images(
     axes = fig.subplots(rows, columns, squeeze=False).ravel()
     for ax in axes:
         ax.set_axis_off()
-    for ax, image, label, prediction in zip(axes, images, labels, predictions, strict=False):
+    for ax, image, label, prediction in zip(
+        axes, images[:count], labels, predictions, strict=False
+    ):
         ax.imshow(image, cmap="gray_r")
         ax.set_title(f"predicted {prediction}\nlabel {label}", fontsize=8)

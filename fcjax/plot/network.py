@@ -219,6 +219,7 @@ def gradient_norms(ax: Axes, norms: Mapping[str, ArrayLike]) -> None:
     scale = {"value": "log" if spans_decades(*shown.values()) else "linear"}
     ax.set_yscale(**scale)
     set_ticks(ax.yaxis, scale)
+    ax.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
     ax.set_xlabel("step")
     ax.set_ylabel("norm of the gradient")
 

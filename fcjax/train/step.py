@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import Array
+from jax.sharding import NamedSharding, PartitionSpec
 
 from .._arguments import check_one_of, check_tree, describe
 from .._types import Function, Tree
@@ -124,9 +125,15 @@ def staying(function: Callable[..., Tree], results: Tree) -> Callable[..., Tree]
     Few of Optax's functions say where their results lie, as such axes ask. Inside, the compiler
     places them, as on automatic axes.
     """
-    where = jax.tree.map(lambda array: jax.typeof(array).sharding, results)
-    explicit = any(sharding.mesh.explicit_axes for sharding in jax.tree.leaves(where))
-    return jax.sharding.auto_axes(function, out_sharding=where) if explicit else function
+    given = jax.tree.map(lambda array: jax.typeof(array).sharding, results)
+    explicit = (s.mesh for s in jax.tree.leaves(given) if s.mesh.explicit_axes)
+    mesh = next(explicit, None)
+    if mesh is None:
+        return function
+    # a number such as the count of the steps lies nowhere, unless the caller has set the mesh
+    everywhere = NamedSharding(mesh, PartitionSpec())
+    where = jax.tree.map(lambda s: everywhere if s.mesh.empty else s, given)
+    return jax.sharding.auto_axes(function, out_sharding=where)
 
 
 def key_for(state: TrainState, purpose: str) -> Array:
