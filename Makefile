@@ -2,7 +2,7 @@
 # make check  install what the tests need, and run lint, types and each rule once (under a minute)
 # make test   the same, with every test
 # make test-every  the same, and all of those checks that take turns there (40 min)
-# make test-browser  install what drives Chromium, which must be there, and try the page of `explain`
+# make test-browser  build the documentation, and try it and the page of `explain` in Chromium (6 min)
 # make test-torch  install PyTorch as well (gigabytes), and run the comparisons with it
 # make docs   install Sphinx, build the documentation in docs/_build/html, and check its links (5 min)
 # make fuzz   make 27,000 random calls, valid and not, and count how they are answered (20 min)
@@ -57,7 +57,7 @@ test: $(VENV)/test.stamp
 test-every: export FCJAX_EVERY_CHECK = 1
 test-every: test
 
-test-browser: $(VENV)/browser.stamp
+test-browser: $(VENV)/browser.stamp docs
 	$(BIN)/python -m pytest tests/browser
 
 test-torch: $(VENV)/torch.stamp

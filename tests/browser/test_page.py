@@ -1,36 +1,19 @@
 """The page of `fcjax.explain` in a real browser: `make test-browser`, which needs Chromium."""
 
 import json
-import os
 import re
-import shutil
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from chromium import SCREENSHOTS, axe, opened
 
 import fcjax
-
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
-
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-if CHROMIUM is None:
-    pytest.skip("Chromium is not installed", allow_module_level=True)
 
 X = jnp.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
 Y = jnp.array([[0.0], [1.0], [1.0], [0.0]])
 PARAMS = fcjax.init(jax.random.key(0), (2, 4, 1))
-# Width, height and colour scheme.
-SETTINGS = {
-    "light": (1280, 900, "light"),
-    "dark": (1280, 900, "dark"),
-    "phone": (390, 844, "light"),
-    "phone-dark": (390, 844, "dark"),
-}
-SCREENSHOTS = Path(__file__).parents[2] / "out"
 
 
 @pytest.fixture(scope="module")
@@ -40,34 +23,6 @@ def address(tmp_path_factory):
         output_activation="sigmoid", learning_rate=2.0, steps=10,
     )  # fmt: skip
     return page.save(tmp_path_factory.mktemp("page") / "page.html").as_uri()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as running:
-        quiet = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
-        browser = running.chromium.launch(executable_path=CHROMIUM, args=list(quiet))
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(params=SETTINGS)
-def setting(request):
-    return request.param
-
-
-def opened(browser, address, setting="light"):
-    width, height, scheme = SETTINGS[setting]
-    context = browser.new_context(
-        viewport={"width": width, "height": height}, color_scheme=scheme, offline=True
-    )
-    page = context.new_page()
-    errors = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("request", lambda request: errors.append(request.url))
-    page.goto(address)
-    assert [e for e in errors if e != page.url.partition("#")[0]] == []
-    return page
 
 
 def numbers(page, name):
