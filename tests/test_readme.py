@@ -1,4 +1,4 @@
-"""The README's snippets run, in order, in one namespace, and print what it says."""
+"""The snippets of the README and of pages beside it run, in order, and print what is said."""
 
 import json
 import re
@@ -9,17 +9,23 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-SNIPPETS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+# Pages that go on where the README ends, with its names.
+PAGES = [ROOT / "docs" / f"{name}.md" for name in ("tables", "processes", "nothing-lost")]
+
+
+def run(text, namespace, capsys):
+    """Run the snippets of a page, and return what each printed."""
+    printed = []
+    for snippet in re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL):
+        exec(compile(snippet, "README.md", "exec"), namespace)
+        printed.append(capsys.readouterr().out)
+    return printed
 
 
 def test_every_snippet_runs_and_shows_what_it_is_for(capsys):
     namespace: dict = {}
-    printed = []
-    for snippet in SNIPPETS:
-        exec(compile(snippet, "README.md", "exec"), namespace)
-        printed.append(capsys.readouterr().out)
-    train, tracked, step, table, classifier, model, verify, verdict, *others = printed
-    found, cost, forward, deep, together, many, processes, kept, see = others
+    train, tracked, step, table, model, verify, verdict, *others = run(README, namespace, capsys)
+    found, cost, forward, deep, together, many, kept, explained, see = others
     losses = namespace["result"].history["loss"]
     assert str(losses) in train
     assert losses[-1] < 0.2 < losses[0]
@@ -27,7 +33,6 @@ def test_every_snippet_runs_and_shows_what_it_is_for(capsys):
     assert step.startswith("57 ")
     assert table.startswith("TableModel(regression of price from 2 columns, realmlp) [")
     assert 250 < float(re.search(r"\[([\d.]+)\]", table)[1]) < 450
-    assert float(classifier) > 0.7
     assert model.startswith("Model(64-128-10 float32, activations='relu'")
     assert verify.strip() in README, "what is printed is what is shown"
     assert verdict == "inconclusive\n"
@@ -43,16 +48,26 @@ def test_every_snippet_runs_and_shows_what_it_is_for(capsys):
     assert len(re.findall(r"\d\.\d+", together)) == 8
     assert (namespace["info"].loss[:, -10:].mean(1) < namespace["info"].loss[:, :10].mean(1)).all()
     assert "'data', None" in many
-    assert processes == ""
-    assert namespace["batch"][0].shape == (1024, 64)
+    assert explained == ""
+    assert "dW" in namespace["page"].html
     assert re.fullmatch(r"\{\d+: None\}\n", kept), "the run is saved at its end"
     assert see.splitlines()[1] == "[(5, 128), (5, 10)]"
     assert jnp.isfinite(namespace["dX"]).all()
+    (again, classifier), processes, kept_again = (
+        run(page.read_text(), namespace, capsys) for page in PAGES
+    )
+    assert again.startswith("TableModel(regression of price")
+    assert float(classifier) > 0.7
+    assert processes == [""]
+    assert namespace["batch"][0].shape == (1024, 64)
+    assert re.fullmatch(r"\{\d+: None\}\n", *kept_again)
 
 
-@pytest.mark.parametrize("target", re.findall(r"\]\(([^)#]+)\)", README))
-def test_links_lead_somewhere(target):
-    assert (ROOT / target).exists()
+@pytest.mark.parametrize("path", [ROOT / "README.md", *PAGES], ids=lambda path: path.name)
+def test_links_lead_somewhere(path):
+    targets = re.findall(r"\]\(([^)#]+)\)", path.read_text())
+    missing = [t for t in targets if "://" not in t and not (path.parent / t).exists()]
+    assert missing == []
 
 
 def test_the_counts_are_those_of_the_last_run():

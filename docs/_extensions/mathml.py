@@ -5,7 +5,6 @@ from latex2mathml.converter import convert
 from sphinx.application import Sphinx
 from sphinx.writers.html5 import HTML5Translator
 
-
 # The dot of a derivative is hardly seen without a font for mathematics.
 _DOT = "<mo>&#x002D9;</mo>"
 _LARGER_DOT = '<mo lspace="0" rspace="0" style="font-size: 70%">&#x2022;</mo>'
