@@ -110,7 +110,7 @@ def test_each_mistake_changes_a_gradient_and_the_checker_names_it(mistake):
     says = {
         "mean": "5 times too large: is 1/5 missing?",
         "derivative": "the factor g' is missing",
-        "transpose": "vjp, W",
+        "transpose": "transposed, and read in the shape of the argument: is a .T missing?",
         "sum": "the sum over examples is missing",
         "sign": "the sign is wrong",
     }

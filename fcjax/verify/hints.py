@@ -56,6 +56,8 @@ def _patterns(
         yield from _constant_factor(ratio, context.sizes, known_only=want.size == 1)
     if got.ndim == 2 and got.shape[0] == got.shape[1] and _same(got.T, want, close):
         yield "transposed"
+    if got.ndim == 2 and min(got.shape) > 1 and _same(got.reshape(got.shape[::-1]).T, want, close):
+        yield "transposed, and read in the shape of the argument: is a .T missing?"
     for name, other in context.gradients.items():
         if _same(got, other, close):
             yield f"this is the gradient of {name}"
