@@ -156,3 +156,21 @@ def compilations():
     jax.monitoring.register_event_duration_secs_listener(note)
     yield seen
     jax.monitoring.unregister_event_duration_listener(note)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A real browser, for the tests in `browser/`."""
+    from chromium import CHROMIUM, playwright  # which skips where there is none
+
+    with playwright.sync_playwright() as running:
+        quiet = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
+        browser = running.chromium.launch(executable_path=CHROMIUM, args=list(quiet))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(params=["light", "dark", "phone", "phone-dark"])
+def setting(request):
+    """A size and a colour scheme of a browser."""
+    return request.param

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support import quick_networks
 
 import fcjax
 from fcjax import activations, losses
@@ -347,7 +348,8 @@ def test_the_command_explains_a_model_for_tables(preset, tmp_path):
     rows = [f"{a},{b},{'xy'[int(a * b > 0)]}" for a, b in points]
     (tmp_path / "data.csv").write_text("\n".join(["first,second,side", *rows]))
     table = fcjax.tables.read(tmp_path / "data.csv")
-    model = fcjax.tables.train_table(table, "side", preset=preset, epochs=1)
+    with quick_networks():
+        model = fcjax.tables.train_table(table, "side", preset=preset, epochs=1)
     fcjax.save(tmp_path / "model", model)
     options = {} if preset == "realmlp" else {"member": 3}
     data = explained(tmp_path, model="model", file="data.csv", rows=5, **options)

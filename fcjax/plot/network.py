@@ -57,6 +57,8 @@ def decision_boundary(
     points, classes = numbers("x", x).astype(np.float64), numbers("labels", labels, "iu").ravel()
     if points.ndim != 2 or points.shape[1] != 2:
         raise ValueError(f"x must be points in the plane, (m, 2), got {describe(points)}")
+    if not drawable(points).all():
+        raise ValueError(f"x must be finite, got {describe(points)} with NaN, or beyond 1e200")
     check_same_size("labels", classes.size, "x", len(points))
     if classes.min() < 0 or classes.max() >= len(COLORS):
         raise ValueError(f"labels must be from 0 to {len(COLORS) - 1}, got {describe(classes)}")

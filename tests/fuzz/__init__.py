@@ -7,6 +7,7 @@ from . import (
     fitting as fitting,
     networks as networks,
     outside as outside,
+    pictures as pictures,
     rules as rules,
     saving as saving,
     tabular as tabular,
