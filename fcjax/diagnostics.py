@@ -151,6 +151,16 @@ def _classes(name: str, values: ArrayLike, number: int) -> np.ndarray:
     return array.astype(np.int64)
 
 
+def in_numpys_dtype(array: np.ndarray) -> np.ndarray:
+    """Return numbers of bfloat16 and narrower dtypes, which NumPy does not know, in float32.
+
+    >>> in_numpys_dtype(np.ones(2)).dtype
+    dtype('float64')
+    """
+    is_narrow = array.dtype.kind == "V" and "float" in array.dtype.name
+    return array.astype(np.float32) if is_narrow else array
+
+
 def dead_units(activations: ArrayLike) -> Bool[np.ndarray, " n"]:
     """Return which units have the same output for each example of a batch.
 
@@ -166,7 +176,7 @@ def dead_units(activations: ArrayLike) -> Bool[np.ndarray, " n"]:
     >>> dead_units([[0.0, 1.0], [0.0, 2.0]])
     array([ True, False])
     """
-    A = np.asarray(activations)
+    A = in_numpys_dtype(np.asarray(activations))
     if A.dtype.kind not in "iuf" or A.ndim != 2:
         raise TypeError(f"activations must be (m, n) numbers, got {describe(activations)}")
     return np.all((A[:1] if len(A) > 1 else 0) == A, axis=0)
@@ -205,7 +215,7 @@ def singular_values(weights: ArrayLike) -> Float[np.ndarray, " k"]:
     >>> singular_values([[0.0, 2.0], [1.0, 0.0]])
     array([2., 1.])
     """
-    W = np.asarray(weights)
+    W = in_numpys_dtype(np.asarray(weights))
     if W.dtype.kind not in "iuf" or W.ndim != 2:
         raise TypeError(f"weights must be a matrix of numbers, got {describe(weights)}")
     if not np.isfinite(W).all():

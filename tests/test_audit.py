@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support import long
 
 import fcjax
 from fcjax.audit import Audit, Finding, Listener, Rule, audited
@@ -595,6 +596,7 @@ if __name__ == "__main__":
 """
 
 
+@long
 def test_an_error_about_callbacks_comes_with_a_hint(project):
     (project / "test_export.py").write_text(EXPORT)
     hint = "which the audit adds: try --no-callbacks"

@@ -108,6 +108,7 @@ def checks_of(rule):
 
 
 @pytest.mark.parametrize("rule", correct_rules.available())
+@pytest.mark.in_turn(2)
 def test_a_correct_rule_raises_no_alarm(rule):
     fun, args = rule.make(seed=0, size=0)
     report = fcjax.check_rule(

@@ -245,6 +245,68 @@ def test_wrong_inputs_are_named():
         fcjax.explain(PARAMS, X, loss, Y, learning_rate=-1.0)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"loss": lambda a: jnp.nan * jnp.sum(a)}, "loss must be finite for these arguments, got"),
+        ({"loss": lambda a: jnp.sum(a > 0)}, "loss must return a real floating-point number, got"),
+        ({"output_activation": lambda z: z[:, :0]}, "the activation of layer 2 must return"),
+        (
+            {"activations": lambda z: z.astype(jnp.bfloat16)},
+            "the activation of layer 1 must return",
+        ),
+        (
+            {"params": fcjax.Model(PARAMS, compute_dtype="bfloat16")},
+            "a model without compute_dtype",
+        ),
+        ({"x": X.at[0, 0].set(jnp.inf)}, "loss must be finite for these arguments"),
+    ],
+)
+def test_what_a_page_cannot_show_is_refused(change, message):
+    given = {"params": PARAMS, "x": X, "loss": lambda a: jnp.sum(a**2)} | change
+    with pytest.raises((TypeError, ValueError), match=re.escape(message)):
+        fcjax.explain(**given)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_parameters_may_be_narrower_than_the_batch(dtype):
+    params = jax.tree.map(lambda V: V.astype(dtype), PARAMS)
+    data = data_of(fcjax.explain(params, X, fcjax.squared_error, Y, steps=1))
+    want = fcjax.mlp(params, X)
+    np.testing.assert_allclose(numbers(data, data["arrays"]["A2"], "A2")[0], want, rtol=1e-6)
+
+
+def test_the_rate_is_one_with_which_the_loss_falls():
+    params = (fcjax.Layer(3.0 * jnp.ones((2, 1)), jnp.zeros(1)),)
+    data = data_of(fcjax.explain(params, 30 * X, fcjax.squared_error, Y, steps=1))
+    assert np.isfinite(data["losses"]).all()
+    assert data["losses"][-1] < data["losses"][0]
+
+
+def test_there_is_a_loss_for_each_step_that_is_shown():
+    params = fcjax.init(jax.random.key(3), (2, 1))
+    data = data_of(fcjax.explain(params, X, fcjax.squared_error, Y, steps=100))
+    assert data["numbers"][-1] == 100
+    assert len(data["losses"]) == 101
+
+
+def test_a_sum_has_no_mean_that_could_be_lost_and_options_are_named():
+    loss = partial(fcjax.softmax_cross_entropy, reduction="sum")
+    params = fcjax.init(jax.random.key(3), (2, 3))
+    page = fcjax.explain(params, X, loss, jnp.array([0, 1, 2, 0, 1]), steps=1)
+    assert set(data_of(page)["mistakes"]) == {"derivative", "transpose", "sum", "sign"}
+    assert "softmax_cross_entropy(reduction=&#39;sum&#39;)" in page.html
+
+
+def test_entries_of_long_axes_keep_their_numbers():
+    params = fcjax.init(jax.random.key(0), (2, 300, 1))
+    data = data_of(fcjax.explain(params, X, fcjax.squared_error, Y, steps=1))
+    columns = data["units"][1]
+    assert (columns[0], columns[-1], len(columns)) == (0, 299, 64)
+    got = numbers(data, data["arrays"]["W1"], "W1")[0]
+    np.testing.assert_array_equal(got, params[0].w[:, np.array(columns)])
+
+
 # --- cross-entropy of logits, and norms -----------------------------------------------------------
 
 LABELS = np.array([0, 2, 1, 1, 2])
@@ -310,6 +372,7 @@ def folder(tmp_path_factory):
     fcjax.save(folder / "model", fcjax.Model(fcjax.init(jax.random.key(0), (2, 3)), "tanh"))
     rows = [f"{x[0]},{x[1]},{'cab'[k]}" for x, k in zip(X, LABELS, strict=True)]
     (folder / "data.csv").write_text("\n".join(["first,second,class", *rows]))
+    (folder / "two.csv").write_text("\n".join(["first,second,class", *rows[1:]]))
     return folder
 
 
@@ -377,6 +440,10 @@ def test_the_command_explains_a_model_for_tables(preset, tmp_path):
             "loss: 'log' is unknown; accepted: absolute_error, binary_cross_entropy",
         ),
         ({"rows": 0}, "rows: got 0; accepted: a positive integer"),
+        (
+            {"model": "model", "file": "two.csv", "target": ("class",)},
+            "target 'class' must hold a text for each of the 3 outputs of the model",
+        ),
         ({"out": "model/config.json"}, "--out must not be a file of a model"),
         ({"model": "model", "file": "no.csv", "target": ("class",)}, "there is no file"),
     ],

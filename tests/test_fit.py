@@ -63,6 +63,7 @@ def test_one_call_per_epoch_and_several_parts_end_the_same(options, monkeypatch)
 
 @pytest.mark.parametrize("small", [2**24, 0], ids=["one call", "parts"])
 @pytest.mark.parametrize("step", [2, 5, 8])
+@pytest.mark.in_turn(2)
 def test_a_run_that_goes_on_within_or_after_an_epoch_ends_the_same(
     small, step, tmp_path, monkeypatch
 ):

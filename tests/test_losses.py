@@ -119,6 +119,7 @@ SHAPES = {
 
 @pytest.mark.parametrize("name", ["mean_squared_error", "huber", "poisson", "binary_cross_entropy"])
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
+@pytest.mark.in_turn(2)
 def test_pairwise_shapes(name, shape, x64):
     for weighted in (False, True):
         case = pairwise_case(name, "mean", weighted=weighted, shape=shape)

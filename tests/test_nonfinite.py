@@ -57,6 +57,7 @@ def as_arrays(batches):
 
 @pytest.mark.parametrize("step", [0, 1, 4])
 @KINDS
+@pytest.mark.in_turn(3)
 def test_a_gradient_of_nan_is_an_error_though_the_loss_is_finite(
     step, as_batches, tmp_path, size_of_small_data
 ):

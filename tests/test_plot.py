@@ -536,6 +536,30 @@ def test_what_cannot_be_drawn_of_a_network_is_named(call, message, unchecked):
         call(plot.figure(3, 3).subplots())
 
 
+def test_saturated_units_have_a_histogram():
+    for values in ([1.0, 1 - 6e-8], [1e9, 1e9], [np.inf, -np.inf], [0.0, 0.0]):
+        fig = plot.figure(4, 3)
+        plot.activation_histograms(fig, [np.array(values, np.float32)[:, None]])
+        drawn(fig)
+
+
+def test_numbers_of_bfloat16_are_numbers():
+    A = jnp.array([[1.0, 2.0], [1.0, 3.0]], jnp.bfloat16)
+    fig = plot.figure(4, 3)
+    plot.activation_histograms(fig, [A])
+    assert drawn(fig)[0].get_title() == "layer 1\n1 of 2 units dead"
+    fig = plot.figure(4, 3)
+    plot.weight_spectrum(fig.subplots(), [A])
+    drawn(fig)
+
+
+def test_losses_that_are_no_logarithms_are_drawn():
+    for losses in ([0.0, 0.0], [-1.0, -2.0]):
+        fig = plot.figure(4, 3)
+        plot.loss_curve(fig.subplots(), {"loss": losses})
+        drawn(fig)
+
+
 def test_arrays_of_float32_and_of_jax_are_drawn_without_a_warning():
     fig = plot.figure(4, 3)
     plot.activation_histograms(fig, [jnp.ones((3, 2)), np.zeros((3, 2), np.float32)])

@@ -771,6 +771,7 @@ def test_a_disk_that_one_process_finds_full_is_full_for_all(script, tmp_path):
     assert set(checkpoint.verify(tmp_path).values()) == {None}
 
 
+@long
 def test_a_process_that_cannot_write_a_checkpoint_of_ones_own_ends_the_others(script, tmp_path):
     pytest.importorskip("orbax.checkpoint")
     program = script(

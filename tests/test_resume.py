@@ -167,6 +167,7 @@ def test_what_cannot_be_honoured_is_refused_and_nothing_is_lost(change, words, t
         ({"data": (X[:20], Y[:20])}, "examples of data was 23, now 20"),
     ],
 )
+@pytest.mark.in_turn(2)
 def test_what_is_honoured_is_told(change, words, tmp_path):
     fit(epochs=1, checkpoint_dir=tmp_path)
     with pytest.warns(UserWarning, match=f"was made with other arguments: {words}"):

@@ -166,6 +166,7 @@ def check(got, case):
 
 
 @each_case
+@pytest.mark.in_turn(2)
 def test_automatic_axes(case):
     shared, batch = placed(mesh_of(AxisType.Auto), case.shared, case.batch)
     check(jax.jit(gradients(case.loss))(shared, batch), case)
@@ -173,6 +174,7 @@ def test_automatic_axes(case):
 
 @each_case
 @pytest.mark.parametrize("jitted", [False, True], ids=["eager", "jit"])
+@pytest.mark.in_turn(2)
 def test_explicit_axes(case, jitted):
     mesh = mesh_of(AxisType.Explicit)
     with jax.set_mesh(mesh):

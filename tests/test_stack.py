@@ -479,6 +479,7 @@ def test_a_run_on_a_mesh(name, axis_type):
 @ON_A_MESH
 @each_mesh_case
 @CHECK_VMA
+@pytest.mark.in_turn(2)
 def test_gradient_of_a_run_in_a_shard_map(name, check_vma):
     total, mesh, placed, want = on_a_mesh(name, AxisType.Auto)
 
@@ -495,6 +496,7 @@ def test_gradient_of_a_run_in_a_shard_map(name, check_vma):
 @ON_A_MESH
 @each_mesh_case
 @CHECK_VMA
+@pytest.mark.in_turn(2)
 def test_gradient_of_a_run_inside_a_shard_map(name, check_vma):
     total, mesh, placed, want = on_a_mesh(name, AxisType.Auto)
 
@@ -651,6 +653,7 @@ def temporaries(program):
 
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="other compilers have other temporaries")
 @each_name
+@pytest.mark.in_turn(2)
 def test_one_array_is_saved_for_each_layer(name):
     got = temporaries(lowered(by_rule(name), **COST))
     assert got <= 1.1 * COST["depth"]

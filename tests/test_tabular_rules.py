@@ -104,6 +104,7 @@ def test_gradients_are_right_in_the_widest_dtype(case, x64):
 
 @each_case
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16])
+@pytest.mark.in_turn(2)
 def test_gradients_are_right_in_narrow_dtypes(case, dtype):
     check_gradients(case, dtype)
 

@@ -44,7 +44,9 @@ class _Given(NamedTuple):
     target: Any
 
 
-def explain(options: Explained, *, learning_rate: float, steps: int, seed: int, out: Path) -> int:
+def explain(
+    options: Explained, *, learning_rate: float | None, steps: int, seed: int, out: Path
+) -> int:
     """Write the page; return the exit status."""
     if is_of_model(out):
         raise ValueError(f"--out must not be a file of a model, got {str(out)!r}")
@@ -55,7 +57,6 @@ def explain(options: Explained, *, learning_rate: float, steps: int, seed: int, 
         given.model, given.x, given.loss, given.target, learning_rate=learning_rate, steps=steps
     )
     with naming(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
         page.save(out)
     _console.print(
         f"{given.model!r}, {len(given.x)} rows, {getattr(given.loss, '__name__', '')}: "
@@ -151,6 +152,12 @@ def _labels(model: Model, whole: Table, table: Table, name: str) -> Array:
     classes, numbers = model.sizes[-1], as_numbers(whole[name])
     if numbers is None:
         texts = np.unique(as_text(whole[name]).astype(str))
+        if len(texts) != classes:
+            raise ValueError(
+                f"target {name!r} must hold a text for each of the {classes} outputs of the model, "
+                f"or their numbers from 0, got {brief(texts.tolist())}"
+            )
+        _console.print(", ".join(f"output {k + 1} is {text}" for k, text in enumerate(texts)))
         found, count = np.searchsorted(texts, as_text(table[name]).astype(str)), len(texts)
     else:
         found, count = as_numbers(table[name]), np.max(numbers) + 1

@@ -1,7 +1,7 @@
 """`explain`: a page on one's own network and batch."""
 
 from collections.abc import Callable, Sequence
-from functools import partial, wraps
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -16,17 +16,19 @@ from ..losses import sigmoid_binary_cross_entropy, softmax_cross_entropy
 from ..model import Model
 from ..network import Params, check_network, mlp, unstack
 from .arrays import arrays_of, axes_of
-from .mistakes import MISTAKES, backward_with, words
+from .mistakes import Mistake, backward_with, mistakes_for, words
 from .oracles import autodiff, differences
-from .page import Effect, Found, render
+from .page import Effect, Found, name_of, render
 from .record import Task, losses, record
 
 Activation = str | Callable[[Array], Array]
 
 # A page holds at most so many numbers, of 4 bytes each: with more, it has fewer steps.
 NUMBERS = 800_000
-# The steps of the curves.
+# The curves have so many steps, or more if more are shown.
 CURVE = 60
+# The rates that are tried where none is given.
+RATES = (0.5, 0.1, 0.02, 0.004, 8e-4, 1.6e-4)
 
 
 class Page:
@@ -36,8 +38,9 @@ class Page:
         self.html = html
 
     def save(self, path: str | Path) -> Path:
-        """Write the page to a file, and return its path."""
+        """Write the page to a file, create its folder if needed, and return the path."""
         path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(self.html, encoding="utf-8")
         return path
 
@@ -57,7 +60,7 @@ def explain(
     *,
     activations: Activation | Sequence[Activation] = "relu",
     output_activation: Activation = "identity",
-    learning_rate: float = 0.5,
+    learning_rate: float | None = None,
     steps: int = 20,
 ) -> Page:
     """Show every array of a training step, and how each gradient comes about.
@@ -67,14 +70,16 @@ def explain(
     that of differences; and what five mistakes would do. At most 64 rows and units are shown.
 
     Args:
-        params: the layers, as from `init`, or a `Model`, which has its own activations.
+        params: the layers, as from `init`, or a `Model`, which has its own activations. Its dropout
+            is left out.
         x: the batch.
         loss: a function of the network's output, `(m, n_out)`, and the target that returns the
             loss, such as `softmax_cross_entropy`; without a target, of the output alone.
         target: the target.
         activations: as in `mlp`.
         output_activation: as in `mlp`.
-        learning_rate: the factor of the gradient in a step of gradient descent.
+        learning_rate: the factor of the gradient in a step of gradient descent. By default, the
+            largest of 0.5, 0.1, 0.02, … with which the loss falls.
         steps: the number of training steps to show.
 
     Returns:
@@ -83,7 +88,8 @@ def explain(
     Raises:
         ImportError: the extra `explain` is not installed.
         TypeError, ValueError: as `mlp` raises for such arguments; `x` is not a batch of rows, the
-            loss is not a number, `learning_rate` or `steps` is not positive.
+            loss is not a real number or not finite, an activation changes the shape or the dtype,
+            a model rounds to a `compute_dtype`, `learning_rate` or `steps` is not positive.
 
     Source: Rumelhart, Hinton & Williams, Learning representations by back-propagating errors,
     Nature 323 (1986).
@@ -97,30 +103,53 @@ def explain(
     True
     """
     if isinstance(params, Model):
+        if params.compute_dtype is not None:
+            raise ValueError(
+                "params must be a model without compute_dtype, as dataclasses.replace(model, "
+                f"compute_dtype=None) returns it, got {params!r}"
+            )
         activations, output_activation = params.activations, params.output_activation
         params = params.params
     check_function("loss", loss)
-    if not is_number(learning_rate) or not 0 < learning_rate < np.inf:
+    if getattr(learning_rate, "shape", None) == ():
+        learning_rate = float(learning_rate)  # pyright: ignore[reportArgumentType] - an array
+    is_rate = is_number(learning_rate) and 0 < learning_rate < np.inf
+    if learning_rate is not None and not is_rate:
         raise ValueError(f"learning_rate must be a positive number, got {describe(learning_rate)}")
     number = as_integer(steps)
     if number is None or number < 1:
         raise ValueError(f"steps must be a positive integer, got {describe(steps)}")
-    of_output = loss if target is None else _with_target(loss, target)
-    task = _task(unstack(params), x, of_output, activations, output_activation, learning_rate)
+    layers = unstack(params)
+    of_output = _with_target(loss, target)
+    task = _task(layers, x, of_output, activations, output_activation, learning_rate or RATES[0])
     if target is not None:
-        task = _with_probabilities(task, loss, jnp.asarray(target), unstack(params))
-    return Page(render(_found(task, unstack(params), number)))
+        task = _with_probabilities(task, loss, jnp.asarray(target), layers)
+    if learning_rate is None:
+        task = _with_rate(task, layers)
+    return Page(render(_found(task, layers, number, mistakes_for(loss))))
 
 
-def _with_target(loss: Callable[..., Array], target: ArrayLike) -> Callable[[Array], Array]:
-    """Return the loss as a function of the output alone, with its name."""
-    target = jnp.asarray(target)
+def _with_target(loss: Callable[..., Array], target: ArrayLike | None) -> Callable[[Array], Array]:
+    """Return the loss as a function of the output alone, with its name and options."""
+    given = None if target is None else jnp.asarray(target)
 
-    @wraps(loss)
     def of_output(output: Array) -> Array:
-        return loss(output, target.astype(output.dtype) if _is_floating(target) else target)
+        if given is None:
+            return loss(output)
+        return loss(output, given.astype(output.dtype) if _is_floating(given) else given)
 
+    of_output.__name__ = name_of(loss)
     return of_output
+
+
+def _with_rate(task: Task, params: Params) -> Task:
+    """Return the task with the largest of some rates with which the loss falls."""
+    for rate in RATES:
+        task = task._replace(learning_rate=rate)
+        found = losses(task, params, CURVE)
+        if np.isfinite(found).all() and found[-1] <= found[0]:
+            break
+    return task
 
 
 def _with_probabilities(
@@ -140,26 +169,27 @@ def _is_floating(array: Array) -> bool:
     return jnp.issubdtype(array.dtype, jnp.floating)
 
 
-def _found(task: Task, params: Params, steps: int) -> Found:
+def _found(task: Task, params: Params, steps: int, mistakes: Sequence[Mistake]) -> Found:
     (first,) = record(task, params, {0})
     axes = axes_of(first)
     size = sum(array.size for array in arrays_of(first, axes).values())
-    most = int(np.clip(NUMBERS // (size * (1 + len(MISTAKES))), 1, steps + 1))
+    most = int(np.clip(NUMBERS // (size * (1 + len(mistakes))), 1, steps + 1))
     numbers = np.unique(np.linspace(0, steps, most).round().astype(int)).tolist()
     kept = record(task, params, numbers)
+    curve = max(CURVE, steps + 1)
     effects = tuple(
         Effect(
             mistake,
             record(task, params, numbers, backward_with(mistake.key)),
-            losses(task, params, CURVE, backward_with(mistake.key)),
+            losses(task, params, curve, backward_with(mistake.key)),
             words(mistake, task, first.layers[-1 if mistake.rule == "loss" else 0]),
         )
-        for mistake in MISTAKES
+        for mistake in mistakes
     )
     return Found(
         task,
         kept,
-        losses(task, params, CURVE),
+        losses(task, params, curve),
         axes,
         autodiff(task, first.layers),
         differences(task, first.layers),
@@ -186,4 +216,25 @@ def _task(
     value = jax.eval_shape(loss, output)
     if getattr(value, "shape", None) != ():
         raise TypeError(f"loss must return a number, got {describe(value)}")
+    if not jnp.issubdtype(value.dtype, jnp.floating):
+        raise TypeError(f"loss must return a real floating-point number, got {describe(value)}")
+    _check_activations(functions, params, x)
+    found = float(loss(network(params, x)))
+    if not np.isfinite(found):
+        raise ValueError(f"loss must be finite for these arguments, got {found}")
     return Task(functions, x, loss, learning_rate)
+
+
+def _check_activations(
+    functions: Sequence[Callable[[Array], Array]], params: Params, x: Array
+) -> None:
+    """Raise ValueError unless each keeps shape and dtype: the page has a column for each unit."""
+    for l, (g, layer) in enumerate(zip(functions, params, strict=True), 1):
+        dtype = jnp.result_type(x, layer.w)
+        Z = jax.ShapeDtypeStruct((len(x), layer.w.shape[1]), dtype)
+        A = jax.eval_shape(g, Z)
+        if (A.shape, A.dtype) != (Z.shape, Z.dtype):
+            raise ValueError(
+                f"the activation of layer {l} must return {describe(Z)}, as it gets, "
+                f"got {describe(A)}"
+            )

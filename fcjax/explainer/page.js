@@ -24,6 +24,15 @@
     return { name, rows, columns, values: all.subarray(step * rows * columns, (step + 1) * rows * columns) };
   }
   const at = (it, i, j) => it.values[i * it.columns + j];
+  // the numbers of the entries, of which some are left out where there are many
+  const numberIn = (list, k) => (list && list.length > k ? list[k] : k) + 1;
+  function place(name, i, j) {
+    const [, head, digits] = name.match(/^([a-zA-Z]+?)(\d*)$/);
+    const l = Number(digits || 0), kind = head.replace(/^d/, "");
+    const columns = kind === "X" ? data.units[0] : kind === "p" || kind === "y" ? data.units[L] : data.units[l];
+    const rows = kind === "W" ? data.units[l - 1] : kind === "b" ? [0] : data.batch;
+    return [numberIn(rows, i), numberIn(columns, j)];
+  }
   const shown = (value) => Number.isNaN(value) ? "nan" : String(Number(value.toPrecision(4)));
 
   // --- what a number is made of -------------------------------------------------------------
@@ -31,6 +40,7 @@
   const input = (l) => (l === 0 ? "X" : `A${l}`);
   const inputGradient = (l) => (l === 0 ? "dX" : `dA${l}`);
   function parts(name, i, j) {
+    const [row, column] = place(name, i, j);
     const [, head, digits] = name.match(/^([a-zA-Z]+?)(\d*)$/);
     const l = Number(digits || 0);
     const products = (left, right, pair, count) => {
@@ -43,25 +53,25 @@
       return terms;
     };
     if (head === "dW")
-      return { rule: `column ${i + 1} of ${input(l - 1)} times column ${j + 1} of dZ${l}`, axis: 0,
+      return { rule: `column ${row} of ${input(l - 1)} times column ${column} of dZ${l}`, axis: 0,
         terms: products(input(l - 1), `dZ${l}`, (k) => [[k, i], [k, j]], (a) => a.rows) };
     if (head === "db") {
       const dZ = matrix(`dZ${l}`);
       const terms = Array.from({ length: dZ.rows }, (_, k) => ({ cells: [[dZ.name, k, j]], factors: [at(dZ, k, j)] }));
-      return { rule: `the sum of column ${j + 1} of dZ${l}`, axis: 0, terms };
+      return { rule: `the sum of column ${column} of dZ${l}`, axis: 0, terms };
     }
     if (head === "dX" || (head === "dA" && l < L))
-      return { rule: `row ${i + 1} of dZ${l + 1} times row ${j + 1} of W${l + 1}`, axis: l + 2,
+      return { rule: `row ${row} of dZ${l + 1} times row ${column} of W${l + 1}`, axis: l + 2,
         terms: products(`dZ${l + 1}`, `W${l + 1}`, (k) => [[i, k], [j, k]], (a) => a.columns) };
     if (head === "Z")
-      return { rule: `row ${i + 1} of ${input(l - 1)} times column ${j + 1} of W${l}`, axis: l,
+      return { rule: `row ${row} of ${input(l - 1)} times column ${column} of W${l}`, axis: l,
         bias: matrix(`b${l}`) && { cells: [[`b${l}`, 0, j]], value: at(matrix(`b${l}`), 0, j) },
         terms: products(input(l - 1), `W${l}`, (k) => [[i, k], [k, j]], (a) => a.columns) };
     if (head === "dZ") {
       const dA = matrix(`dA${l}`), dZ = matrix(name);
       const cells = dA.columns === dZ.columns ? [[dA.name, i, j], [`Z${l}`, i, j]] : [];
       const slope = cells.length ? at(dZ, i, j) / at(dA, i, j) : NaN;
-      return { rule: cells.length ? `dA${l} times the slope g'(Z${l})` : `row ${i + 1} of dA${l}, through the activation`,
+      return { rule: cells.length ? `dA${l} times the slope g'(Z${l})` : `row ${row} of dA${l}, through the activation`,
         cells, text: Number.isFinite(slope) ? `${shown(at(dA, i, j))} · ${shown(slope)}` : "" };
     }
     if (head === "A") return { rule: `g of Z${l}`, cells: [[`Z${l}`, i, j]], text: `g(${shown(at(matrix(`Z${l}`), i, Math.min(j, matrix(`Z${l}`).columns - 1)))})` };
@@ -79,7 +89,7 @@
   function describe(name, i, j) {
     const it = matrix(name), value = at(it, i, j);
     const found = parts(name, i, j);
-    const lines = [`<p><strong>${name}[${i + 1}, ${j + 1}] = ${shown(value)}</strong>, ${found.rule}.</p>`];
+    const lines = [`<p><strong>${name}[${place(name, i, j).join(", ")}] = ${shown(value)}</strong>, ${found.rule}.</p>`];
     let cells = found.cells || [];
     if (found.terms) {
       const most = 12, few = found.terms.slice(0, most);
@@ -172,7 +182,7 @@
     const key = chooser.value, wrong = key ? data.mistakes[key].losses : null;
     const [width, height, left, bottom, above] = [720, 260, 56, 32, 30];
     const finite = [...data.losses, ...(wrong || [])].filter(Number.isFinite);
-    const top = Math.min(Math.max(...finite), 3 * Math.max(...data.losses)), low = Math.min(0, ...finite);
+    const top = Math.min(Math.max(...finite), 3 * Math.max(...data.losses.filter(Number.isFinite))), low = Math.min(0, ...finite);
     const x = (k) => left + ((width - left - 12) * k) / (data.losses.length - 1);
     const y = (v) => above + (height - bottom - above) * (1 - (Math.min(v, top) - low) / (top - low || 1));
     const path = (values) => {

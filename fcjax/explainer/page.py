@@ -1,6 +1,8 @@
 """Make the page: one HTML file with all of its data, styles and script inside."""
 
+import functools
 import inspect
+import itertools
 import json
 from collections.abc import Callable, Sequence
 from importlib import resources
@@ -90,7 +92,7 @@ def render(found: Found) -> str:
         loss=first.loss,
         losses=found.losses,
         loss_name=_name_of_loss(found),
-        activations=[_name(g) for g in found.task.activations],
+        activations=_in_words([name_of(g) for g in found.task.activations]),
         learning_rate=found.task.learning_rate,
         forward=[card for l in range(1, L + 1) for card in _forward(found, l)],
         backward=[_loss(found), *(card for l in range(L, 0, -1) for card in _backward(found, l))],
@@ -125,7 +127,7 @@ def _forward(found: Found, l: int) -> list[Card]:
     return [
         affine,
         Card(
-            f"Layer {l}: {_name(g)}",
+            f"Layer {l}: {name_of(g)}",
             mathml(f"A_{{{l}}} = g(Z_{{{l}}})") + " " + _formula(g, 0),
             *_source_of(g),
             (_matrix(found, f"A{l}", is_kept=kept == "output" or is_read),),
@@ -136,7 +138,7 @@ def _forward(found: Found, l: int) -> list[Card]:
 def _loss(found: Found) -> Card:
     L = len(found.steps[0].layers)
     name = _name_of_loss(found)
-    formulas = " ".join(map(mathml, LOSSES.get(name, ())))
+    formulas = " ".join(map(mathml, LOSSES.get(name, ())))  # none for other options
     calls = rules_in(found.task.loss, found.steps[0].layers[-1].A)
     source = _short(calls[0].source) if calls else ""
     names = ["p", "y", f"dA{L}"] if found.task.y is not None else [f"dA{L}"]
@@ -160,7 +162,7 @@ def _backward(found: Found, l: int) -> list[Card]:
     elementwise = rf"dZ_{{{l}}} = dA_{{{l}}} \odot g'(Z_{{{l}}})"
     return [
         Card(
-            f"Layer {l}: back through {_name(g)}",
+            f"Layer {l}: back through {name_of(g)}",
             mathml(elementwise) + " " + _formula(g, 1),
             *_source_of(g),
             (_matrix(found, f"dZ{l}"),),
@@ -230,6 +232,8 @@ def _data(found: Found) -> dict[str, Any]:
         "m": axes.m,
         "sizes": axes.sizes,
         "shown": [len(axes.batch), *map(len, axes.units)],
+        "batch": axes.batch.tolist(),
+        "units": [units.tolist() for units in axes.units],
         "oracles": {
             name: {key: packed([array]) for key, array in gradients_of(oracle, axes).items()}
             for name, oracle in (("autodiff", found.autodiff), ("differences", found.differences))
@@ -254,18 +258,32 @@ def _numbers(losses: np.ndarray) -> list[float | None]:
 # --- names and sources ---------------------------------------------------------------------------
 
 
-def _name(g: Function) -> str:
-    return getattr(g, "__name__", None) or getattr(getattr(g, "func", None), "__name__", repr(g))
+def name_of(function: Function) -> str:
+    """Return the name of a function, of a `partial` with its short options, or of a class."""
+    if isinstance(function, functools.partial):
+        shown = [f"{k}={v!r}" for k, v in function.keywords.items() if len(repr(v)) <= 20]
+        return name_of(function.func) + (f"({', '.join(shown)})" if shown else "")
+    return getattr(function, "__name__", type(function).__name__)
+
+
+def _bare(name: str) -> str:
+    return name.partition("(")[0]
+
+
+def _in_words(names: Sequence[str]) -> str:
+    """Return names in order, equal ones that follow each other once."""
+    groups = [(name, len([*group])) for name, group in itertools.groupby(names)]
+    return ", then ".join(name + (f" ({n} layers)" if n > 1 else "") for name, n in groups)
 
 
 def _formula(g: Function, which: int) -> str:
     """Return the formula of an activation, or of its derivative; nothing if it is not ours."""
-    known = ACTIVATIONS.get(_name(g))
+    known = ACTIVATIONS.get(_bare(name_of(g)))
     return mathml(known[which]) if known else ""
 
 
 def _name_of_loss(found: Found) -> str:
-    return _name(found.task.loss)
+    return name_of(found.task.loss)
 
 
 def _source_of(g: Function) -> tuple[str, str]:

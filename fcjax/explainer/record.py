@@ -95,10 +95,10 @@ class Task(NamedTuple):
         return after, (value, cache, dA, steps)
 
     def _moved(self, layer: Layer, step: BackwardStep) -> Layer:
-        w = layer.w - self.learning_rate * step.dW
+        w = (layer.w - self.learning_rate * step.dW).astype(layer.w.dtype)
         if layer.b is None or step.db is None:
             return Layer(w, None)
-        return Layer(w, layer.b - self.learning_rate * step.db)
+        return Layer(w, (layer.b - self.learning_rate * step.db).astype(layer.b.dtype))
 
 
 def record(

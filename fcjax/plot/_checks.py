@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from .._arguments import describe
+from ..diagnostics import in_numpys_dtype
 
 
 def require(name: str, value: object, kind: Any) -> None:
@@ -15,7 +16,7 @@ def require(name: str, value: object, kind: Any) -> None:
 
 def as_numpy(values: object) -> np.ndarray:
     try:
-        return np.asarray(values)
+        return in_numpys_dtype(np.asarray(values))
     except Exception:  # a ragged list, keys of JAX, or an array that has been deleted
         return np.asarray(None)
 

@@ -274,17 +274,27 @@ def activation_histograms(
         dead = diagnostics.dead_units(A)
         values = [part[drawable(part)] for part in (A[:, dead], A[:, ~dead])]
         if any(part.size for part in values):
-            ax.hist(values, bins, stacked=True, color=[ORANGE, BLUE], alpha=0.8,
+            edges = _edges(np.concatenate(values), bins)
+            ax.hist(values, edges, stacked=True, color=[ORANGE, BLUE], alpha=0.8,
                     label=["dead", "live"])  # fmt: skip
+            if dead.any():
+                legend(ax)
         counted = f"{dead.sum()} of {dead.size} units dead" if dead.any() else "no unit dead"
         ax.set_title(f"layer {l}\n{counted}", fontsize=10)
         ax.set_xlabel("activation")
         ax.xaxis.set_major_locator(MaxNLocator(4))
         ax.yaxis.set_major_locator(MaxNLocator(4, integer=True))
         clean(ax)
-        if dead.any():
-            legend(ax)
     axes[0].set_ylabel("values")
+
+
+def _edges(values: np.ndarray, bins: int) -> np.ndarray:
+    """Return the edges of bins, which are wide enough to differ where all numbers are alike."""
+    low, high = float(values.min()), float(values.max())
+    size = max(abs(low), abs(high), 1e-30)
+    if high - low < 1e-6 * size:
+        low, high = low - 0.05 * size, high + 0.05 * size
+    return np.linspace(low, high, bins + 1)
 
 
 def weight_spectrum(ax: Axes, weights: Sequence[ArrayLike]) -> None:

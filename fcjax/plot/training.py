@@ -38,7 +38,8 @@ def loss_curve(ax: Axes, history: Mapping[str, ArrayLike]) -> None:
                     f"history[{name!r}] must have one number per epoch, got {describe(losses)}"
                 )
             ax.plot(range(1, len(losses) + 1), losses, label=line)
-    ax.set_yscale("log")
+    if any(np.any(np.asarray(line.get_ydata()) > 0) for line in ax.lines):
+        ax.set_yscale("log")
     ax.set_xlabel("epoch")
     ax.set_ylabel("loss")
     ax.set_title("Loss")
