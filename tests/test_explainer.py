@@ -259,10 +259,15 @@ def test_wrong_inputs_are_named():
             {"params": fcjax.Model(PARAMS, compute_dtype="bfloat16")},
             "a model without compute_dtype",
         ),
+        ({"loss": fcjax.squared_error}, "float32[5, 1], and target: squared_error() missing 1"),
+        (
+            {"loss": fcjax.squared_error, "target": jnp.ones(3)},
+            "loss cannot be computed from the output, float32[5, 1], and target: target must have",
+        ),
         ({"x": X.at[0, 0].set(jnp.inf)}, "loss must be finite for these arguments"),
     ],
 )
-def test_what_a_page_cannot_show_is_refused(change, message):
+def test_what_a_page_cannot_show_is_refused(change, message, unchecked):
     given = {"params": PARAMS, "x": X, "loss": lambda a: jnp.sum(a**2)} | change
     with pytest.raises((TypeError, ValueError), match=re.escape(message)):
         fcjax.explain(**given)

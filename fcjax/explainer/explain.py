@@ -213,7 +213,13 @@ def _task(
     *hidden, last = functions
     network = partial(mlp, activations=hidden, output_activation=last)
     output = jax.eval_shape(network, params, x)
-    value = jax.eval_shape(loss, output)
+    try:
+        value = jax.eval_shape(loss, output)
+    except (TypeError, ValueError) as error:
+        line = str(error).splitlines()[0]
+        raise type(error)(
+            f"loss cannot be computed from the output, {describe(output)}, and target: {line}"
+        ) from error
     if getattr(value, "shape", None) != ():
         raise TypeError(f"loss must return a number, got {describe(value)}")
     if not jnp.issubdtype(value.dtype, jnp.floating):
