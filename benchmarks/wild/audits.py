@@ -51,6 +51,7 @@ def audit(suite: Suite) -> dict[str, Any]:
             sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "fcjax.audit",
             "-p", "benchmarks.wild.stop_after", f"--stop-after={suite.seconds}",
             f"--audit-time-limit={FOR_CHECKS}", f"--audit-json={report}", "--rootdir", str(where),
+            *(("-c", os.devnull) if is_installed else ()),
             *suite.options, *(str(where / path) for path in suite.paths),
         ]  # fmt: skip
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}

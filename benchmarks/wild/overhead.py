@@ -59,7 +59,7 @@ def _seconds(tests: Tests, options: list[str]) -> float:
     paths = [str(where / path) for path in tests.paths]
     command = [
         *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options),
-        *("--rootdir", str(where), *paths),
+        *("-c", os.devnull, "--rootdir", str(where), *paths),
     ]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
     with tempfile.TemporaryDirectory() as folder:
