@@ -21,7 +21,6 @@ from ..model import Model, is_of_model, load
 from ..network import init
 from ..tables import TableModel, batches
 from ..tables.columns import Table, as_numbers, as_text, rows_of
-from ..tables.features import Category
 from ..tables.networks import PlainNetwork
 from ..tables.reading import names_in
 from ..tables.target import numbers_of, present_rows
@@ -95,10 +94,10 @@ def _of_table(model: TableModel, file: Path, options: Explained) -> _Given:
     """Return a member as plain layers, the treated rows, and the loss of its training."""
     if options.target:
         raise ValueError(f"target: the model has its own, {', '.join(model.target.names)}")
-    features = model.treatment.features
-    keep = {f.name: f.categories for f in features if isinstance(f, Category)}
     names = [*dict.fromkeys([*model.treatment.columns, *model.target.names])]
-    table = _some(_with_target(file, names, model.target.names, keep), options.rows)
+    table = _some(
+        _with_target(file, names, model.target.names, model.treatment.texts), options.rows
+    )
     X = jnp.asarray(model.treatment.transform(table))
     plain = _plain(model, X, options.member)
     classes = model.target.classes is not None

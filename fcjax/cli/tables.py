@@ -22,7 +22,6 @@ from ..model import is_of_model, load, prepare, save
 from ..tables import TableModel, batches, read, train_table
 from ..tables.card import headline
 from ..tables.columns import rows_of
-from ..tables.features import Category
 from ..tables.fitting import DTYPES
 from ..tables.reading import names_in
 from ..tables.splits import Split
@@ -157,9 +156,7 @@ def predict(folder: Path, file: Path, out: Path) -> int:
     write = _writer_of(out)
     if out.exists() and out.samefile(file):
         raise ValueError(f"--out must be another file than the one to read, got {str(out)!r}")
-    features = model.treatment.features
-    keep = {f.name: f.categories for f in features if isinstance(f, Category)}
-    parts = batches(file, model.treatment.columns, keep=keep, progress=None)
+    parts = batches(file, model.treatment.columns, keep=model.treatment.texts, progress=None)
     with naming(out), _opened(out) as opened:
         rows = write(opened, model.predict_batches(parts), model)
     if _is_stdout(out):

@@ -12,6 +12,7 @@ from .columns import Table, as_text, counts_rows, rows_of
 from .features import (
     FEWEST_ROWS,
     KINDS,
+    Category,
     Feature,
     Kind,
     exception_of,
@@ -46,6 +47,11 @@ class Treatment:
     def columns(self) -> list[str]:
         """The names of the columns of a table that are used."""
         return [feature.name for feature in self.features]
+
+    @property
+    def texts(self) -> dict[str, tuple[str, ...]]:
+        """The texts of each category, by column, none of which is missing in a file."""
+        return {f.name: tuple(f.categories) for f in self.features if isinstance(f, Category)}
 
     @property
     def groups(self) -> tuple[int, ...]:
