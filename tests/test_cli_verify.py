@@ -20,6 +20,7 @@ from fcjax.cli.arguments import load_args, parse_shape
 from fcjax.cli.rules import Case, Draw, built_in
 from fcjax.verify import CHECKS, RuleReport
 
+CASES = built_in()
 MODULE = """
 import jax, jax.numpy as jnp, numpy as np
 
@@ -387,6 +388,14 @@ def test_the_built_in_rules(run, tmp_path):
     assert list(found) == [f"{n}, {d}" for n in names for d in ("float32", "bfloat16")]
     assert {report["verdict"] for report in found.values()} == {"right"}
     assert f"all {len(found)} are right on" in out
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+@pytest.mark.in_turn(15)
+def test_a_built_in_rule_is_right_where_the_search_looks(case):
+    args, kwargs = case.drawn(0, "float32")
+    report = fcjax.check_rule(case.fun, args, kwargs=kwargs, kinks=case.kinks)
+    assert report.verdict == "right", str(report)
 
 
 def test_every_number_of_a_dtype(run, tmp_path):

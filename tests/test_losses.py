@@ -474,6 +474,33 @@ def test_saturated_logits():
     np.testing.assert_array_equal(pull(jnp.ones(2))[0], [[0, 0, 0], [1, -1, 0]])
 
 
+@pytest.mark.parametrize("labels", [LABELS, DISTRIBUTIONS], ids=["labels", "distributions"])
+def test_logits_with_a_large_common_term_lose_no_digits(labels):
+    # the sums are exact in float32: 2^-10 is its spacing at 10,000
+    differences = np.round(LOGITS * 2**10) / 2**10
+    logits, labels = jnp.asarray(differences + 10_000, jnp.float32), jnp.asarray(labels)
+    if labels.dtype != jnp.int32:
+        labels = labels.astype(jnp.float32)
+    loss = partial(fcjax.softmax_cross_entropy, reduction="none")
+    value, pull = jax.vjp(lambda z: loss(z, labels), logits)
+    Q = np.eye(K)[LABELS] if labels.ndim == 1 else np.asarray(labels, np.float64)
+    logp = reference.log_softmax(differences)
+    np.testing.assert_allclose(value, -np.sum(Q * logp, -1), rtol=1e-6)
+    np.testing.assert_allclose(pull(jnp.ones(M))[0], np.exp(logp) - Q, atol=3e-7)
+
+
+@pytest.mark.parametrize("size", [1e-37, 1e37])
+def test_class_weights_of_any_size_have_a_mean(size):
+    logits, labels = jnp.asarray(LOGITS, jnp.float32), jnp.asarray(LABELS)
+    c = uniform(11, K, low=0.5, high=2.0).astype(np.float32)
+
+    def gradient(c):
+        loss = partial(fcjax.softmax_cross_entropy, class_weights=jnp.asarray(c, jnp.float32))
+        return jax.grad(loss)(logits, labels)
+
+    np.testing.assert_allclose(gradient(c * size), gradient(c), atol=1e-6)
+
+
 def test_a_distribution_without_gradient_may_be_jitted():
     loss = jax.jit(jax.grad(fcjax.softmax_cross_entropy))
     got = loss(jnp.asarray(LOGITS, jnp.float32), jnp.asarray(DISTRIBUTIONS, jnp.float32))

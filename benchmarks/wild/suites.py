@@ -32,4 +32,9 @@ SUITES = (
     Suite("jax-md", ("tests",), is_installed=False),
     Suite("tinygp", ("tests",), is_installed=False),
     Suite("blackjax", ("tests",), is_installed=False),
+    Suite("quadax", ("tests/test_derivatives.py", "tests/test_adaptive.py"), is_installed=False),
+    Suite("matfree", ("tests/test_decomp", "tests/test_lstsq.py"), is_installed=False),
+    Suite("logbesselk", ("tests",), is_installed=False),
+    Suite("numpyro", ("test/test_distributions_util.py", "test/test_util.py"), is_installed=False),
+    Suite("tokamax", ("tokamax/_src/ops/normalization", "tokamax/_src/ops/kda")),
 )

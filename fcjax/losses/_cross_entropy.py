@@ -96,7 +96,8 @@ def _terms(options: Options, Z: Array, labels: Array, c: Array | None) -> _Terms
     dtype = jnp.promote_types(Z.dtype, jnp.float32)
     Z = Z.astype(dtype)
     K = Z.shape[-1]
-    nll = jax.nn.logsumexp(Z, axis=-1, keepdims=True) - Z
+    # log Σ eᶻ − z would round −log P to the precision of z, which may be large where P is not small.
+    nll = -jax.nn.log_softmax(Z, axis=-1)
     if is_integer(labels):
         onehot, counts = _classes_and_counts(options, labels, K, dtype)
     else:
@@ -140,13 +141,22 @@ def loss_gradients(
     ignored = (counts == 0)[..., None]
     nll = jnp.where(ignored, 0, nll)
     dl = jnp.where(ignored, 0, (counts * dl)[..., None])
-    s = C * Q
-    dZ = dl * (jnp.sum(s, -1, keepdims=True) * jnp.exp(-nll) - s)
+    # Where C is tiny, so is (Σs) p − s, and dℓ is large: take the scale of C out of the one, and
+    # multiply the other by it, so that neither underflows nor overflows.
+    scale = 1 if c is None else _scale_of(C)
+    s = C / scale * Q
+    dZ = dl * scale * (jnp.sum(s, -1, keepdims=True) * jnp.exp(-nll) - s)
     dlabels = None if is_integer(labels) else dl * (1 - options.smoothing) * C * nll
     if c is None:
         return dZ, dlabels, None
     dc = jnp.where(Q == 0, 0, Q * nll) * dl
     return dZ, dlabels, jnp.sum(dc, axis=tuple(range(dc.ndim - 1)))
+
+
+def _scale_of(c: Array) -> Array:
+    """Return the largest magnitude, or 1 if nothing can be divided by it."""
+    largest = jnp.max(jnp.abs(c))
+    return jnp.where((largest > 0) & (largest < jnp.inf), largest, 1)
 
 
 def count_gradient(options: Options, labels: Array, c: Array, dn: Array) -> Array:
