@@ -331,12 +331,19 @@ def test_numbers_of_64_bits_stay_so():
 
 
 def test_python_numbers_are_arrays_unless_they_are_static():
-    power = jax.custom_vjp(lambda x, p: x**p, nondiff_argnums=(1,))
-    power.defvjp(lambda x, p: (x**p, x), lambda p, x, dy: (p * x ** (p - 1) * dy,))
+    given = []
+
+    def cubed(x, p):
+        given.append(p)
+        return x**p
+
+    power = jax.custom_vjp(cubed, nondiff_argnums=(1,))
+    power.defvjp(lambda x, p: (cubed(x, p), x), lambda p, x, dy: (p * x ** (p - 1) * dy,))
     with Listener() as listener:
         for x in (2.0, 2.5, 3.0):
-            power(x, 3.0)
+            power(x, p=3.0)
     assert only(listener).count == 3
+    assert {type(p) for p in given} == {float}
     (rule,) = audited(listener).rules
     assert (rule.verdict, rule.left_out, len(rule.forms)) == ("right", 0, 1)
 

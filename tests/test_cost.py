@@ -10,7 +10,8 @@ import pytest
 
 import fcjax
 from fcjax.verify import compare_cost
-from fcjax.verify.cost import Cost, CostReport, _in_turns, _time_ratio
+from fcjax.verify.cost import Cost, CostReport
+from fcjax.verify.cost.measure import in_turns, time_ratio
 
 Z = jnp.asarray(np.random.default_rng(0).normal(size=(64, 100)), jnp.float32)
 
@@ -136,11 +137,11 @@ def test_a_missing_count_of_operations_has_a_reason():
 def test_the_ratio_is_that_of_the_times_shown():
     # the median of the ratios of the rounds is 1.25, the medians are equal
     of_rule, of_plain = [4.0, 5.0, 1.0, 4.0, 4.0], [4.0, 4.0, 4.0, 2.0, 3.0]
-    ratio, (low, high) = _time_ratio(of_rule, of_plain)
+    ratio, (low, high) = time_ratio(of_rule, of_plain)
     assert ratio == 1.0
     assert low <= ratio <= high
     # outside of the quartiles of the rounds, the spread is widened
-    ratio, (low, high) = _time_ratio([1.2, 1.2, 12.0, 12.0, 5.0], [1.0, 1.0, 10.0, 10.0, 9.0])
+    ratio, (low, high) = time_ratio([1.2, 1.2, 12.0, 12.0, 5.0], [1.0, 1.0, 10.0, 10.0, 9.0])
     assert ratio == low == 5 / 9
     assert high == pytest.approx(1.2)
     report = compare_cost(keeps_one, (Z,), seconds=0.01)
@@ -229,7 +230,7 @@ def test_a_reference_with_other_values_is_refused():
     assert compare_cost(rule, (Z,), reference=drawn_in_own_dtype, seconds=0.01).agrees is True
 
 
-def test_both_sides_are_timed_in_turns():
+def test_both_sides_are_timedin_turns():
     order = []
 
     class Side:
@@ -240,7 +241,7 @@ def test_both_sides_are_timed_in_turns():
             order.append(self.name)
             return 1.0
 
-    times = _in_turns([Side("rule"), Side("autodiff")], 0.0)
+    times = in_turns([Side("rule"), Side("autodiff")], 0.0)
     assert order[:2] == ["rule", "autodiff"]
     assert order[2:] == ["rule", "autodiff"] * 9
     assert [len(each) for each in times] == [9, 9]

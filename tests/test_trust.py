@@ -511,6 +511,33 @@ def test_a_gradient_that_is_finite_where_autodiff_is_not_is_not_blamed():
     assert not any("autodiff" in line for line in report.unchecked), "the slopes are ±1"
 
 
+@pytest.mark.parametrize("factor", [1.0, 2.0])
+def test_an_array_that_the_rule_declares_constant_is_kept(factor):
+    # as rules of flax.nnx.custom_vjp: JAX calls them with arrays there, but never with tracers
+    @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+    def scaled(x, by):
+        return x * jnp.sum(by["factors"])
+
+    scaled.defvjp(
+        lambda x, by: (scaled(x, by), None),
+        lambda by, _, dy: (factor * dy * jnp.sum(by["factors"]),),
+    )
+    report = checked(scaled, (jnp.arange(1.0, 4), {"factors": jnp.arange(3.0)}))
+    assert report.ok == (factor == 1), f"{report}"
+    assert "by['factors'] is kept constant, as nondiff_argnums says" in report.unchecked
+
+
+def test_an_output_that_is_not_finite_has_no_slope():
+    @jax.custom_jvp
+    def log1mexp(x):  # as in numpyro 0.22; the audit of its tests called it wrong
+        return jnp.where(x > -0.6931472, jnp.log(-jnp.expm1(x)), jnp.log1p(-jnp.exp(x)))
+
+    log1mexp.defjvps(lambda x_dot, _, x: -x_dot / jnp.expm1(-x))
+    assert checked(log1mexp, (jnp.array([0.01, 0.0, -jnp.inf]),), checks=["vjp"]).ok
+    report = checked(log1mexp, (jnp.array([-0.5, 0.0, -3.0]),))
+    assert report.ok, f"{report}"
+
+
 def test_one_sided_slopes_judge_it():
     report = checked(safe_norm(5.0), (WITH_ZERO_ROW,), checks=["vjp"])
     assert failed(report) == {("vjp", "x")}

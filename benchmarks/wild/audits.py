@@ -47,14 +47,16 @@ def audit(suite: Suite) -> dict[str, Any]:
         is_installed = suite.is_installed
         where = installed(suite.paths[0]) if is_installed else _source(suite, Path(folder))
         report = Path(folder) / "audit.json"
+        needs = _needs(suite, Path(folder))
         command = [
-            sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "fcjax.audit",
+            sys.executable, "-m", "pytest", "-q", "--color=no", "-p", "no:cacheprovider", "-p", "fcjax.audit",
             "-p", "benchmarks.wild.stop_after", f"--stop-after={suite.seconds}",
             f"--audit-time-limit={FOR_CHECKS}", f"--audit-json={report}", "--rootdir", str(where),
             *(("-c", os.devnull) if is_installed else ()),
             *suite.options, *(str(where / path) for path in suite.paths),
         ]  # fmt: skip
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
+        path = os.pathsep.join((str(ROOT), *map(str, needs)))
+        environment = {**os.environ, "PYTHONPATH": path, "JAX_PLATFORMS": "cpu"}
         start = time.monotonic()
         done = subprocess.run(
             command, cwd=folder, env=environment, capture_output=True, text=True, timeout=LIMIT,
@@ -95,9 +97,20 @@ def _source(suite: Suite, folder: Path) -> Path:
     return unpacked
 
 
+def _needs(suite: Suite, folder: Path) -> list[Path]:
+    """Install what the tests need into a folder of its own, and return the folder."""
+    if not suite.needs:
+        return []
+    target = folder / "needs"
+    command = [sys.executable, "-m", "pip", "install", "-q", "--target", str(target), *suite.needs]
+    subprocess.run(command, check=True, capture_output=True)
+    return [target]
+
+
 def _without_paths(rule: dict[str, Any], where: Path) -> dict[str, Any]:
     """Return a rule whose texts name no folder of this machine."""
     text = json.dumps(rule)
-    for folder in (str(where), *(p for p in sys.path if p)):
+    folders = [str(where), *(path for path in sys.path if path)]
+    for folder in sorted(folders, key=len, reverse=True):
         text = text.replace(folder + "/", "")
     return json.loads(text)

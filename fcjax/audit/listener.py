@@ -16,6 +16,7 @@ import jax
 import numpy as np
 
 from .._jax import RULE_CLASSES, Definition, Tracer, definition_of, is_array, is_key
+from ..verify.point import nondifferentiable
 from .closures import Closure, closure_of
 
 # Forms of the arguments (tree, shapes, dtypes, other values) that are kept of a function.
@@ -250,9 +251,10 @@ class Listener:
 
 def _as_arrays(rule: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
     """Return arguments whose Python floats are arrays, as for JAX, unless they are static."""
-    static = {i % len(args) for i in rule.nondiff_argnums or ()} if args else set()
+    static = nondifferentiable(rule)
     whole = tuple(a if i in static else jax.tree.map(_as_array, a) for i, a in enumerate(args))
-    return whole, jax.tree.map(_as_array, kwargs)
+    named = {n: a if n in static else jax.tree.map(_as_array, a) for n, a in kwargs.items()}
+    return whole, named
 
 
 def _as_array(leaf: Any) -> Any:

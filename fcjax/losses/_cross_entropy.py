@@ -96,7 +96,7 @@ def _terms(options: Options, Z: Array, labels: Array, c: Array | None) -> _Terms
     dtype = jnp.promote_types(Z.dtype, jnp.float32)
     Z = Z.astype(dtype)
     K = Z.shape[-1]
-    # log Σ eᶻ − z would round −log P to the precision of z, which may be large where P is not small.
+    # log Σ eᶻ − z would round −log P to the precision of z, which may be large where P is not.
     nll = -jax.nn.log_softmax(Z, axis=-1)
     if is_integer(labels):
         onehot, counts = _classes_and_counts(options, labels, K, dtype)

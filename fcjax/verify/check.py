@@ -132,8 +132,9 @@ def check_rule(
             of a module. A complex array z counts as two, `z.real` and `z.imag`; its gradient is
             that of JAX, ∂/∂x − i ∂/∂y, with dz = f'(z) dw for a holomorphic w = f(z)
             (`fcjax/verify/complex_parts.py` derives it). Integer arrays, PRNG keys, Python
-            numbers, names and None are kept constant; write `jnp.asarray(0.5)` to check the
-            gradient with respect to a number.
+            numbers, names and None are kept constant, and so are the arguments that a rule names in
+            `nondiff_argnums`; write `jnp.asarray(0.5)` to check the gradient with respect to a
+            number.
         reference: a function with the arguments of `fun` whose gradient is known to be right.
             Required where JAX cannot differentiate the function that the rule decorates (a
             kernel, a `while_loop`).

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from .._jax import Tracer, evaluate, has_dtype, is_array
+from .._jax import RULE_CLASSES, Tracer, evaluate, has_dtype, is_array
 from .._types import Function, Tree
 from . import complex_parts
 from .captured import Captured, captured_by, inline_jits, with_arrays
@@ -26,13 +26,15 @@ class Point:
 
     The differentiable leaves are the floating-point arrays in the arguments, followed by those that
     the function closes over. A complex array is two leaves, its parts. All other leaves (integers,
-    keys, Python numbers, names) are kept constant.
+    keys, Python numbers, names) are kept constant, and so are the arrays that a rule declares not
+    to be differentiable, by `nondiff_argnums`: JAX calls it with no tracer there.
 
     Attributes:
         names: the names of all leaves of the arguments, in the order of the tree.
         leaves: all leaves of the arguments.
         wrt: the positions of the differentiable ones among `leaves`.
-        arrays: the positions of the arrays among `leaves`.
+        declared: the positions of the arrays that the rule declares not to be differentiable.
+        arrays: the positions of the other arrays among `leaves`.
         captured: the arrays that the function closes over.
     """
 
@@ -49,8 +51,12 @@ class Point:
         self.leaves = tuple(usable)
         for name, leaf in zip(self.names, self.leaves, strict=True):
             _require_supported(name, leaf)
-        self.wrt = tuple(i for i, leaf in enumerate(self.leaves) if has_dtype(leaf, jnp.floating))
-        self.arrays = tuple(i for i, leaf in enumerate(self.leaves) if is_array(leaf))
+        floating = [i for i, leaf in enumerate(self.leaves) if has_dtype(leaf, jnp.floating)]
+        static = nondifferentiable(fun)
+        self.declared = tuple(i for i in floating if _argument_of(paths[i][0]) in static)
+        self.wrt = tuple(i for i in floating if i not in self.declared)
+        arrays = (i for i, leaf in enumerate(self.leaves) if is_array(leaf))
+        self.arrays = tuple(i for i in arrays if i not in self.declared)
         self.captured = Captured()
 
     def capture(self, fun: Function) -> None:
@@ -209,6 +215,22 @@ def _argument_names(fun: Function, args: Sequence[Tree]) -> list[str]:
         many = bound.signature.parameters[name].kind is inspect.Parameter.VAR_POSITIONAL
         names += [f"{name}[{i}]" for i in range(len(value))] if many else [name]
     return names
+
+
+def nondifferentiable(fun: Function) -> set[int | str]:
+    """Return the positions and the names of the arguments in `nondiff_argnums`."""
+    declared: Sequence[int] = getattr(fun, "nondiff_argnums", None) or ()
+    if not isinstance(fun, RULE_CLASSES) or not declared:
+        return set()
+    names = list(inspect.signature(fun).parameters)
+    positions = {i % len(names) for i in declared}
+    return {*positions, *(names[i] for i in positions)}
+
+
+def _argument_of(path: tuple[Any, ...]) -> int | str:
+    """Return the position, or the name, of the argument to which a leaf belongs."""
+    where, which, *_ = path
+    return which.idx if where.idx == 0 else which.key
 
 
 def _name(path: tuple[Any, ...], names: list[str]) -> str:

@@ -37,6 +37,12 @@ def weights_of(sample: Sample, precision: Precision) -> Weights:
     return Weights(tuple(dys), terms, total, sum(int(np.sum(~f)) for f in finite))
 
 
+def gradients_of(sample: Sample, precision: Precision, weights: Weights) -> list[np.ndarray]:
+    """Return the gradients by the rule for these cotangents."""
+    dys = sample.as_cotangents(weights.dys, precision) if weights.excluded else None
+    return [as_float64(dx) for dx in sample.rule(precision, dys=dys).dxs]
+
+
 def _sum_abs(array: ArrayLike) -> float:
     """Return Σ |array|."""
     return float(np.sum(np.abs(array)))

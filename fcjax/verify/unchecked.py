@@ -24,7 +24,8 @@ INNER_DERIVATIVE = (
 
 def not_covered(sample: Sample, results: Sequence[CheckResult]) -> tuple[str, ...]:
     """Return a line for everything that the results do not cover."""
-    lines = [*_unjudged(results), *_constants(sample), *sample.point.captured.fixed]
+    lines = [*_unjudged(results), *_constants(sample), *_declared(sample)]
+    lines += sample.point.captured.fixed
     lines += _options(sample)
     lines += [f"{text}: it takes too much memory" for text in sample.too_large]
     if sample.subject.refusal is None:
@@ -52,6 +53,12 @@ def _constants(sample: Sample) -> Iterator[str]:
         if isinstance(leaf, float):
             note = f"pass jnp.asarray({leaf}) to check its gradient"
             yield f"{name} = {leaf} is kept constant; {note}"
+
+
+def _declared(sample: Sample) -> Iterator[str]:
+    """Yield the arrays that the rule declares not to be differentiable."""
+    for i in sample.point.declared:
+        yield f"{sample.point.names[i]} is kept constant, as nondiff_argnums says"
 
 
 def _options(sample: Sample) -> Iterator[str]:

@@ -14,6 +14,7 @@ from ..sample import Sample
 from ..slopes import (
     Weights,
     central_difference,
+    gradients_of,
     one_sided_slopes,
     step_of,
     unit,
@@ -43,11 +44,9 @@ def finite_differences(sample: Sample) -> Iterator[CheckResult]:
     if sample.subject.computed_eps(precision) > MAX_EPS:
         raise Skip("the function rounds to a dtype too coarse for differences")
     weights = weights_of(sample, precision)
-    full = sample.rule(precision).dxs
-    dxs = full
-    if weights.excluded:  # exclude the outputs that are not finite from the gradient too
-        dxs = sample.rule(precision, dys=sample.as_cotangents(weights.dys, precision)).dxs
-    for k, (dx, whole) in enumerate(zip(map(as_float64, dxs), map(as_float64, full), strict=True)):
+    full = map(as_float64, sample.rule(precision).dxs)
+    dxs = gradients_of(sample, precision, weights)
+    for k, (dx, whole) in enumerate(zip(dxs, full, strict=True)):
         yield _compared(sample, k, dx, np.asarray(dx != whole), precision, weights)
 
 

@@ -7,11 +7,11 @@ import numpy as np
 
 from ..arbiter import MAX_ENTRIES, slope_tolerance, slopes_at
 from ..compare import compare, undefined
-from ..precision import as_float64, same_bits
+from ..precision import same_bits
 from ..program import Refused, Skip
 from ..report import CheckResult
 from ..sample import Sample
-from ..slopes import OneSidedSlopes
+from ..slopes import OneSidedSlopes, gradients_of, weights_of
 
 
 def primal(sample: Sample) -> Iterator[CheckResult]:
@@ -62,14 +62,19 @@ def vjp(sample: Sample) -> Iterator[CheckResult]:
             leave_out=out,
         )
         if result.status == "passed" and out.any():
-            result = _by_slopes(sample, k, as_float64(got), out, result)
+            result = _by_slopes(sample, k, out, result)
         yield result
 
 
-def _by_slopes(
-    sample: Sample, k: int, got: np.ndarray, out: np.ndarray, result: CheckResult
-) -> CheckResult:
-    """Compare the entries where autodiff is not finite with the one-sided slopes, if any."""
+def _by_slopes(sample: Sample, k: int, out: np.ndarray, result: CheckResult) -> CheckResult:
+    """Compare the entries where autodiff is not finite with the one-sided slopes, if any.
+
+    An output that is not finite has no slope, and is left out of the gradient too.
+    """
+    weights = weights_of(sample, sample.wide)
+    got = gradients_of(sample, sample.wide, weights)[k]
+    if weights.excluded:
+        out = out & np.isfinite(got)
     tolerance = slope_tolerance(sample, k, got[out])
     judged = 0
     for place in np.argwhere(out)[:MAX_ENTRIES]:
