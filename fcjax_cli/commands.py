@@ -247,6 +247,8 @@ def audit(
 
 def cost(
     function: OmitArgPrefixes[CostOf],
+    rtol: Annotated[float | None, arg(metavar="NUMBER", help_behavior_hint="")] = None,
+    atol: Annotated[float | None, arg(metavar="NUMBER", help_behavior_hint="")] = None,
     seconds: Annotated[float, arg(metavar="SECONDS")] = 1.0,
     seed: Annotated[int, arg(metavar="INTEGER")] = 0,
     out: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None,
@@ -264,6 +266,9 @@ def cost(
 
     Args:
         function: The function, and its arguments.
+        rtol: relative accuracy of the function itself, such as 1e-6 for an iteration that stops
+            there: gradients that differ by no more agree.
+        atol: absolute accuracy of the function itself.
         seconds: how long calls are timed.
         seed: seed from which arrays are drawn.
         out: file for the report as JSON.
@@ -271,7 +276,7 @@ def cost(
     with loading():
         from fcjax.cli.cost import cost
 
-    return cost(function, seconds, seed, out)
+    return cost(function, rtol, atol, seconds, seed, out)
 
 
 def explain(

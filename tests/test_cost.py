@@ -197,6 +197,17 @@ def test_a_choice_at_a_kink_and_a_better_rule_are_no_disagreement():
     assert compare_cost(rule, (jnp.zeros(5),), seconds=0.01).agrees is True
 
 
+@pytest.mark.parametrize("accuracy", [{}, {"rtol": 1e-3}, {"atol": 1e-3}], ids=str)
+def test_an_iteration_that_stops_early_agrees_within_its_accuracy(accuracy):
+    def root(a):  # two Newton steps leave an error of a few 1e-4
+        x = (1 + a) / 2
+        return ((x + a / x) / 2 + a / ((x + a / x) / 2)) / 2
+
+    rule = with_rule(root, lambda a: (root(a), a), lambda a, dy: (dy / 2 / jnp.sqrt(a),))
+    report = compare_cost(rule, (jnp.linspace(0.6, 2, 50),), seconds=0.01, **accuracy)
+    assert report.agrees == bool(accuracy), f"{report}"
+
+
 def test_nan_in_both_agrees_and_in_the_rule_alone_does_not():
     root = with_rule(jnp.sqrt, lambda x: (jnp.sqrt(x), x), lambda x, dy: (dy / 2 / jnp.sqrt(x),))
     assert compare_cost(root, (jnp.array([-1.0, 1.0]),), seconds=0.01).agrees is True
@@ -230,7 +241,7 @@ def test_a_reference_with_other_values_is_refused():
     assert compare_cost(rule, (Z,), reference=drawn_in_own_dtype, seconds=0.01).agrees is True
 
 
-def test_both_sides_are_timedin_turns():
+def test_both_sides_are_timed_in_turns():
     order = []
 
     class Side:

@@ -31,7 +31,7 @@ SUITES = (
     Suite("interpax", ("tests",), is_installed=False),
     Suite("brax", ("brax/math_test.py", "brax/base_test.py", "brax/positional", "brax/spring")),
     Suite("flax", ("tests/nnx/transforms_test.py",), is_installed=False),
-    Suite("jax-md", ("tests",), is_installed=False),
+    Suite("jax-md", ("tests",), is_installed=False, needs=("netCDF4", "ase")),
     Suite("tinygp", ("tests",), is_installed=False),
     Suite("blackjax", ("tests",), is_installed=False),
     Suite(
@@ -41,5 +41,9 @@ SUITES = (
         needs=("pytest<9", "pytest-cases<4"),
     ),
     Suite("numpyro", ("test/test_distributions_util.py", "test/test_util.py"), is_installed=False),
-    Suite("tokamax", ("tokamax/_src/ops/normalization", "tokamax/_src/ops/kda")),
+    Suite(
+        "tokamax",
+        ("tokamax/_src/ops/normalization", "tokamax/_src/ops/gated_linear_unit"),
+        options=("-o", "python_files=*_test.py"),
+    ),
 )

@@ -11,10 +11,19 @@ from .user_code import import_function
 from .verify import user_case
 
 
-def cost(function: CostOf, seconds: float, seed: int, out: Path | None) -> int:
+def cost(
+    function: CostOf,
+    rtol: float | None,
+    atol: float | None,
+    seconds: float,
+    seed: int,
+    out: Path | None,
+) -> int:
     """Print the costs of a function; return the exit status."""
     if out is not None and out.is_dir():
         raise ValueError(f"out: {out} is a folder; accepted: a file")
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
     asked = Function(function.target, function.shapes, function.args, function.reference)
     checking = Checking(seed=seed)
     check_options(asked, Library(), checking)
@@ -25,6 +34,8 @@ def cost(function: CostOf, seconds: float, seed: int, out: Path | None) -> int:
         args,
         kwargs=kwargs,
         reference=case.reference,
+        rtol=rtol,
+        atol=atol,
         seconds=seconds,
     )
     print(report)
