@@ -31,7 +31,7 @@ from fcjax._jax import (
     opened,
     original,
     rule_in,
-    rules,
+    rules as rules_of_jax,
     without_logs_of_callbacks,
 )
 
@@ -476,7 +476,7 @@ def test_a_primitive_that_is_batched_by_hand_has_its_name(name):
 
 
 def test_every_name_of_those_batched_by_hand_is_known():
-    assert {*rules.BATCHED_BY_HAND} == {*BY_HAND}
+    assert {*rules_of_jax.BATCHED_BY_HAND} == {*BY_HAND}
 
 
 def test_a_batching_rule_is_told_from_those_of_jax():
@@ -742,7 +742,7 @@ def test_tracebacks_keep_the_frames_of_jax():
     with _jax.unfiltered_tracebacks(), pytest.raises(TypeError) as refusal:
         jax.jit(lambda x: jnp.sin("no number"))(X)
     files = [frame.filename for frame in traceback.extract_tb(refusal.value.__traceback__)]
-    inside = [file for file in files if rules._is_inside_jax(file)]
+    inside = [file for file in files if rules_of_jax._is_inside_jax(file)]
     expect(any("pjit" in file for file in inside), "its frames are filtered:", files)
 
 
