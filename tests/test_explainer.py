@@ -201,6 +201,16 @@ def test_every_activation_can_be_explained(name):
             )
 
 
+def test_the_code_under_a_backward_step_is_that_of_its_derivative(page):
+    code = page.html.partition("back through sigmoid")[2].partition("</details>")[0]
+    assert "fcjax/activations/_smooth.py" in code
+    assert "return a * (1 - a)" in code
+    steep = partial(fcjax.leaky_relu, negative_slope=0.2)
+    html = fcjax.explain(PARAMS, X, losses.squared_error, Y, activations=steep, steps=0).html
+    code = html.partition("back through leaky_relu")[2].partition("</details>")[0]
+    assert "jnp.where(a &gt;= 0, 1, negative_slope)" in code
+
+
 def test_the_page_needs_nothing_from_elsewhere(page):
     html = page.html.replace("http://www.w3.org/1998/Math/MathML", "")
     assert not re.search(r"https?://|<link|@import|url\(", html)

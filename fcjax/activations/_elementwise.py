@@ -44,6 +44,7 @@ def elementwise(
             A = g(Z)
             return A, A if keeps == "output" else Z
 
+        @functools.wraps(derivative)  # which has the derivation, for those who read it
         def pull(kept: Array, dA: Array) -> Array:
             return dA * derivative(kept)
 
@@ -105,7 +106,7 @@ def parametric(
             p = signature.bind(None, **options).arguments.get(name, parameter.default)
             if not _is_constant(p):
                 return None
-            pull = functools.partial(_pull_constant, from_output, p)
+            pull = functools.wraps(from_output)(functools.partial(_pull_constant, from_output, p))
             return Rule(lambda Z: constant_fwd(Z, p), pull, "output")
 
         @with_facts(rule, kinks=kinks, oracle=g.__name__)

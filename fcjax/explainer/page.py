@@ -164,7 +164,7 @@ def _backward(found: Found, l: int) -> list[Card]:
         Card(
             f"Layer {l}: back through {name_of(g)}",
             mathml(elementwise) + " " + _formula(g, 1),
-            *_source_of(g),
+            *_source_of_backward(g),
             (_matrix(found, f"dZ{l}"),),
         ),
         Card(
@@ -292,6 +292,15 @@ def _source_of(g: Function) -> tuple[str, str]:
         return _lines(inspect.unwrap(getattr(g, "func", g)))
     except (OSError, TypeError):  # it was not written in a file
         return "", ""
+
+
+def _source_of_backward(g: Function) -> tuple[str, str]:
+    """Return where the derivative of an activation is, and the code; of another function, all."""
+    backward = rule_of(g)
+    if backward.keeps == "pullback":
+        return _source_of(g)
+    derivative = inspect.unwrap(backward.bwd)
+    return _lines(getattr(derivative, "func", derivative))
 
 
 def _lines(function: Callable[..., object]) -> tuple[str, str]:
