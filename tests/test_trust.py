@@ -527,6 +527,44 @@ def test_an_array_that_the_rule_declares_constant_is_kept(factor):
     assert "by['factors'] is kept constant, as nondiff_argnums says" in report.unchecked
 
 
+def test_an_output_that_is_rounding_alone_is_not_compared_closer():
+    @jax.custom_vjp
+    def solve(a, b):  # with its residual, as in matfree 0.6.3; the audit of its tests blamed vmap
+        x = jnp.linalg.solve(a, b)
+        return x, a @ x - b
+
+    def bwd(kept, dys):
+        (a, x), (dx, _) = kept, dys  # the residual is 0, whatever a and b are
+        db = jnp.linalg.solve(a.T, dx)
+        return -jnp.outer(db, x), db
+
+    solve.defvjp(lambda a, b: ((out := solve(a, b)), (a, out[0])), bwd)
+    a = jax.random.normal(jax.random.key(0), (13, 13)) * jnp.logspace(0, 3, 13)
+    report = checked(solve, (a, jnp.arange(1.0, 14)))
+    assert report.ok, f"{report}"
+
+
+@pytest.mark.parametrize(
+    ("used", "hint"),
+    [((0, 1), "the cotangent of output 2 is"), ((1,), "the cotangents of outputs 0, 2 are")],
+    ids=["one", "two"],
+)
+def test_an_output_whose_cotangent_is_ignored_is_named(used, hint):
+    # as lstsq.lsmr of matfree 0.6.3, whose rule drops the cotangents of its statistics
+    def outputs(x):
+        return jnp.sin(x), jnp.sum(x**2), jnp.exp(x)
+
+    rule = jax.custom_vjp(outputs)
+
+    def bwd(x, dys):
+        factors = jnp.cos(x), 2 * x, jnp.exp(x)
+        return (sum(factors[i] * dys[i] for i in used),)
+
+    rule.defvjp(lambda x: (outputs(x), x), bwd)
+    report = checked(rule, (X,), checks=["vjp"])
+    assert f"✗ vjp, x: {hint} ignored" in str(report)
+
+
 def test_an_output_that_is_not_finite_has_no_slope():
     @jax.custom_jvp
     def log1mexp(x):  # as in numpyro 0.22; the audit of its tests called it wrong

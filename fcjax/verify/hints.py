@@ -21,6 +21,8 @@ class HintContext(NamedTuple):
         gradients: the correct gradients of the other arguments, by name.
         narrow: dtypes that are narrower than those of the computation.
         conjugated: the gradient in the other convention of complex numbers, if there are any.
+        ignored: the outputs whose cotangents do not change the gradient by the rule.
+        without_ignored: the correct gradient if the cotangents of these outputs are 0.
     """
 
     sizes: Mapping[int, str]
@@ -28,6 +30,8 @@ class HintContext(NamedTuple):
     gradients: Mapping[str, np.ndarray] = {}
     narrow: Sequence[str] = ()
     conjugated: np.ndarray | None = None
+    ignored: Sequence[int] = ()
+    without_ignored: np.ndarray | None = None
 
 
 def hint(got: np.ndarray, want: np.ndarray, close: float, context: HintContext) -> str | None:
@@ -51,6 +55,8 @@ def _patterns(
         return
     if context.conjugated is not None and _same(got, context.conjugated, close):
         yield CONJUGATED
+    if context.without_ignored is not None and _same(got, context.without_ignored, close):
+        yield _ignores(context.ignored)
     ratio = _ratio(got, want, close)
     if ratio is not None:
         yield from _constant_factor(ratio, context.sizes, known_only=want.size == 1)
@@ -68,6 +74,12 @@ def _patterns(
     for name in context.narrow:
         if np.array_equal(got, got.astype(jnp.dtype(name)).astype(got.dtype)):
             yield f"rounded to {name} in an intermediate step"
+
+
+def _ignores(outputs: Sequence[int]) -> str:
+    if len(outputs) == 1:
+        return f"the cotangent of output {outputs[0]} is ignored"
+    return f"the cotangents of outputs {', '.join(map(str, outputs))} are ignored"
 
 
 def _same(got: np.ndarray, want: np.ndarray | np.float64, close: float) -> bool:

@@ -8,11 +8,12 @@ the terms of its sums. Two correct results then differ by at most
 
     eps · max(4 √k · |largest entry|,  8 · loss)
 
-The second term covers ill-conditioned gradients. `loss` is the float32 error of autodiff of the
-reference, in units of the float32 eps; if results in float64 are compared, it is the float32 error
-of the rule where that is larger. A gradient whose terms cancel exactly, such as that of
-a bias before a normalization, consists of rounding errors only. Its entries say nothing about the
-size of the terms, but `loss` does.
+The second term covers ill-conditioned gradients, and values whose terms cancel. `loss` is the
+float32 error of autodiff of the reference, in units of the float32 eps; if gradients in float64
+are compared, it is the float32 error of the rule where that is larger. A gradient whose terms
+cancel exactly, such as that of a bias before a normalization, consists of rounding errors only, and
+so does the residual of a solution. Their entries say nothing about the size of the terms, but
+`loss` does.
 
 `eps` is that of the dtype in which the check computes, float64 for most checks. If the function
 rounds to a coarser dtype internally, `eps` is that of the coarser dtype, because the rule may round

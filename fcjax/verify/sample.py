@@ -203,7 +203,8 @@ class Sample:
     def allowed_value(self, i: int, want: ArrayLike, precision: Precision) -> float:
         """Return the tolerance for the i-th output."""
         size, roundings = largest(want), self.subject.roundings(i, value=True)
-        rounding = rounding_error(self.subject.eps(precision), roundings, size, 0)
+        loss = self._loss_of(self.autodiff, lambda found: found.ys[i])
+        rounding = rounding_error(self.subject.eps(precision), roundings, size, loss)
         return rounding + self.subject.accuracy.of(size)
 
     def precision_loss(self, k: int) -> float:
@@ -211,6 +212,14 @@ class Sample:
         return self._precision_loss(self.autodiff, k)
 
     def _precision_loss(self, evaluate: Callable[[Precision], ValuesAndGrads], k: int) -> float:
+        return self._loss_of(evaluate, lambda found: found.dxs[k])
+
+    def _loss_of(
+        self,
+        evaluate: Callable[[Precision], ValuesAndGrads],
+        part: Callable[[ValuesAndGrads], ArrayLike],
+    ) -> float:
+        """Return the float32 error of a part of a result, in units of the float32 eps."""
         if not self.agrees_in(self.subject.narrow):
             return 0.0
         try:
@@ -218,7 +227,7 @@ class Sample:
         except Refused:
             return 0.0
         with np.errstate(invalid="ignore"):
-            loss = np.abs(as_float64(exact.dxs[k]) - as_float64(lossy.dxs[k]))
+            loss = np.abs(as_float64(part(exact)) - as_float64(part(lossy)))
         return largest(loss) / eps_of("float32")
 
     def agrees_in(self, precision: Precision) -> bool:
@@ -249,7 +258,29 @@ class Sample:
         cotangents = [as_float64(dy) for dy in self.dys(precision)]
         is_wide = precision is Precision.FLOAT64
         conjugated = self._conjugated(k, precision)
-        return HintContext(self._sizes(), cotangents, others, narrow if is_wide else (), conjugated)
+        ignored = self._ignored(k, precision)
+        return HintContext(
+            self._sizes(), cotangents, others, narrow if is_wide else (), conjugated, *ignored
+        )
+
+    def _ignored(self, k: int, precision: Precision) -> tuple[tuple[int, ...], np.ndarray | None]:
+        """Return the outputs whose cotangents the rule ignores, and the gradient without them."""
+        dys = [as_float64(dy) for dy in self.dys(precision)]
+        if len(dys) == 1:
+            return (), None
+
+        def gradient(evaluate: Callable[..., ValuesAndGrads], zero: Sequence[int]) -> np.ndarray:
+            chosen = [0 * dy if i in zero else dy for i, dy in enumerate(dys)]
+            found = evaluate(precision, dys=self.as_cotangents(chosen, precision))
+            return as_float64(found.dxs[k])
+
+        with contextlib.suppress(Refused):
+            full = gradient(self.rule, ())
+            same = (np.array_equal(gradient(self.rule, (i,)), full) for i in range(len(dys)))
+            ignored = tuple(i for i, is_same in enumerate(same) if is_same)
+            if ignored:
+                return ignored, gradient(self.autodiff, ignored)
+        return (), None
 
     def _conjugated(self, k: int, precision: Precision) -> np.ndarray | None:
         """Return the k-th gradient in PyTorch's convention: conjugate, of conjugate cotangents."""
