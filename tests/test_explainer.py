@@ -180,9 +180,36 @@ def test_every_activation_and_loss_has_a_formula():
         if callable(getattr(losses, name)) and not name.startswith(("_", "dense_"))
     }
     assert set(formulas.LOSSES) == ours
-    for pair in (*formulas.ACTIVATIONS.values(), *formulas.LOSSES.values()):
+    for pair in (formulas.EXACT_GELU, *formulas.ACTIVATIONS.values(), *formulas.LOSSES.values()):
         for latex in pair:
             assert formulas.mathml(latex).startswith("<math")
+
+
+def test_the_formula_of_an_activation_is_that_of_its_options():
+    approximate, exact = formulas.ACTIVATIONS["gelu"], formulas.EXACT_GELU
+    assert "tanh" in approximate[0]
+    assert formulas.of_activation(fcjax.gelu) == approximate
+    assert formulas.of_activation(jax.nn.gelu) == approximate
+    assert formulas.of_activation(partial(fcjax.gelu, approximate=True)) == approximate
+    assert formulas.of_activation(partial(fcjax.gelu, approximate=False)) == exact
+
+
+def test_the_formula_of_gelu_is_what_is_computed():
+    z = np.linspace(-4, 4, 33)
+    u = np.sqrt(2 / np.pi) * (z + 0.044715 * z**3)
+    h, du = (1 + np.tanh(u)) / 2, np.sqrt(2 / np.pi) * (1 + 3 * 0.044715 * z**2)
+    slope = jax.vmap(jax.grad(fcjax.gelu))(jnp.asarray(z, jnp.float32))
+    np.testing.assert_allclose(z * h, fcjax.gelu(z.astype(np.float32)), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(h + 2 * z * h * (1 - h) * du, slope, rtol=1e-5, atol=1e-6)
+
+
+def test_a_function_has_no_formula_only_because_of_its_name():
+    def relu(z):
+        return 2 * z
+
+    assert formulas.of_activation(relu) is None
+    assert formulas.of_activation(lambda z: z) is None
+    assert formulas.of_activation(jax.nn.relu) == formulas.ACTIVATIONS["relu"]
 
 
 @pytest.mark.parametrize("name", sorted({*activations.ACTIVATIONS} - {"glu"}))

@@ -1,5 +1,13 @@
 """Formulas of activations and losses, as LaTeX, and their MathML."""
 
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from jax import Array
+
+from .. import activations, norms
 from .extra import converter
 
 # g and its derivative; where the derivative is a matrix, dz instead.
@@ -34,7 +42,10 @@ ACTIVATIONS = {
         r"a = \lambda z \text{ if } z > 0, \text{ else } \lambda \alpha (e^z - 1)",
         r"g'(z) = \lambda \text{ or } a + \lambda \alpha",
     ),
-    "gelu": (r"a = z \Phi(z)", r"g'(z) = \Phi(z) + z \varphi(z)"),
+    "gelu": (
+        r"a = z h, \; h = \frac{1 + \tanh u}{2}, \; u = \sqrt{\frac{2}{\pi}} (z + 0.044715 z^3)",
+        r"g'(z) = h + 2 z h (1 - h) u', \; u' = \sqrt{\frac{2}{\pi}} (1 + 3 \cdot 0.044715 z^2)",
+    ),
     "squareplus": (
         r"a = \frac{z + \sqrt{z^2 + b}}{2}",
         r"g'(z) = \frac{a}{\sqrt{z^2 + b}}",
@@ -55,6 +66,8 @@ ACTIVATIONS = {
     "softmax": (r"p = \frac{e^z}{\sum e^z}", r"dz = p (dp - \sum p \, dp)"),
     "log_softmax": (r"a = z - \log \sum e^z", r"dz = da - e^a \sum da"),
 }
+# gelu with approximate=False, where Φ is the normal distribution function and φ its density
+EXACT_GELU = (r"a = z \Phi(z)", r"g'(z) = \Phi(z) + z \varphi(z)")
 ACTIVATIONS["swish"] = ACTIVATIONS["silu"]
 ACTIVATIONS["hard_swish"] = ACTIVATIONS["hard_silu"]
 
@@ -86,6 +99,27 @@ LOSSES = {
         r"dz = \frac{1}{m} (p - y)",
     ),
 }
+
+
+def of_activation(g: Callable[..., Array]) -> tuple[str, str] | None:
+    """Return the formulas of an activation and of its derivative; None for a function not known.
+
+    Known are the functions of this package, and those of `jax.nn` that compute the same.
+    """
+    base, options = _base_and_options(g)
+    name = getattr(base, "__name__", "")
+    ours = getattr(norms, name, None) or getattr(activations, name, None)
+    if name not in ACTIVATIONS or base not in (ours, getattr(jax.nn, name, None)):
+        return None
+    if name == "gelu" and not options.get("approximate", True):
+        return EXACT_GELU
+    return ACTIVATIONS[name]
+
+
+def _base_and_options(g: Callable[..., Array]) -> tuple[Callable[..., Array], dict[str, Any]]:
+    if isinstance(g, functools.partial) and not g.args:
+        return g.func, g.keywords
+    return g, {}
 
 
 def mathml(latex: str) -> str:

@@ -16,7 +16,7 @@ from ..dense import dense_bwd, dense_fwd
 from ..verify import rules_in
 from .arrays import GRADIENTS, Axes, arrays_of, gradients_of, largest_difference, packed
 from .extra import jinja
-from .formulas import ACTIVATIONS, LOSSES, mathml
+from .formulas import LOSSES, mathml, of_activation
 from .mistakes import Mistake
 from .oracles import Oracle
 from .record import Function, Step, Task
@@ -266,10 +266,6 @@ def name_of(function: Function) -> str:
     return getattr(function, "__name__", type(function).__name__)
 
 
-def _bare(name: str) -> str:
-    return name.partition("(")[0]
-
-
 def _in_words(names: Sequence[str]) -> str:
     """Return names in order, equal ones that follow each other once."""
     groups = [(name, len([*group])) for name, group in itertools.groupby(names)]
@@ -277,8 +273,8 @@ def _in_words(names: Sequence[str]) -> str:
 
 
 def _formula(g: Function, which: int) -> str:
-    """Return the formula of an activation, or of its derivative; nothing if it is not ours."""
-    known = ACTIVATIONS.get(_bare(name_of(g)))
+    """Return the formula of an activation, or of its derivative; nothing if it is not known."""
+    known = of_activation(g)
     return mathml(known[which]) if known else ""
 
 
