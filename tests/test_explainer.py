@@ -16,6 +16,7 @@ from fcjax import activations, losses
 from fcjax.cli.explain import explain
 from fcjax.explainer import arrays, formulas, mistakes, oracles, record
 from fcjax.explainer.explain import Page
+from fcjax.explainer.mixing import mixing_of
 from fcjax.explainer.page import Found, render
 from fcjax_cli.options import Explained
 
@@ -137,6 +138,39 @@ def test_units_that_do_not_learn_are_marked():
     assert tanh[0].states == (("", "saturated", "dead"), ("",))
     softmax = record.record(task_of(hidden=fcjax.softmax), params, {0})
     assert softmax[0].states[0] == ("", "", "")
+
+
+MIXING = {
+    "softmax": (fcjax.softmax, "row"),
+    "log_softmax": (fcjax.log_softmax, "row"),
+    "softmax over the batch": (partial(fcjax.softmax, axis=0), "batch"),
+    "a norm in a lambda": (lambda z: fcjax.rms_norm(z, jnp.ones(4)), "row"),
+    "glu": (fcjax.glu, "row"),
+    "sort": (lambda z: jnp.sort(z, axis=1), "row"),
+    "a norm of the batch": (lambda z: z - z.mean(0), "batch"),
+    "relu": (fcjax.relu, "entry"),
+    "JAX's": (lambda z: jnp.log(z) * jnp.sin(z), "entry"),
+    "options": (partial(fcjax.elu, alpha=jnp.arange(4.0)), "entry"),
+}
+
+
+@pytest.mark.parametrize(("activation", "want"), MIXING.values(), ids=MIXING)
+def test_what_an_activation_mixes_is_known(activation, want):
+    assert mixing_of(activation, (5, 4), np.dtype("float32")) == want
+
+
+def test_an_activation_that_mixes_a_row_has_no_slope():
+    params = fcjax.init(jax.random.key(1), (2, 4, 3))
+    for output in (fcjax.softmax, lambda z: fcjax.layer_norm(z, jnp.ones(3), jnp.zeros(3))):
+        page = fcjax.explain(params, X, lambda a: jnp.mean(a**2), output_activation=output, steps=1)
+        assert data_of(page)["mixing"] == ["entry", "row"]
+        card = page.html.partition("<h3>Layer 2: back through")[2].partition("</section>")[0]
+        assert "no entry has a slope of its own" in card
+        of_1, of_2 = (
+            formulas.mathml(rf"dZ_{{{l}}} = dA_{{{l}}} \odot g'(Z_{{{l}}})") for l in (1, 2)
+        )
+        assert of_1 in page.html
+        assert of_2 not in page.html
 
 
 def test_large_layers_are_sampled_and_say_so():

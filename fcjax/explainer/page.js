@@ -67,14 +67,8 @@
       return { rule: `row ${row} of ${input(l - 1)} times column ${column} of W${l}`, axis: l,
         bias: matrix(`b${l}`) && { cells: [[`b${l}`, 0, j]], value: at(matrix(`b${l}`), 0, j) },
         terms: products(input(l - 1), `W${l}`, (k) => [[i, k], [k, j]], (a) => a.columns) };
-    if (head === "dZ") {
-      const dA = matrix(`dA${l}`), dZ = matrix(name);
-      const cells = dA.columns === dZ.columns ? [[dA.name, i, j], [`Z${l}`, i, j]] : [];
-      const slope = cells.length ? at(dZ, i, j) / at(dA, i, j) : NaN;
-      return { rule: cells.length ? `dA${l} times the slope g'(Z${l})` : `row ${row} of dA${l}, through the activation`,
-        cells, text: Number.isFinite(slope) ? `${shown(at(dA, i, j))} · ${shown(slope)}` : "" };
-    }
-    if (head === "A") return { rule: `g of Z${l}`, cells: [[`Z${l}`, i, j]], text: `g(${shown(at(matrix(`Z${l}`), i, Math.min(j, matrix(`Z${l}`).columns - 1)))})` };
+    if (head === "dZ") return backThrough(l, i, j, row);
+    if (head === "A") return through(l, i, j, row);
     if (head === "dA" && data.shapes.p) {
       const [p, y] = [at(matrix("p"), i, j), at(matrix("y"), i, j)];
       return { rule: `p − y, divided by the ${data.m} examples`, cells: [["p", i, j], ["y", i, j]],
@@ -84,6 +78,27 @@
     if (head === "y") return { rule: "the label", cells: [], text: "" };
     if (head === "dA") return { rule: `the gradient of the loss in the output, of the rule of the loss`, cells: [[`A${l}`, i, j]], text: `at A = ${shown(at(matrix(`A${l}`), i, j))}` };
     return { rule: head === "X" ? "an input" : "a parameter", cells: [], text: "" };
+  }
+
+  // what an entry depends on where an activation mixes entries: those of its row, or all
+  const rowOf = (name, i) => Array.from({ length: matrix(name).columns }, (_, k) => [name, i, k]);
+  function mixed(names, l, i) {
+    const rows = data.mixing[l - 1] === "row" ? [i] : Array.from({ length: matrix(names[0]).rows }, (_, k) => k);
+    return names.flatMap((name) => rows.flatMap((k) => rowOf(name, k)));
+  }
+  const whole = (l, row) => (data.mixing[l - 1] === "row" ? `row ${row}` : "all rows");
+  function through(l, i, j, row) {
+    if (data.mixing[l - 1] !== "entry")
+      return { rule: `g of ${whole(l, row)} of Z${l}, whose entries it mixes`, cells: mixed([`Z${l}`], l, i), text: "" };
+    return { rule: `g of Z${l}`, cells: [[`Z${l}`, i, j]], text: `g(${shown(at(matrix(`Z${l}`), i, j))})` };
+  }
+  function backThrough(l, i, j, row) {
+    if (data.mixing[l - 1] !== "entry")
+      return { rule: `${whole(l, row)} of dA${l} through the activation, which mixes the entries of Z${l}`,
+        cells: mixed([`dA${l}`, `Z${l}`], l, i), text: "" };
+    const dA = at(matrix(`dA${l}`), i, j), slope = at(matrix(`dZ${l}`), i, j) / dA;
+    return { rule: `dA${l} times the slope g'(Z${l})`, cells: [[`dA${l}`, i, j], [`Z${l}`, i, j]],
+      text: Number.isFinite(slope) ? `${shown(dA)} · ${shown(slope)}` : "" };
   }
 
   function describe(name, i, j) {

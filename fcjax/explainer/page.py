@@ -18,6 +18,7 @@ from .arrays import GRADIENTS, Axes, arrays_of, gradients_of, largest_difference
 from .extra import jinja
 from .formulas import LOSSES, mathml, of_activation
 from .mistakes import Mistake
+from .mixing import Mixing, mixing_of
 from .oracles import Oracle
 from .record import Function, Step, Task
 
@@ -75,6 +76,7 @@ class Card(NamedTuple):
     source: str
     code: str
     matrices: tuple[Matrix, ...]
+    note: str = ""
 
 
 def render(found: Found) -> str:
@@ -131,6 +133,7 @@ def _forward(found: Found, l: int) -> list[Card]:
             mathml(f"A_{{{l}}} = g(Z_{{{l}}})") + " " + _formula(g, 0),
             *_source_of(g),
             (_matrix(found, f"A{l}", is_kept=kept == "output" or is_read),),
+            _NOTES[_mixing(found, l)],
         ),
     ]
 
@@ -159,13 +162,13 @@ def _backward(found: Found, l: int) -> list[Card]:
     arrays = arrays_of(found.steps[0], found.axes)
     formulas = [rf"dW_{{{l}}} = {before}^{{T}} dZ_{{{l}}}", rf"db_{{{l}}} = \sum_i (dZ_{{{l}}})_i"]
     formulas = [*formulas[: 1 + (f"db{l}" in arrays)], rf"{gradient} = dZ_{{{l}}} W_{{{l}}}^{{T}}"]
-    elementwise = rf"dZ_{{{l}}} = dA_{{{l}}} \odot g'(Z_{{{l}}})"
     return [
         Card(
             f"Layer {l}: back through {name_of(g)}",
-            mathml(elementwise) + " " + _formula(g, 1),
+            _back_through(found, l),
             *_source_of_backward(g),
             (_matrix(found, f"dZ{l}"),),
+            _NOTES_BACK[_mixing(found, l)],
         ),
         Card(
             f"Layer {l}: back through the affine map",
@@ -174,6 +177,33 @@ def _backward(found: Found, l: int) -> list[Card]:
             tuple(_matrix(found, name) for name in names if name in arrays),
         ),
     ]
+
+
+_NOTES: dict[Mixing, str] = {
+    "entry": "",
+    "row": "It mixes the entries of a row: each entry of A depends on its whole row of Z.",
+    "batch": "It mixes examples: an entry of A depends on other rows of Z, too.",
+}
+_NOTES_BACK: dict[Mixing, str] = {
+    "entry": "",
+    "row": "Each entry of dZ takes its whole row of dA: no entry has a slope of its own.",
+    "batch": "An entry of dZ takes other rows of dA, too: no entry has a slope of its own.",
+}
+
+
+def _mixing(found: Found, l: int) -> Mixing:
+    Z = found.steps[0].layers[l - 1].Z
+    return mixing_of(found.task.activations[l - 1], Z.shape, Z.dtype)
+
+
+def _back_through(found: Found, l: int) -> str:
+    """Return the formula of dZ: by slopes if there are any, else that of the activation."""
+    own = _formula(found.task.activations[l - 1], 1)
+    if _mixing(found, l) == "entry":
+        return mathml(rf"dZ_{{{l}}} = dA_{{{l}}} \odot g'(Z_{{{l}}})") + " " + own
+    i, j = "_{ij}", "_{kn}"
+    general = rf"(dZ_{{{l}}}){j} = \sum{i} (dA_{{{l}}}){i} \frac{{\partial a{i}}}{{\partial z{j}}}"
+    return own or mathml(general)
 
 
 def _matrix(found: Found, name: str, *, is_kept: bool = False) -> Matrix:
@@ -228,6 +258,7 @@ def _data(found: Found) -> dict[str, Any]:
         "losses": _numbers(found.losses),
         "shapes": {name: array.shape for name, array in steps[0].items()},
         "arrays": {name: packed([arrays[name] for arrays in steps]) for name in steps[0]},
+        "mixing": [_mixing(found, l) for l in range(1, len(found.steps[0].layers) + 1)],
         "states": [[list(states) for states in step.states] for step in found.steps],
         "m": axes.m,
         "sizes": axes.sizes,

@@ -16,6 +16,7 @@ from jax.typing import ArrayLike
 
 from ..activations import rule_of
 from ..network import BackwardStep, Cache, Layer, LayerCache, Params, backward_steps, forward
+from .mixing import mixing_of
 
 Function = Callable[[Array], Array]
 Backward = Callable[[Params, Cache, Array], Sequence[BackwardStep]]
@@ -158,7 +159,7 @@ def states_of(kept: LayerCache) -> tuple[str, ...]:
     Units of an activation that mixes them, such as softmax, have no slope of their own.
     """
     rule, Z = rule_of(kept.activation), kept.Z
-    if not _is_elementwise(kept.activation, Z.shape[-1], Z.dtype):
+    if mixing_of(kept.activation, Z.shape, Z.dtype) != "entry":
         return ("",) * kept.A.shape[-1]
     slopes = np.abs(np.asarray(rule.bwd(kept.kept, jnp.ones_like(kept.A)), np.float64)).max(0)
     steepest = _steepest(kept.activation, Z.dtype)
@@ -175,12 +176,3 @@ def _steepest(activation: Function, dtype: np.dtype) -> float:
     rule = rule_of(activation)
     A, kept = rule.fwd(line)
     return float(np.abs(np.asarray(rule.bwd(kept, jnp.ones_like(A)), np.float64)).max())
-
-
-@functools.lru_cache(32)
-def _is_elementwise(activation: Function, size: int, dtype: np.dtype) -> bool:
-    row = jnp.linspace(-1, 1, size, dtype=dtype)[None]
-    if jax.eval_shape(activation, row).shape != row.shape:
-        return False
-    others = np.asarray(jax.jacrev(activation)(row))[0, :, 0] * (1 - np.eye(row.shape[-1]))
-    return bool(np.all(others == 0))

@@ -66,6 +66,28 @@ def test_a_number_shows_what_it_is_made_of(browser, address):
     assert "at=dW1.2.2" in page.url
 
 
+def detail(page, place):
+    """Return what the page says of an entry, such as dZ2.1.1, and the names of what is marked."""
+    page.goto(f"{page.url.partition('#')[0]}#at={place}")
+    names = page.eval_on_selector_all(
+        "td.part", "cells => cells.map(c => c.closest('.matrix').dataset.name)"
+    )
+    return page.locator("#detail").inner_text(), names
+
+
+def test_an_entry_of_an_activation_that_mixes_a_row_takes_the_whole_row(browser, tmp_path):
+    params = fcjax.init(jax.random.key(1), (2, 4, 3))
+    made = fcjax.explain(params, X, lambda a: jnp.mean(a**2), output_activation="softmax", steps=1)
+    page = opened(browser, made.save(tmp_path / "page.html").as_uri())
+    text, names = detail(page, "dZ2.2.1")
+    assert "row 2 of dA2 through the activation, which mixes the entries of Z2" in text
+    assert sorted(names) == ["Z2"] * 3 + ["dA2"] * 3
+    text, names = detail(page, "A2.2.1")
+    assert "g of row 2 of Z2, whose entries it mixes" in text
+    assert names == ["Z2"] * 3
+    assert "times the slope g'(Z1)" in detail(page, "dZ1.2.1")[0]
+
+
 def test_a_mistake_changes_gradients_and_the_curve(browser, address):
     page = opened(browser, address)
     before = numbers(page, "dW1")
