@@ -408,12 +408,53 @@ def test_the_gradient_of_sigmoid_cross_entropy_stands_beside_p_and_y():
     np.testing.assert_allclose(of["dA2"], (of["p"] - of["y"]) / 5, rtol=1e-5, atol=1e-8)
 
 
-def test_a_loss_that_smooths_its_labels_has_no_p_and_y():
+def test_a_loss_that_smooths_its_labels_has_no_p():
     loss = partial(fcjax.softmax_cross_entropy, label_smoothing=0.1)
     params = fcjax.init(jax.random.key(3), (2, 3))
-    assert (
-        "p" not in data_of(fcjax.explain(params, X, loss, jnp.asarray(LABELS), steps=1))["shapes"]
-    )
+    data = data_of(fcjax.explain(params, X, loss, jnp.asarray(LABELS), steps=1))
+    assert "p" not in data["shapes"]
+    np.testing.assert_array_equal(numbers(data, data["arrays"]["y"], "y")[0, :, 0], LABELS)
+
+
+GRADIENTS_OF_LOSSES = {
+    "squared_error": lambda a, y: 2 * (a - y) / 5,
+    "half_squared_error": lambda a, y: (a - y) / 5,
+    "mean_squared_error": lambda a, y: 2 * (a - y) / 5 / a.shape[1],
+    "absolute_error": lambda a, y: np.sign(a - y) / 5,
+    "huber": lambda a, y: np.clip(a - y, -1, 1) / 5,
+    "poisson": lambda a, y: (np.exp(a) - y) / 5,
+    "hinge": lambda a, y: -y * (a * y < 1) / 5,
+}
+
+
+@pytest.mark.parametrize("name", GRADIENTS_OF_LOSSES)
+def test_the_gradient_of_each_loss_follows_from_the_target_beside_it(name):
+    y = jnp.array([[0.0, 2.0], [1.0, 0.5], [1.0, 1.0], [0.0, 3.0], [1.0, 0.1]])
+    params = fcjax.init(jax.random.key(3), (2, 2))
+    page = fcjax.explain(params, X, getattr(fcjax, name), y, steps=1)
+    data = data_of(page)
+    of = {
+        key: numbers(data, data["arrays"][key], key)[0].astype(float) for key in ("A1", "y", "dA1")
+    }
+    np.testing.assert_array_equal(of["y"], y)
+    want = GRADIENTS_OF_LOSSES[name](of["A1"], of["y"])
+    np.testing.assert_allclose(of["dA1"], want, rtol=1e-5, atol=1e-7)
+    card = page.html.partition("<h3>The loss:")[2].partition("</section>")[0]
+    assert 'data-name="y"' in card
+    assert formulas.mathml(formulas.LOSSES[name][1]) in card
+
+
+def test_a_target_of_any_shape_is_shown():
+    for target in (2.0, jnp.arange(5.0), jnp.ones((5, 2, 3)), jnp.arange(3), jnp.ones(5, bool)):
+        page = fcjax.explain(
+            PARAMS, X, lambda a, y: jnp.mean(a**2) + 0 * jnp.sum(y), target, steps=1
+        )
+        shown = numbers(data_of(page), data_of(page)["arrays"]["y"], "y")[0]
+        np.testing.assert_array_equal(shown.ravel(), jnp.ravel(jnp.asarray(target)))
+    wide = jnp.ones((5, 1)) * jnp.arange(200.0)
+    page = fcjax.explain(PARAMS, X, lambda a, y: jnp.mean((a - y) ** 2), wide, steps=1)
+    shown = numbers(data_of(page), data_of(page)["arrays"]["y"], "y")[0]
+    np.testing.assert_array_equal(shown, wide[:, np.array(data_of(page)["y"][1])])
 
 
 @pytest.mark.parametrize("norm", ["layer_norm", "rms_norm"])

@@ -44,42 +44,58 @@ def _spaced(size: int) -> np.ndarray:
     return np.unique(np.linspace(0, size - 1, min(size, MOST)).round().astype(int))
 
 
-def arrays_of(step: Step, axes: Axes) -> dict[str, np.ndarray]:
-    """Return the arrays of a step by name: X, W1, b1, Z1, A1, …, dA2, dZ2, dW2, db2, …, dX.
+def whole_of(step: Step) -> dict[str, np.ndarray]:
+    """Return the arrays of a step by name: X, W1, b1, Z1, A1, …, p, y, dA2, dZ2, dW2, db2, …, dX.
 
-    p and y are there too if the loss has them.
+    All have rows and columns, and a bias has one row. p and y are there if the task has them.
     """
-    found = {"X": step.layers[0].X[np.ix_(axes.batch, axes.units[0])]}
+    found = {"X": step.layers[0].X}
     for l, layer in enumerate(step.layers, 1):
         for name in ("W", "b", "Z", "A"):
             if (array := getattr(layer, name)) is not None:
-                found[f"{name}{l}"] = _shown(name, l, array, axes)
+                found[f"{name}{l}"] = np.atleast_2d(array)
     for name, array in (("p", step.p), ("y", step.y)):
         if array is not None:
-            found[name] = _shown("A", len(step.layers), array, axes)
-    return found | gradients_of(step.layers, axes)
+            found[name] = array
+    return found | _gradients_of(step.layers)
+
+
+def _gradients_of(layers: Sequence[LayerStep] | Sequence[Oracle]) -> dict[str, np.ndarray]:
+    found: dict[str, np.ndarray] = {}
+    for l, layer in enumerate(layers, 1):
+        for name in ("dA", "dZ", "dW", "db"):
+            if (array := getattr(layer, name)) is not None:
+                found[f"{name}{l}"] = np.atleast_2d(array)
+    found["dX"] = layers[0].dX
+    return found
+
+
+def arrays_of(step: Step, axes: Axes) -> dict[str, np.ndarray]:
+    """Return the entries that are shown of the arrays of a step, by name as in `whole_of`."""
+    return {name: _shown(name, array, axes) for name, array in whole_of(step).items()}
 
 
 def gradients_of(
     layers: Sequence[LayerStep] | Sequence[Oracle], axes: Axes
 ) -> dict[str, np.ndarray]:
-    """Return the gradients by name, those of a step or of an oracle."""
-    found: dict[str, np.ndarray] = {}
-    for l, layer in enumerate(layers, 1):
-        for name in ("dA", "dZ", "dW", "db"):
-            if (array := getattr(layer, name)) is not None:
-                found[f"{name}{l}"] = _shown(name[1:], l, array, axes)
-    found["dX"] = layers[0].dX[np.ix_(axes.batch, axes.units[0])]
-    return found
+    """Return the entries that are shown of the gradients of a step or of an oracle, by name."""
+    return {name: _shown(name, array, axes) for name, array in _gradients_of(layers).items()}
 
 
-def _shown(name: str, l: int, array: np.ndarray, axes: Axes) -> np.ndarray:
-    """Return the entries that are shown of an array with the axes of W, b, Z or A."""
-    columns = _units(l, array.shape[-1], axes)
-    if name == "b":
-        return array[columns][None]
-    rows = _units(l - 1, array.shape[0], axes) if name == "W" else axes.batch
-    return array[np.ix_(rows, columns)]
+def _shown(name: str, array: np.ndarray, axes: Axes) -> np.ndarray:
+    return array[np.ix_(*entries_of(name, array.shape, axes))]
+
+
+def entries_of(name: str, shape: tuple[int, ...], axes: Axes) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows and the columns that are shown of an array of this name and shape."""
+    kind = name.lstrip("d").rstrip("0123456789")
+    l = int(name.lstrip("dXWbZApy") or 0)
+    l = len(axes.sizes) - 1 if kind in ("p", "y") else l
+    if kind == "W":
+        rows = _units(l - 1, shape[0], axes)
+    else:
+        rows = axes.batch if shape[0] == axes.m else _spaced(shape[0])
+    return rows, _units(l, shape[1], axes)
 
 
 def _units(l: int, count: int, axes: Axes) -> np.ndarray:

@@ -18,7 +18,7 @@ from ..network import Params, check_network, mlp, unstack
 from .arrays import arrays_of, axes_of
 from .mistakes import Mistake, backward_with, mistakes_for, words
 from .oracles import autodiff, differences
-from .page import Effect, Found, name_of, render
+from .page import Effect, Found, render
 from .record import Task, losses, record
 
 Activation = str | Callable[[Array], Array]
@@ -122,8 +122,9 @@ def explain(
     layers = unstack(params)
     of_output = _with_target(loss, target)
     task = _task(layers, x, of_output, activations, output_activation, learning_rate or RATES[0])
+    task = task._replace(given=loss)
     if target is not None:
-        task = _with_probabilities(task, loss, jnp.asarray(target), layers)
+        task = _with_labels(task, loss, jnp.asarray(target), layers)
     if learning_rate is None:
         task = _with_rate(task, layers)
     return Page(render(_found(task, layers, number, mistakes_for(loss))))
@@ -138,7 +139,6 @@ def _with_target(loss: Callable[..., Array], target: ArrayLike | None) -> Callab
             return loss(output)
         return loss(output, given.astype(output.dtype) if _is_floating(given) else given)
 
-    of_output.__name__ = name_of(loss)
     return of_output
 
 
@@ -152,17 +152,18 @@ def _with_rate(task: Task, params: Params) -> Task:
     return task
 
 
-def _with_probabilities(
-    task: Task, loss: Callable[..., Array], target: Array, params: Params
-) -> Task:
-    """Return the task with p and y, if the gradient of its loss is their difference over m."""
-    if loss is sigmoid_binary_cross_entropy:
-        return task._replace(probabilities=sigmoid, y=np.asarray(target))
-    if loss is not softmax_cross_entropy:
-        return task
-    classes = params[-1].w.shape[1]
-    y = target if target.ndim == 2 else jnp.equal(target[:, None], jnp.arange(classes))
-    return task._replace(probabilities=softmax, y=np.asarray(y, np.float32))
+def _with_labels(task: Task, loss: Callable[..., Array], target: Array, params: Params) -> Task:
+    """Return the task with y, and with p if the gradient of its loss is `(p - y)/m`."""
+    if loss is softmax_cross_entropy:
+        classes = jnp.arange(params[-1].w.shape[1])
+        y = target if target.ndim == 2 else jnp.equal(target[:, None], classes)
+        return task._replace(probabilities=softmax, y=np.asarray(y, np.float32))
+    if not target.size or jnp.iscomplexobj(target):
+        return task  # which have no place in a table of numbers
+    has_rows = target.ndim > 0 and len(target) == len(task.x)
+    y = np.asarray(target, np.float32).reshape(len(task.x) if has_rows else 1, -1)
+    is_sigmoid = loss is sigmoid_binary_cross_entropy
+    return task._replace(probabilities=sigmoid if is_sigmoid else None, y=y)
 
 
 def _is_floating(array: Array) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 from jax import Array
 
-from .. import activations, norms
+from .. import activations, losses, norms
 from .extra import converter
 
 # g and its derivative; where the derivative is a matrix, dz instead.
@@ -71,34 +71,49 @@ EXACT_GELU = (r"a = z \Phi(z)", r"g'(z) = \Phi(z) + z \varphi(z)")
 ACTIVATIONS["swish"] = ACTIVATIONS["silu"]
 ACTIVATIONS["hard_swish"] = ACTIVATIONS["hard_silu"]
 
-# The loss of an example, and its gradient in the prediction; m examples are averaged.
+# The loss of an example with the target y, and its gradient in the prediction, the output of the
+# network; m examples are averaged.
 LOSSES = {
-    "squared_error": (r"\ell = \sum_j (p_j - t_j)^2", r"dp = \frac{2}{m} (p - t)"),
-    "half_squared_error": (r"\ell = \frac{1}{2} \sum_j (p_j - t_j)^2", r"dp = \frac{1}{m} (p - t)"),
+    "squared_error": (r"\ell = \sum_j (p_j - y_j)^2", r"dp = \frac{2}{m} (p - y)"),
+    "half_squared_error": (r"\ell = \frac{1}{2} \sum_j (p_j - y_j)^2", r"dp = \frac{1}{m} (p - y)"),
     "mean_squared_error": (
-        r"\ell = \frac{1}{n} \sum_j (p_j - t_j)^2",
-        r"dp = \frac{2}{m n} (p - t)",
+        r"\ell = \frac{1}{n} \sum_j (p_j - y_j)^2",
+        r"dp = \frac{2}{m n} (p - y)",
     ),
-    "absolute_error": (r"\ell = \sum_j |p_j - t_j|", r"dp = \frac{1}{m} \mathrm{sign}(p - t)"),
+    "absolute_error": (r"\ell = \sum_j |p_j - y_j|", r"dp = \frac{1}{m} \mathrm{sign}(p - y)"),
     "huber": (
-        r"\ell = \sum_j h(p_j - t_j), \; h(e) = \frac{1}{2} e^2 \text{ if } |e| \le \delta",
-        r"dp = \frac{1}{m} \min(\max(p - t, -\delta), \delta)",
+        r"\ell = \sum_j h(p_j - y_j), \; h(e) = \frac{1}{2} e^2 \text{ if } |e| \le \delta",
+        r"dp = \frac{1}{m} \min(\max(p - y, -\delta), \delta)",
     ),
-    "poisson": (r"\ell = \sum_j (e^{r_j} - t_j r_j)", r"dr = \frac{1}{m} (e^r - t)"),
-    "hinge": (r"\ell = \sum_j \max(0, 1 - p_j t_j)", r"dp = -\frac{1}{m} t [p t < 1]"),
+    "poisson": (r"\ell = \sum_j (e^{r_j} - y_j r_j)", r"dr = \frac{1}{m} (e^r - y)"),
+    "hinge": (r"\ell = \sum_j \max(0, 1 - p_j y_j)", r"dp = -\frac{1}{m} y [p y < 1]"),
     "binary_cross_entropy": (
-        r"\ell = -\sum_j (t_j \log p_j + (1 - t_j) \log (1 - p_j))",
-        r"dp = \frac{1}{m} \frac{p - t}{p (1 - p)}",
+        r"\ell = -\sum_j (y_j \log p_j + (1 - y_j) \log (1 - p_j))",
+        r"dp = \frac{1}{m} \frac{p - y}{p (1 - p)}",
     ),
     "sigmoid_binary_cross_entropy": (
-        r"\ell = \sum_j (\log (1 + e^{z_j}) - t_j z_j)",
-        r"dz = \frac{1}{m} (p - t), \; p = \sigma(z)",
+        r"\ell = \sum_j (\log (1 + e^{z_j}) - y_j z_j)",
+        r"dz = \frac{1}{m} (p - y), \; p = \sigma(z)",
     ),
     "softmax_cross_entropy": (
         r"\ell = -\sum_k y_k \log p_k, \; p = \mathrm{softmax}(z)",
         r"dz = \frac{1}{m} (p - y)",
     ),
 }
+
+
+def of_loss(loss: Callable[..., Array], L: int) -> tuple[str, ...]:
+    """Return the formulas of a loss of the output A_L, and of its gradient; none if not known.
+
+    Options may change the formulas, so that a loss with options has none, except for huber's delta.
+    """
+    base, options = _base_and_options(loss)
+    name = getattr(base, "__name__", "")
+    if name not in LOSSES or base is not getattr(losses, name) or not options.keys() <= {"delta"}:
+        return ()
+    value, gradient = LOSSES[name]
+    p = gradient[1]
+    return value, gradient, rf"{p} = A_{{{L}}}, \; d{p} = dA_{{{L}}}"
 
 
 def of_activation(g: Callable[..., Array]) -> tuple[str, str] | None:

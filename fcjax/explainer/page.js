@@ -28,8 +28,9 @@
   const numberIn = (list, k) => (list && list.length > k ? list[k] : k) + 1;
   function place(name, i, j) {
     const [, head, digits] = name.match(/^([a-zA-Z]+?)(\d*)$/);
+    if (name === "y") return [numberIn(data.y[0], i), numberIn(data.y[1], j)];
     const l = Number(digits || 0), kind = head.replace(/^d/, "");
-    const columns = kind === "X" ? data.units[0] : kind === "p" || kind === "y" ? data.units[L] : data.units[l];
+    const columns = kind === "X" ? data.units[0] : kind === "p" ? data.units[L] : data.units[l];
     const rows = kind === "W" ? data.units[l - 1] : kind === "b" ? [0] : data.batch;
     return [numberIn(rows, i), numberIn(columns, j)];
   }
@@ -75,8 +76,8 @@
         text: `(${shown(p)} − ${shown(y)}) / ${data.m} = ${shown((p - y) / data.m)}` };
     }
     if (head === "p") return { rule: `the probability that the loss makes of A${L}`, cells: [[`A${L}`, i, j]], text: "" };
-    if (head === "y") return { rule: "the label", cells: [], text: "" };
-    if (head === "dA") return { rule: `the gradient of the loss in the output, of the rule of the loss`, cells: [[`A${l}`, i, j]], text: `at A = ${shown(at(matrix(`A${l}`), i, j))}` };
+    if (head === "y") return { rule: "the target", cells: [], text: "" };
+    if (head === "dA") return ofLoss(l, i, j);
     return { rule: head === "X" ? "an input" : "a parameter", cells: [], text: "" };
   }
 
@@ -99,6 +100,15 @@
     const dA = at(matrix(`dA${l}`), i, j), slope = at(matrix(`dZ${l}`), i, j) / dA;
     return { rule: `dA${l} times the slope g'(Z${l})`, cells: [[`dA${l}`, i, j], [`Z${l}`, i, j]],
       text: Number.isFinite(slope) ? `${shown(dA)} · ${shown(slope)}` : "" };
+  }
+
+  function ofLoss(l, i, j) {
+    const A = matrix(`A${l}`), y = matrix("y"), here = `A = ${shown(at(A, i, j))}`;
+    const cells = [[A.name, i, j]], rule = "the gradient of the loss in this output, by the formula of the loss";
+    if (!y) return { rule, cells, text: `at ${here}` };
+    if (y.rows !== A.rows) return { rule, cells: cells.concat(rowOf("y", 0)), text: `at ${here}` };
+    if (y.columns !== A.columns) return { rule, cells: cells.concat(rowOf("y", i)), text: `at ${here}` };
+    return { rule, cells: cells.concat([["y", i, j]]), text: `at ${here} and y = ${shown(at(y, i, j))}` };
   }
 
   function describe(name, i, j) {

@@ -14,9 +14,9 @@ import numpy as np
 from ..activations import rule_of
 from ..dense import dense_bwd, dense_fwd
 from ..verify import rules_in
-from .arrays import GRADIENTS, Axes, arrays_of, gradients_of, largest_difference, packed
+from .arrays import GRADIENTS, Axes, arrays_of, entries_of, gradients_of, largest_difference, packed
 from .extra import jinja
-from .formulas import LOSSES, mathml, of_activation
+from .formulas import mathml, of_activation, of_loss
 from .mistakes import Mistake
 from .mixing import Mixing, mixing_of
 from .oracles import Oracle
@@ -141,16 +141,18 @@ def _forward(found: Found, l: int) -> list[Card]:
 def _loss(found: Found) -> Card:
     L = len(found.steps[0].layers)
     name = _name_of_loss(found)
-    formulas = " ".join(map(mathml, LOSSES.get(name, ())))  # none for other options
+    known = of_loss(found.task.given, L) if found.task.given else ()
     calls = rules_in(found.task.loss, found.steps[0].layers[-1].A)
     source = _short(calls[0].source) if calls else ""
-    names = ["p", "y", f"dA{L}"] if found.task.y is not None else [f"dA{L}"]
+    arrays = arrays_of(found.steps[0], found.axes)
     return Card(
         f"The loss: {name}",
-        formulas or mathml(rf"dA_{{{L}}} = \frac{{\partial \ell}}{{\partial A_{{{L}}}}}"),
+        " ".join(
+            map(mathml, known or (rf"dA_{{{L}}} = \frac{{\partial \ell}}{{\partial A_{{{L}}}}}",))
+        ),
         source,
         "",
-        tuple(_matrix(found, one) for one in names),
+        tuple(_matrix(found, one) for one in ("p", "y", f"dA{L}") if one in arrays),
     )
 
 
@@ -208,7 +210,7 @@ def _back_through(found: Found, l: int) -> str:
 
 def _matrix(found: Found, name: str, *, is_kept: bool = False) -> Matrix:
     step = found.steps[0]
-    head, l = name.rstrip("0123456789"), name.lstrip("dXWbZA")
+    head, l = name.rstrip("0123456789"), name.lstrip("dXWbZApy")
     values = arrays_of(step, found.axes)[name]
     symbol = mathml(f"{head}_{{{l}}}" if l else head)
     states: tuple[str, ...] = ()
@@ -258,6 +260,7 @@ def _data(found: Found) -> dict[str, Any]:
         "losses": _numbers(found.losses),
         "shapes": {name: array.shape for name, array in steps[0].items()},
         "arrays": {name: packed([arrays[name] for arrays in steps]) for name in steps[0]},
+        "y": _entries_of_target(found),
         "mixing": [_mixing(found, l) for l in range(1, len(found.steps[0].layers) + 1)],
         "states": [[list(states) for states in step.states] for step in found.steps],
         "m": axes.m,
@@ -279,6 +282,12 @@ def _data(found: Found) -> dict[str, Any]:
             "steps": len(arrays),
         }
     return data
+
+
+def _entries_of_target(found: Found) -> list[list[int]]:
+    """Return the rows and the columns of the target that are shown; none without a target."""
+    y = found.task.y
+    return [] if y is None else [V.tolist() for V in entries_of("y", y.shape, found.axes)]
 
 
 def _numbers(losses: np.ndarray) -> list[float | None]:
@@ -310,7 +319,7 @@ def _formula(g: Function, which: int) -> str:
 
 
 def _name_of_loss(found: Found) -> str:
-    return name_of(found.task.loss)
+    return name_of(found.task.given or found.task.loss)
 
 
 def _source_of(g: Function) -> tuple[str, str]:

@@ -49,8 +49,8 @@ class Step(NamedTuple):
         layers: the arrays of each layer, from the first to the last.
         states: for each layer, the state of each unit over the whole batch: "dead" if its slope is
             0 for each example, "saturated" if it is small for each, else "".
-        p, y: the probabilities and the labels of a cross-entropy of logits, whose gradient is
-            their difference over m.
+        p: the probabilities of a cross-entropy of logits, whose gradient is `(p - y)/m`.
+        y: the target, in rows and columns.
     """
 
     number: int
@@ -70,7 +70,8 @@ class Task(NamedTuple):
         loss: the function of the network's output that returns the loss.
         learning_rate: the factor of gradient descent, `W ← W − learning_rate dW`.
         probabilities: the function of the output that returns p, if the loss has it.
-        y: the labels beside p.
+        y: the target, in rows and columns, if there is one; classes beside p are one-hot.
+        given: the loss as it was given, with its target as an argument.
     """
 
     activations: tuple[Function, ...]
@@ -79,6 +80,7 @@ class Task(NamedTuple):
     learning_rate: float
     probabilities: Function | None = None
     y: np.ndarray | None = None
+    given: Callable[..., Array] | None = None
 
     def forward(self, params: Params) -> tuple[Array, Cache]:
         """Return the output of the network, and what is kept."""

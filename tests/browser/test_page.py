@@ -88,6 +88,17 @@ def test_an_entry_of_an_activation_that_mixes_a_row_takes_the_whole_row(browser,
     assert "times the slope g'(Z1)" in detail(page, "dZ1.2.1")[0]
 
 
+def test_the_gradient_of_the_loss_stands_beside_the_target(browser, tmp_path):
+    made = fcjax.explain(PARAMS, X, fcjax.squared_error, Y, steps=1)
+    page = opened(browser, made.save(tmp_path / "page.html").as_uri())
+    text, names = detail(page, "dA2.2.1")
+    output = float(numbers(page, "A2")[1, 0])
+    assert re.search(rf"at A = {output} and y = 1$", text.splitlines()[2])
+    assert sorted(names) == ["A2", "y"]
+    assert float(numbers(page, "dA2")[1, 0]) == pytest.approx(2 * (output - 1) / 4, rel=1e-3)
+    assert detail(page, "y.2.1")[0].startswith("y[2, 1] = 1, the target")
+
+
 def test_a_mistake_changes_gradients_and_the_curve(browser, address):
     page = opened(browser, address)
     before = numbers(page, "dW1")
