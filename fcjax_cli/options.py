@@ -90,17 +90,17 @@ class Explained:
         target: the column to predict, or several, where the model does not say.
         loss: the name of a loss of fcjax, such as softmax_cross_entropy; by default what fits the
             outputs.
-        rows: rows of the batch, evenly spaced in the file.
-        member: which member of an ensemble is shown, counted from 1. Its factors are multiplied
-            into the weights.
+        rows: rows of the batch, evenly spaced in the file; by default 8.
+        member: which member of an ensemble is shown, counted from 1; by default the first. Its
+            factors are multiplied into the weights.
     """
 
     model: Annotated[Positional[Path | None], _as("MODEL_DIR")] = None
     file: Annotated[Positional[Path | None], _as("FILE")] = None
     target: Annotated[tuple[str, ...], _as("COLUMN ...")] = ()
     loss: Annotated[str | None, _as("NAME")] = None
-    rows: Annotated[int, arg(metavar="N")] = 8
-    member: Annotated[int, arg(metavar="K")] = 1
+    rows: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None
+    member: Annotated[int | None, arg(metavar="K", help_behavior_hint="")] = None
 
 
 @dataclasses.dataclass(frozen=True)

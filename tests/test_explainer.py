@@ -490,6 +490,17 @@ def folder(tmp_path_factory):
     rows = [f"{x[0]},{x[1]},{'cab'[k]}" for x, k in zip(X, LABELS, strict=True)]
     (folder / "data.csv").write_text("\n".join(["first,second,class", *rows]))
     (folder / "two.csv").write_text("\n".join(["first,second,class", *rows[1:]]))
+    binary = fcjax.Model(fcjax.init(jax.random.key(0), (2, 4, 1)), "tanh", "sigmoid")
+    fcjax.save(folder / "binary", binary)
+    for name, values in {
+        "counts": ["1,2,0", "1,2,1", "1,2,", "3,4,2"],
+        "large": ["1,2,0", "1,1e300,1"],
+        "large target": ["1,2,0", "1,2,-1e300"],
+        "gap": ["1,2,0", "1,2,", ",3,1"],
+        "word": ["1,2,0", "1,many,1"],
+        "classes": ["1,2,0", "1,2,3", "1,2,4"],
+    }.items():
+        (folder / f"{name}.csv").write_text("\n".join(["first,second,class", *values]))
     return folder
 
 
@@ -520,6 +531,11 @@ def test_classes_are_counted_over_the_whole_file(folder):
     np.testing.assert_array_equal(numbers(data, data["arrays"]["X"], "X")[0], X[np.array([0, 4])])
     want = np.eye(3)[[2, 1]]
     np.testing.assert_array_equal(numbers(data, data["arrays"]["y"], "y")[0], want)
+
+
+def test_one_row_is_not_rows(folder, capsys):
+    explained(folder, model="model", file="data.csv", target=("class",), rows=1)
+    assert ", 1 row, softmax_cross_entropy: the page is" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("preset", ["realmlp", "tabm"])
@@ -560,6 +576,45 @@ def test_the_command_explains_a_model_for_tables(preset, tmp_path):
         (
             {"model": "model", "file": "two.csv", "target": ("class",)},
             "target 'class' must hold a text for each of the 3 outputs of the model",
+        ),
+        (
+            {"model": "binary", "file": "counts.csv", "target": ("class",)},
+            "target 'class' must hold numbers from 0 to 1 for binary_cross_entropy, got 2 in row 4",
+        ),
+        (
+            {"model": "binary", "file": "data.csv", "target": ("class",)},
+            "target 'class' must hold numbers, got 'c' in row 1",
+        ),
+        (
+            {"model": "binary", "file": "counts.csv", "target": ("class",), "loss": "hinge"},
+            "target 'class' must hold -1 and 1 for hinge, got 0 in row 1",
+        ),
+        (
+            {"model": "model", "file": "large.csv", "target": ("class",)},
+            "column 'second' must hold numbers of at most 3.4e+38, got 1e+300 in row 2",
+        ),
+        (
+            {"model": "binary", "file": "large target.csv", "target": ("class",), "loss": "huber"},
+            "target 'class' must hold numbers of at most 3.4e+38, got -1e+300 in row 2",
+        ),
+        (
+            {"model": "model", "file": "gap.csv", "target": ("class",)},
+            "column 'first' must hold a number, got none in row 3",
+        ),
+        (
+            {"model": "model", "file": "word.csv", "target": ("class",)},
+            "column 'second' must hold numbers, got 'many' in row 2",
+        ),
+        (
+            {"model": "model", "file": "classes.csv", "target": ("class",)},
+            "target 'class' must hold texts or the whole numbers from 0 to 2, one for each "
+            "output of the model, got 3 in row 2",
+        ),
+        ({"rows": 5}, "rows: needs a model and a file"),
+        ({"member": 2}, "member: needs a model and a file"),
+        (
+            {"model": "model", "file": "data.csv", "target": ("class",), "member": 2},
+            "member: needs a model for tables",
         ),
         ({"out": "model/config.json"}, "--out must not be a file of a model"),
         ({"model": "model", "file": "no.csv", "target": ("class",)}, "there is no file"),

@@ -20,10 +20,10 @@ from ..explainer import explain as page_of
 from ..model import Model, is_of_model, load
 from ..network import init
 from ..tables import TableModel, batches
-from ..tables.columns import Table, as_numbers, as_text, rows_of
+from ..tables.columns import Table, are_booleans, as_numbers, as_text
 from ..tables.networks import PlainNetwork
 from ..tables.reading import names_in
-from ..tables.target import numbers_of, present_rows
+from ..tables.target import present_rows
 
 # All but that of a dense layer, which takes its input and not the network's output.
 LOSSES = sorted(
@@ -31,7 +31,24 @@ LOSSES = sorted(
     for name, value in vars(losses).items()
     if isinstance(value, FunctionType) and value is not losses.dense_softmax_cross_entropy
 )
+_IS_BINARY = (lambda t: (t >= 0) & (t <= 1), "numbers from 0 to 1")
+# The losses that do not take any number as a target, what they take, and its words.
+_TARGETS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], str]] = {
+    "binary_cross_entropy": _IS_BINARY,
+    "sigmoid_binary_cross_entropy": _IS_BINARY,
+    "hinge": (lambda t: np.abs(t) == 1, "-1 and 1"),
+    "poisson": (lambda t: t >= 0, "counts, numbers from 0"),
+}
+_LARGEST = np.finfo(np.float32).max
+ROWS = 8
 _console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
+
+
+class _Rows(NamedTuple):
+    """Rows of a file, and the number of each, from 1."""
+
+    table: Table
+    numbers: np.ndarray
 
 
 class _Given(NamedTuple):
@@ -49,7 +66,7 @@ def explain(
     """Write the page; return the exit status."""
     if is_of_model(out):
         raise ValueError(f"--out must not be a file of a model, got {str(out)!r}")
-    if options.rows < 1:
+    if options.rows is not None and options.rows < 1:
         raise ValueError(f"rows: got {options.rows}; accepted: a positive integer")
     given = _smallest(options, seed) if options.model is None else _saved(options)
     page = page_of(
@@ -57,8 +74,9 @@ def explain(
     )
     with naming(out):
         page.save(out)
+    rows = "1 row" if len(given.x) == 1 else f"{len(given.x)} rows"
     _console.print(
-        f"{given.model!r}, {len(given.x)} rows, {getattr(given.loss, '__name__', '')}: "
+        f"{given.model!r}, {rows}, {getattr(given.loss, '__name__', '')}: "
         f"the page is {out}, {out.stat().st_size:,} bytes"
     )
     return 0
@@ -66,8 +84,9 @@ def explain(
 
 def _smallest(options: Explained, seed: int) -> _Given:
     """Return a 2-4-1 network and the table of XOR."""
-    if options.target:
-        raise ValueError("target: needs a model and a file")
+    for name in ("target", "rows", "member"):
+        if getattr(options, name):
+            raise ValueError(f"{name}: needs a model and a file")
     x = jnp.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
     params = init(jax.random.key(seed), (2, 4, 1), b_init=jax.nn.initializers.normal(0.5))
     loss = _loss(options.loss or "binary_cross_entropy")
@@ -84,6 +103,8 @@ def _saved(options: Explained) -> _Given:
     if isinstance(model, TableModel):
         return _of_table(model, options.file, options)
     if isinstance(model, Model):
+        if options.member is not None:
+            raise ValueError("member: needs a model for tables, such as an ensemble")
         return _of_numbers(model, options.file, options)
     raise TypeError(
         f"{options.model} must hold a Model, a TableModel or an estimator of tables, got {model!r}"
@@ -95,14 +116,17 @@ def _of_table(model: TableModel, file: Path, options: Explained) -> _Given:
     if options.target:
         raise ValueError(f"target: the model has its own, {', '.join(model.target.names)}")
     names = [*dict.fromkeys([*model.treatment.columns, *model.target.names])]
-    table = _some(
-        _with_target(file, names, model.target.names, model.treatment.texts), options.rows
-    )
-    X = jnp.asarray(model.treatment.transform(table))
-    plain = _plain(model, X, options.member)
+    whole = _with_target(file, names, model.target.names, model.treatment.texts)
+    some = _some(whole, options.rows)
+    X = jnp.asarray(model.treatment.transform(some.table))
+    plain = _plain(model, X, options.member or 1)
     classes = model.target.classes is not None
-    loss = _loss(options.loss or ("softmax_cross_entropy" if classes else "squared_error"))
-    return _Given(Model(plain.layers, plain.activation), plain.x, loss, model.target.encoded(table))
+    name = options.loss or ("softmax_cross_entropy" if classes else "squared_error")
+    target = model.target.encoded(some.table)
+    if not classes:
+        for column, numbers in zip(model.target.names, target.T, strict=True):
+            _check_targets(name, column, numbers, some.numbers)
+    return _Given(Model(plain.layers, plain.activation), plain.x, _loss(name), target)
 
 
 def _plain(model: TableModel, X: Array, number: int) -> PlainNetwork:
@@ -130,13 +154,17 @@ def _of_numbers(model: Model, file: Path, options: Explained) -> _Given:
             f"got {len(inputs)}"
         )
     whole = _with_target(file, names, options.target)
-    table = _some(whole, options.rows)
-    x = np.stack([_numbers(name, table[name]) for name in inputs], axis=1)
+    some = _some(whole, options.rows)
+    x = np.stack([_numbers("column", name, some) for name in inputs], axis=1)
     name = options.loss or _usual_loss(model, options.target)
     loss = _loss(name)
     is_class = name == "softmax_cross_entropy" and len(options.target) == 1
-    target = _labels(model, whole, table, *options.target) if is_class else _values(options, table)
-    return _Given(model, jnp.asarray(x, jnp.float32), loss, target)
+    if is_class:
+        return _Given(model, jnp.asarray(x), loss, _labels(model, whole, some, *options.target))
+    for column in options.target:
+        _check_targets(name, column, _numbers("target", column, whole), whole.numbers)
+    target = np.stack([_numbers("target", column, some) for column in options.target], axis=1)
+    return _Given(model, jnp.asarray(x), loss, jnp.asarray(target))
 
 
 def _usual_loss(model: Model, target: Sequence[str]) -> str:
@@ -146,57 +174,88 @@ def _usual_loss(model: Model, target: Sequence[str]) -> str:
     return "binary_cross_entropy" if is_sigmoid else "squared_error"
 
 
-def _labels(model: Model, whole: Table, table: Table, name: str) -> Array:
+def _labels(model: Model, whole: _Rows, some: _Rows, name: str) -> Array:
     """Return the numbers of a column, or of its texts, in the order of all in the file."""
-    classes, numbers = model.sizes[-1], as_numbers(whole[name])
+    classes, numbers = model.sizes[-1], as_numbers(whole.table[name])
     if numbers is None:
-        texts = np.unique(as_text(whole[name]).astype(str))
-        if len(texts) != classes:
-            raise ValueError(
-                f"target {name!r} must hold a text for each of the {classes} outputs of the model, "
-                f"or their numbers from 0, got {brief(texts.tolist())}"
-            )
-        _console.print(", ".join(f"output {k + 1} is {text}" for k, text in enumerate(texts)))
-        found, count = np.searchsorted(texts, as_text(table[name]).astype(str)), len(texts)
-    else:
-        found, count = as_numbers(table[name]), np.max(numbers) + 1
-    if count > classes or (numbers is not None and not np.isin(numbers, np.arange(classes)).all()):
+        return _labels_of_texts(classes, whole.table[name], some.table[name], name)
+    for k in np.flatnonzero(~np.isin(numbers, np.arange(classes)))[:1]:
         raise ValueError(
-            f"target {name!r} must hold texts or the numbers from 0, of at most {classes} classes, "
-            f"which the model has, got {brief(list(whole[name]))}"
+            f"target {name!r} must hold texts or the whole numbers from 0 to {classes - 1}, one "
+            f"for each output of the model, got {numbers[k]:g} in row {whole.numbers[k]}"
         )
-    return jnp.asarray(found, jnp.int32)
+    return jnp.asarray(_numbers("target", name, some), jnp.int32)
 
 
-def _values(options: Explained, table: Table) -> Array:
-    columns = [numbers_of(name, table[name]) for name in options.target]
-    return jnp.asarray(np.stack(columns, axis=1), jnp.float32)
+def _labels_of_texts(classes: int, whole: np.ndarray, some: np.ndarray, name: str) -> Array:
+    texts = np.unique(as_text(whole).astype(str))
+    if len(texts) != classes:
+        raise ValueError(
+            f"target {name!r} must hold a text for each of the {classes} outputs of the model, "
+            f"or their numbers from 0, got {brief(texts.tolist())}"
+        )
+    _console.print(", ".join(f"output {k + 1} is {text}" for k, text in enumerate(texts)))
+    return jnp.asarray(np.searchsorted(texts, as_text(some).astype(str)), jnp.int32)
 
 
-def _numbers(name: str, column: np.ndarray) -> np.ndarray:
+def _check_targets(loss: str, name: str, numbers: np.ndarray, rows: np.ndarray) -> None:
+    """Raise ValueError unless a loss takes the numbers of a target."""
+    is_accepted, accepted = _TARGETS.get(loss, (np.isfinite, "finite numbers"))
+    for k in np.flatnonzero(~is_accepted(numbers))[:1]:
+        raise ValueError(
+            f"target {name!r} must hold {accepted} for {loss}, got {numbers[k]:g} in row {rows[k]}"
+        )
+
+
+def _numbers(kind: str, name: str, rows: _Rows) -> np.ndarray:
+    """Return a column in float32; ValueError names the first row without such a number."""
+    column = rows.table[name]
     numbers = as_numbers(column)
-    if numbers is None or np.isnan(numbers).any():
-        raise ValueError(f"column {name!r} must hold numbers, got something else or nothing")
-    return numbers
+    if numbers is None:
+        k = next(k for k, value in enumerate(column) if _is_text(value))
+        got = f"{brief(str(column[k]))} in row {rows.numbers[k]}"
+        raise ValueError(f"{kind} {name!r} must hold numbers, got {got}")
+    with np.errstate(over="ignore"):
+        narrow = numbers.astype(np.float32)
+    for k in np.flatnonzero(~np.isfinite(narrow))[:1]:
+        is_missing = np.isnan(numbers[k])
+        accepted = "a number" if is_missing else f"numbers of at most {_LARGEST:.2g}"
+        got = "none" if is_missing else f"{numbers[k]:g}"
+        raise ValueError(
+            f"{kind} {name!r} must hold {accepted}, got {got} in row {rows.numbers[k]}"
+        )
+    return narrow
+
+
+def _is_text(value: Any) -> bool:
+    """Whether a value keeps its column from being one of numbers; true and false are a column."""
+    if not isinstance(value, str):
+        return value is not None
+    return as_numbers(np.array([value], object)) is None or are_booleans([value])
 
 
 def _with_target(
     file: Path, names: Sequence[str], target: Sequence[str], keep: Any = None
-) -> Table:
+) -> _Rows:
     """Return the rows of a file that have a target."""
     parts = list(batches(file, names, keep=keep, progress=None))
     table = {name: np.concatenate([part[name] for part in parts]) for name in names if parts}
     if not parts or not present_rows(table, target).any():
         raise ValueError(f"{file} must have a row with a target, got none")
     present = present_rows(table, target)
-    return {name: column[present] for name, column in table.items()}
+    return _chosen(_Rows(table, np.arange(len(present)) + 1), np.flatnonzero(present))
 
 
-def _some(table: Table, count: int) -> Table:
+def _some(rows: _Rows, count: int | None) -> _Rows:
     """Return so many rows, evenly spaced."""
-    rows = rows_of(table)
-    places = np.linspace(0, rows - 1, min(count, rows)).round().astype(int)
-    return {name: column[places] for name, column in table.items()}
+    last = len(rows.numbers) - 1
+    places = np.linspace(0, last, min(count or ROWS, last + 1)).round().astype(int)
+    return _chosen(rows, places)
+
+
+def _chosen(rows: _Rows, places: np.ndarray) -> _Rows:
+    table = {name: column[places] for name, column in rows.table.items()}
+    return _Rows(table, rows.numbers[places])
 
 
 def _loss(name: str) -> Callable[..., Array]:
