@@ -374,6 +374,39 @@ def test_a_sum_has_no_mean_that_could_be_lost_and_options_are_named():
     assert "softmax_cross_entropy(reduction=&#39;sum&#39;)" in page.html
 
 
+@pytest.mark.parametrize(
+    ("loss", "is_mean"),
+    [
+        (fcjax.softmax_cross_entropy, True),
+        (lambda z, y: fcjax.softmax_cross_entropy(z, y, reduction="sum"), False),
+        (lambda z, y: jnp.mean(jax.nn.logsumexp(z, 1) - z[jnp.arange(len(y)), y]), True),
+        (lambda z, y: jnp.sum(jax.nn.logsumexp(z, 1) - z[jnp.arange(len(y)), y]), False),
+        (partial(fcjax.softmax_cross_entropy, weights=jnp.arange(1.0, 6)), False),
+    ],
+    ids=["ours", "sum", "mean of JAX", "sum of JAX", "weights of the batch"],
+)
+def test_the_mean_can_be_lost_only_of_a_loss_that_is_one(loss, is_mean):
+    params = fcjax.init(jax.random.key(3), (2, 3))
+    page = fcjax.explain(params, X, loss, jnp.array([0, 1, 2, 0, 1]), steps=1)
+    assert ("mean" in data_of(page)["mistakes"]) == is_mean
+    assert ("1/m is lost" in page.html) == is_mean
+
+
+def test_the_mean_of_a_loss_without_a_target_can_be_lost():
+    for loss, is_mean in ((lambda a: jnp.mean(a**2), True), (lambda a: jnp.sum(a**2), False),
+                          (lambda a: jnp.sum((a - Y) ** 2), False)):  # fmt: skip
+        data = data_of(fcjax.explain(PARAMS, X, loss, steps=1))
+        assert ("mean" in data["mistakes"]) == is_mean
+
+
+def test_a_network_without_biases_cannot_lose_a_sum_of_them():
+    params = fcjax.init(jax.random.key(3), (2, 4, 1), bias=False)
+    data = data_of(fcjax.explain(params, X, fcjax.squared_error, Y, steps=1))
+    assert set(data["mistakes"]) == {"mean", "derivative", "transpose", "sign"}
+    params = (params[0], fcjax.Layer(params[1].w, jnp.zeros(1)))
+    assert "sum" in data_of(fcjax.explain(params, X, fcjax.squared_error, Y, steps=1))["mistakes"]
+
+
 def test_entries_of_long_axes_keep_their_numbers():
     params = fcjax.init(jax.random.key(0), (2, 300, 1))
     data = data_of(fcjax.explain(params, X, fcjax.squared_error, Y, steps=1))

@@ -16,7 +16,7 @@ from ..losses import sigmoid_binary_cross_entropy, softmax_cross_entropy
 from ..model import Model
 from ..network import Params, check_network, mlp, unstack
 from .arrays import arrays_of, axes_of
-from .mistakes import Mistake, backward_with, mistakes_for, words
+from .mistakes import Mistake, backward_with, is_mean, mistakes_for, words
 from .oracles import autodiff, differences
 from .page import Effect, Found, render
 from .record import Task, losses, record
@@ -67,7 +67,9 @@ def explain(
 
     The page is one HTML file that needs no network. It has the formula, the code and the matrices
     of each step of the forward and the backward pass; beside each gradient, that of autodiff and
-    that of differences; and what five mistakes would do. At most 64 rows and units are shown.
+    that of differences; and what five mistakes would do, or fewer: without biases, their gradient
+    has no sum that could be missing, and of a loss that is not a mean over the examples, no 1/m
+    could be lost. At most 64 rows and units are shown.
 
     Args:
         params: the layers, as from `init`, or a `Model`, which has its own activations. Its dropout
@@ -127,7 +129,8 @@ def explain(
         task = _with_labels(task, loss, jnp.asarray(target), layers)
     if learning_rate is None:
         task = _with_rate(task, layers)
-    return Page(render(_found(task, layers, number, mistakes_for(loss))))
+    mistakes = mistakes_for(layers, is_mean=_is_mean(loss, target, task.forward(layers)[0]))
+    return Page(render(_found(task, layers, number, mistakes)))
 
 
 def _with_target(loss: Callable[..., Array], target: ArrayLike | None) -> Callable[[Array], Array]:
@@ -140,6 +143,17 @@ def _with_target(loss: Callable[..., Array], target: ArrayLike | None) -> Callab
         return loss(output, given.astype(output.dtype) if _is_floating(given) else given)
 
     return of_output
+
+
+def _is_mean(loss: Callable[..., Array], target: ArrayLike | None, output: Array) -> bool:
+    """Whether the loss is a mean over the examples, so that 1/m could be lost."""
+    given = None if target is None else jnp.asarray(target)
+
+    def of_rows(rows: Array, part: slice) -> Array:
+        is_cut = given is not None and given.ndim > 0 and len(given) == len(output)
+        return _with_target(loss, given[part] if is_cut else given)(rows)
+
+    return is_mean(of_rows, output)
 
 
 def _with_rate(task: Task, params: Params) -> Task:

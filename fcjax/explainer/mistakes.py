@@ -51,10 +51,30 @@ MISTAKES = (
 )
 
 
-def mistakes_for(loss: Callable[..., object]) -> tuple[Mistake, ...]:
-    """Return the mistakes that can be made with a loss: a sum has no 1/m that could be lost."""
-    is_mean = getattr(loss, "keywords", {}).get("reduction", "mean") == "mean"
-    return MISTAKES if is_mean else tuple(one for one in MISTAKES if one.key != "mean")
+def mistakes_for(params: Params, *, is_mean: bool) -> tuple[Mistake, ...]:
+    """Return the mistakes that can be made: in a gradient of biases, and in that of a mean."""
+    impossible = {"mean": not is_mean, "sum": all(layer.b is None for layer in params)}
+    return tuple(one for one in MISTAKES if not impossible.get(one.key))
+
+
+def is_mean(loss: Callable[[Array, slice], Array], A: Array) -> bool:
+    """Whether a loss is the mean over the examples, and not their sum, by its value for parts.
+
+    Args:
+        loss: a function of rows of the output, and of the slice that they are.
+        A: the output.
+
+    A loss that cannot be computed for parts, as it holds a target of the whole batch, is none.
+    """
+    m = len(A)
+    try:
+        whole, first, rest = (
+            float(loss(A[part], part)) for part in (slice(m), slice(1), slice(1, m))
+        )
+    except Exception:  # whatever somebody's loss raises
+        return False
+    is_sum = np.isclose(whole, first + rest, rtol=1e-3)
+    return not is_sum and bool(np.isclose(m * whole, first + (m - 1) * rest, rtol=1e-3))
 
 
 def backward_with(mistake: str) -> Callable[[Params, Cache, Array], Sequence[BackwardStep]]:
