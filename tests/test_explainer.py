@@ -194,6 +194,11 @@ def test_large_layers_are_sampled_and_say_so():
     html = render(found)
     assert "64 are shown" in html
     assert "<canvas" in html
+    captions = re.findall(r"<small>(\d[^<]*)</small></figcaption>", html)
+    assert {"3 × 100, 3 × 64 of it shown, kept", "70 × 3, 64 × 3 of it shown, kept"} < {*captions}
+    assert not [text for text in captions if text.startswith(("3 × 64", "64"))]
+    A1 = step.layers[0].A
+    assert f"70 × 100 numbers, from {A1.min():.4g} to {A1.max():.4g}" in html
 
 
 def test_differences_of_a_large_network_are_at_some_entries(monkeypatch):

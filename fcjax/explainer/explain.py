@@ -150,8 +150,9 @@ def _is_mean(loss: Callable[..., Array], target: ArrayLike | None, output: Array
     given = None if target is None else jnp.asarray(target)
 
     def of_rows(rows: Array, part: slice) -> Array:
-        is_cut = given is not None and given.ndim > 0 and len(given) == len(output)
-        return _with_target(loss, given[part] if is_cut else given)(rows)
+        if given is None or not given.ndim or len(given) != len(output):
+            return _with_target(loss, given)(rows)
+        return _with_target(loss, given[part])(rows)
 
     return is_mean(of_rows, output)
 

@@ -14,7 +14,16 @@ import numpy as np
 from ..activations import rule_of
 from ..dense import dense_bwd, dense_fwd
 from ..verify import rules_in
-from .arrays import GRADIENTS, Axes, arrays_of, entries_of, gradients_of, largest_difference, packed
+from .arrays import (
+    GRADIENTS,
+    Axes,
+    arrays_of,
+    entries_of,
+    gradients_of,
+    largest_difference,
+    packed,
+    whole_of,
+)
 from .extra import jinja
 from .formulas import mathml, of_activation, of_loss
 from .mistakes import Mistake
@@ -48,13 +57,29 @@ class Found(NamedTuple):
 
 
 class Matrix(NamedTuple):
-    """A matrix of the page, at the first step."""
+    """A matrix of the page, at the first step.
+
+    Attributes:
+        name: such as dW1.
+        symbol: the name as MathML.
+        whole: all of its numbers.
+        values: those that are shown.
+        is_kept: whether the backward pass reads it.
+        states: of each column that is shown, if its units have a state.
+    """
 
     name: str
     symbol: str
+    whole: np.ndarray
     values: np.ndarray
     is_kept: bool
     states: tuple[str, ...]
+
+    @property
+    def size(self) -> str:
+        """The shape, and that of what is shown if it is less."""
+        whole, shown = (f"{V.shape[0]} × {V.shape[1]}" for V in (self.whole, self.values))
+        return whole if whole == shown else f"{whole}, {shown} of it shown"
 
     @property
     def is_large(self) -> bool:
@@ -111,7 +136,7 @@ def render(found: Found) -> str:
 
 def _forward(found: Found, l: int) -> list[Card]:
     step, g = found.steps[0], found.task.activations[l - 1]
-    arrays = arrays_of(step, found.axes)
+    arrays = whole_of(step)
     before = "X" if l == 1 else f"A_{{{l - 1}}}"
     kept = rule_of(g).keeps
     inputs = [_matrix(found, "X", is_kept=True)] if l == 1 else []
@@ -144,7 +169,7 @@ def _loss(found: Found) -> Card:
     known = of_loss(found.task.given, L) if found.task.given else ()
     calls = rules_in(found.task.loss, found.steps[0].layers[-1].A)
     source = _short(calls[0].source) if calls else ""
-    arrays = arrays_of(found.steps[0], found.axes)
+    arrays = whole_of(found.steps[0])
     return Card(
         f"The loss: {name}",
         " ".join(
@@ -161,7 +186,7 @@ def _backward(found: Found, l: int) -> list[Card]:
     before = "X" if l == 1 else f"A_{{{l - 1}}}"
     gradient = "dX" if l == 1 else f"dA_{{{l - 1}}}"
     names = [f"dW{l}", f"db{l}", "dX" if l == 1 else f"dA{l - 1}"]
-    arrays = arrays_of(found.steps[0], found.axes)
+    arrays = whole_of(found.steps[0])
     formulas = [rf"dW_{{{l}}} = {before}^{{T}} dZ_{{{l}}}", rf"db_{{{l}}} = \sum_i (dZ_{{{l}}})_i"]
     formulas = [*formulas[: 1 + (f"db{l}" in arrays)], rf"{gradient} = dZ_{{{l}}} W_{{{l}}}^{{T}}"]
     return [
@@ -211,12 +236,13 @@ def _back_through(found: Found, l: int) -> str:
 def _matrix(found: Found, name: str, *, is_kept: bool = False) -> Matrix:
     step = found.steps[0]
     head, l = name.rstrip("0123456789"), name.lstrip("dXWbZApy")
-    values = arrays_of(step, found.axes)[name]
+    whole = whole_of(step)[name]
+    values = whole[np.ix_(*entries_of(name, whole.shape, found.axes))]
     symbol = mathml(f"{head}_{{{l}}}" if l else head)
     states: tuple[str, ...] = ()
     if head in ("Z", "A", "dZ") and values.shape[1] == len(found.axes.units[int(l)]):
         states = tuple(step.states[int(l) - 1][j] for j in found.axes.units[int(l)])
-    return Matrix(name, symbol, values, is_kept, states)
+    return Matrix(name, symbol, whole, values, is_kept, states)
 
 
 def _differences(found: Found) -> list[dict[str, Any]]:
