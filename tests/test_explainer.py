@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import sys
 from functools import partial
 
 import jax
@@ -136,6 +137,9 @@ def test_units_that_do_not_learn_are_marked():
     tanh = record.record(task_of(hidden=fcjax.tanh, output=fcjax.identity), params, {0})
     assert relu[0].states == (("", "dead", ""), ("",))
     assert tanh[0].states == (("", "saturated", "dead"), ("",))
+    slopes = partial(fcjax.leaky_relu, negative_slope=jnp.array([0.0, 1e-3, 0.5]))
+    leaky = record.record(task_of(hidden=slopes, output=fcjax.identity), params, {0})
+    assert leaky[0].states[0] == ("", "saturated", "")
     softmax = record.record(task_of(hidden=fcjax.softmax), params, {0})
     assert softmax[0].states[0] == ("", "", "")
 
@@ -291,6 +295,27 @@ def test_the_page_shows_its_numbers_without_scripts(page):
     assert "is 1/5 missing" in before_scripts
 
 
+def test_the_page_says_which_gradients_are_of_autodiff(page):
+    def header(**given):
+        html = fcjax.explain(
+            PARAMS, X, **{"loss": fcjax.squared_error, "target": Y} | given, steps=1
+        ).html
+        return html.partition("</header>")[0]
+
+    ours = "All numbers are those of the hand-written rules in this run."
+    assert ours in page.html
+    assert ours in header(loss=partial(fcjax.huber, delta=0.5))
+    assert ours in header(output_activation=partial(fcjax.layer_norm, scale=jnp.ones(1), bias=Y[0]))
+    plain = header(activations=jnp.sin, loss=lambda a, y: jnp.mean((a - y) ** 2))
+    assert "All numbers" not in plain
+    of = "of the activation sin and the loss &lt;lambda&gt;."
+    assert f"Where there is none, autodiff gives the gradient: {of}" in plain
+    mixed = header(loss=lambda a, y: fcjax.squared_error(a, y) + jnp.sum(a**2))
+    assert "All numbers" not in mixed
+    says = "that of the loss &lt;lambda&gt;, by the rules that are called inside."
+    assert f"Autodiff gives {says}" in mixed
+
+
 def test_a_model_brings_its_own_activations(page):
     model = fcjax.Model(PARAMS, "sigmoid", "sigmoid")
     assert data_of(fcjax.explain(model, X, fcjax.binary_cross_entropy, Y, steps=5)) == data_of(page)
@@ -362,6 +387,27 @@ def test_the_rate_is_one_with_which_the_loss_falls():
     data = data_of(fcjax.explain(params, 30 * X, fcjax.squared_error, Y, steps=1))
     assert np.isfinite(data["losses"]).all()
     assert data["losses"][-1] < data["losses"][0]
+
+
+def test_no_loss_is_above_the_first_with_the_default_rate():
+    params = fcjax.init(jax.random.key(0), (3, 5, 2))
+    x, y = jax.random.normal(jax.random.key(1), (2, 8, 3))
+    given = {"activations": "log_sigmoid", "output_activation": "log_sigmoid"}
+    for scale in (1, 3, 10):
+        page = fcjax.explain(params, scale * x, fcjax.half_squared_error, 3 * y[:, :2], **given)
+        losses = data_of(page)["losses"]
+        assert max(losses) == losses[0] > losses[-1]
+
+
+def test_the_default_rate_is_for_all_steps_that_are_shown(monkeypatch):
+    monkeypatch.setattr(sys.modules["fcjax.explainer.explain"], "CURVE", 2)
+    params = (fcjax.Layer(jnp.full((1, 1), 1.0), None),)
+
+    def loss(a):  # falls from 1 to -1, and then rises to 60
+        return jnp.sum(jnp.where(a > -1, a, -1 - 120 * (a + 1)))
+
+    data = data_of(fcjax.explain(params, jnp.ones((1, 1)), loss, steps=30))
+    assert max(data["losses"]) == data["losses"][0]
 
 
 def test_there_is_a_loss_for_each_step_that_is_shown():

@@ -81,7 +81,8 @@ def explain(
         activations: as in `mlp`.
         output_activation: as in `mlp`.
         learning_rate: the factor of the gradient in a step of gradient descent. By default, the
-            largest of 0.5, 0.1, 0.02, … with which the loss falls.
+            largest of 0.5, 0.1, 0.02, 0.004, 0.0008 and 0.00016 with which no loss of the curve is
+            above the first, or else the last of them. The curve has 60 losses, or all of the steps.
         steps: the number of training steps to show.
 
     Returns:
@@ -128,7 +129,7 @@ def explain(
     if target is not None:
         task = _with_labels(task, loss, jnp.asarray(target), layers)
     if learning_rate is None:
-        task = _with_rate(task, layers)
+        task = _with_rate(task, layers, number)
     mistakes = mistakes_for(layers, is_mean=_is_mean(loss, target, task.forward(layers)[0]))
     return Page(render(_found(task, layers, number, mistakes)))
 
@@ -157,14 +158,18 @@ def _is_mean(loss: Callable[..., Array], target: ArrayLike | None, output: Array
     return is_mean(of_rows, output)
 
 
-def _with_rate(task: Task, params: Params) -> Task:
-    """Return the task with the largest of some rates with which the loss falls."""
+def _with_rate(task: Task, params: Params, steps: int) -> Task:
+    """Return the task with the largest of some rates with which no loss is above the first."""
     for rate in RATES:
         task = task._replace(learning_rate=rate)
-        found = losses(task, params, CURVE)
-        if np.isfinite(found).all() and found[-1] <= found[0]:
+        found = losses(task, params, _length_of_curve(steps))
+        if np.all(found <= found[0]):  # not where one is NaN
             break
     return task
+
+
+def _length_of_curve(steps: int) -> int:
+    return max(CURVE, steps + 1)
 
 
 def _with_labels(task: Task, loss: Callable[..., Array], target: Array, params: Params) -> Task:
@@ -192,7 +197,7 @@ def _found(task: Task, params: Params, steps: int, mistakes: Sequence[Mistake]) 
     most = int(np.clip(NUMBERS // (size * (1 + len(mistakes))), 1, steps + 1))
     numbers = np.unique(np.linspace(0, steps, most).round().astype(int)).tolist()
     kept = record(task, params, numbers)
-    curve = max(CURVE, steps + 1)
+    curve = _length_of_curve(steps)
     effects = tuple(
         Effect(
             mistake,

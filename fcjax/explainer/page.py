@@ -119,6 +119,7 @@ def render(found: Found) -> str:
         loss=first.loss,
         losses=found.losses,
         loss_name=_name_of_loss(found),
+        origin=_origin(found),
         activations=_in_words([name_of(g) for g in found.task.activations]),
         learning_rate=found.task.learning_rate,
         forward=[card for l in range(1, L + 1) for card in _forward(found, l)],
@@ -336,6 +337,38 @@ def _in_words(names: Sequence[str]) -> str:
     """Return names in order, equal ones that follow each other once."""
     groups = [(name, len([*group])) for name, group in itertools.groupby(names)]
     return ", then ".join(name + (f" ({n} layers)" if n > 1 else "") for name, n in groups)
+
+
+def _origin(found: Found) -> str:
+    """Say which numbers are not those of hand-written rules: of functions that are not ours."""
+    plain: list[str] = []
+    mixed: list[str] = []
+    layers, task = found.steps[0].layers, found.task
+    calls = [(f"the activation {name_of(g)}", g, g, layer.Z)
+             for g, layer in zip(task.activations, layers, strict=True)]  # fmt: skip
+    calls.append(
+        (f"the loss {_name_of_loss(found)}", task.given or task.loss, task.loss, layers[-1].A)
+    )
+    for name, given, function, argument in calls:
+        if not _is_ours(given):
+            (mixed if rules_in(function, argument) else plain).append(name)
+    said = "The numbers" if plain or mixed else "All numbers"
+    said += " are those of the hand-written rules in this run."
+    if plain:
+        said += f" Where there is none, autodiff gives the gradient: of {_listed(plain)}."
+    if mixed:
+        said += f" Autodiff gives that of {_listed(mixed)}, by the rules that are called inside."
+    return said
+
+
+def _is_ours(function: Function) -> bool:
+    """Whether a function, perhaps with options, is one of this package."""
+    module = getattr(getattr(function, "func", function), "__module__", None) or ""
+    return module.partition(".")[0] == __name__.partition(".")[0]
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(dict.fromkeys(names))
 
 
 def _formula(g: Function, which: int) -> str:

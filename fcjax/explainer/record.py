@@ -164,17 +164,17 @@ def states_of(kept: LayerCache) -> tuple[str, ...]:
     if mixing_of(kept.activation, Z.shape, Z.dtype) != "entry":
         return ("",) * kept.A.shape[-1]
     slopes = np.abs(np.asarray(rule.bwd(kept.kept, jnp.ones_like(kept.A)), np.float64)).max(0)
-    steepest = _steepest(kept.activation, Z.dtype)
+    steepest = _steepest(kept.activation, Z.shape[-1], Z.dtype)
     return tuple(
-        "dead" if slope == 0 else "saturated" if slope < SATURATED * steepest else ""
-        for slope in slopes
+        "dead" if slope == 0 else "saturated" if slope < SATURATED * most else ""
+        for slope, most in zip(slopes, steepest, strict=True)
     )
 
 
 @functools.lru_cache(32)
-def _steepest(activation: Function, dtype: np.dtype) -> float:
-    """Return the steepest slope of an activation between -8 and 8."""
+def _steepest(activation: Function, units: int, dtype: np.dtype) -> np.ndarray:
+    """Return the steepest slope of each unit between -8 and 8."""
     line = jnp.linspace(-8, 8, 321, dtype=dtype)
     rule = rule_of(activation)
-    A, kept = rule.fwd(line)
-    return float(np.abs(np.asarray(rule.bwd(kept, jnp.ones_like(A)), np.float64)).max())
+    A, kept = rule.fwd(jnp.broadcast_to(line[:, None], (len(line), units)))
+    return np.abs(np.asarray(rule.bwd(kept, jnp.ones_like(A)), np.float64)).max(0)
