@@ -365,7 +365,39 @@ def test_wrong_inputs_are_named():
             {"loss": fcjax.squared_error, "target": jnp.ones(3)},
             "loss cannot be computed from the output, float32[5, 1], and target: target must have",
         ),
-        ({"x": X.at[0, 0].set(jnp.inf)}, "loss must be finite for these arguments"),
+        ({"x": X.at[0, 1].set(jnp.inf)}, "x must hold finite numbers, got inf at [0, 1]"),
+        (
+            {"params": (PARAMS[0], fcjax.Layer(jnp.full((4, 1), -jnp.inf), None))},
+            "params[1].w must hold finite numbers, got -inf at [0, 0]",
+        ),
+        (
+            {"params": (PARAMS[0], fcjax.Layer(PARAMS[1].w, jnp.full(1, jnp.nan)))},
+            "params[1].b must hold finite numbers, got nan at [0]",
+        ),
+        (
+            {"loss": fcjax.squared_error, "target": Y.at[2, 0].set(jnp.nan)},
+            "target must hold finite numbers, got nan at [2, 0]",
+        ),
+        (
+            {
+                "params": fcjax.init(jax.random.key(0), (2, 3)),
+                "loss": partial(fcjax.softmax_cross_entropy, label_smoothing=0.1),
+                "target": jnp.array([0, 1, 3, 0, -1]),
+            },
+            "target must hold classes from 0 to 2, the outputs of the network, got 3 at [2]",
+        ),
+        (
+            {
+                "params": fcjax.init(jax.random.key(0), (2, 3)),
+                "loss": partial(fcjax.softmax_cross_entropy, ignore_index=-1),
+                "target": jnp.array([0, -1, 2, 0, 5]),
+            },
+            "target must hold classes from 0 to 2, the outputs of the network, got 5 at [4]",
+        ),
+        (
+            {"loss": fcjax.softmax_cross_entropy, "target": np.array(["a", "b", "a", "a", "b"])},
+            "target must be an array of numbers, such as the numbers of classes, got <U1[5]",
+        ),
     ],
 )
 def test_what_a_page_cannot_show_is_refused(change, message, unchecked):
@@ -389,14 +421,19 @@ def test_the_rate_is_one_with_which_the_loss_falls():
     assert data["losses"][-1] < data["losses"][0]
 
 
-def test_no_loss_is_above_the_first_with_the_default_rate():
-    params = fcjax.init(jax.random.key(0), (3, 5, 2))
-    x, y = jax.random.normal(jax.random.key(1), (2, 8, 3))
-    given = {"activations": "log_sigmoid", "output_activation": "log_sigmoid"}
-    for scale in (1, 3, 10):
-        page = fcjax.explain(params, scale * x, fcjax.half_squared_error, 3 * y[:, :2], **given)
-        losses = data_of(page)["losses"]
-        assert max(losses) == losses[0] > losses[-1]
+@pytest.mark.parametrize("seed", [1, 2, 5])
+def test_no_loss_is_above_the_first_with_the_default_rate(seed):
+    params = fcjax.init(jax.random.key(seed), (3, 5, 2))
+    x, y = jax.random.normal(jax.random.key(seed + 1), (2, 8, 3))
+    given = {"activations": "log_sigmoid", "steps": 1}
+    curve = [
+        data_of(fcjax.explain(params, x, fcjax.half_squared_error, y[:, :2], **given, **rate))[
+            "losses"
+        ]
+        for rate in ({"learning_rate": 0.5}, {})
+    ]
+    assert max(curve[0]) > curve[0][0] > curve[0][-1]  # which rises at first
+    assert max(curve[1]) == curve[1][0] > curve[1][-1]
 
 
 def test_the_default_rate_is_for_all_steps_that_are_shown(monkeypatch):

@@ -10,12 +10,13 @@ import numpy as np
 from jax import Array
 from jaxtyping import ArrayLike, Float
 
-from .._arguments import as_integer, check_function, describe, floating, is_number
+from .._arguments import as_array, as_integer, check_function, describe, floating, is_number
 from ..activations import sigmoid, softmax
 from ..losses import sigmoid_binary_cross_entropy, softmax_cross_entropy
 from ..model import Model
 from ..network import Params, check_network, mlp, unstack
 from .arrays import arrays_of, axes_of
+from .finite import check_finite
 from .mistakes import Mistake, backward_with, is_mean, mistakes_for, words
 from .oracles import autodiff, differences
 from .page import Effect, Found, render
@@ -90,7 +91,8 @@ def explain(
 
     Raises:
         ImportError: the extra `explain` is not installed.
-        TypeError, ValueError: as `mlp` raises for such arguments; `x` is not a batch of rows, the
+        TypeError, ValueError: as `mlp` raises for such arguments; `x` is not a batch of rows, `x`
+            or `params` holds a number that is not finite, the target is no array of numbers, the
             loss is not a real number or not finite, an activation changes the shape or the dtype,
             a model rounds to a `compute_dtype`, `learning_rate` or `steps` is not positive.
 
@@ -123,37 +125,38 @@ def explain(
     if number is None or number < 1:
         raise ValueError(f"steps must be a positive integer, got {describe(steps)}")
     layers = unstack(params)
+    if target is not None:
+        target = as_array("target", target, "an array of numbers, such as the numbers of classes")
     of_output = _with_target(loss, target)
     task = _task(layers, x, of_output, activations, output_activation, learning_rate or RATES[0])
+    check_finite(task, layers, loss, target)
     task = task._replace(given=loss)
     if target is not None:
-        task = _with_labels(task, loss, jnp.asarray(target), layers)
+        task = _with_labels(task, loss, target, layers)
     if learning_rate is None:
         task = _with_rate(task, layers, number)
     mistakes = mistakes_for(layers, is_mean=_is_mean(loss, target, task.forward(layers)[0]))
     return Page(render(_found(task, layers, number, mistakes)))
 
 
-def _with_target(loss: Callable[..., Array], target: ArrayLike | None) -> Callable[[Array], Array]:
-    """Return the loss as a function of the output alone, with its name and options."""
-    given = None if target is None else jnp.asarray(target)
+def _with_target(loss: Callable[..., Array], target: Array | None) -> Callable[[Array], Array]:
+    """Return the loss as a function of the output alone."""
 
     def of_output(output: Array) -> Array:
-        if given is None:
+        if target is None:
             return loss(output)
-        return loss(output, given.astype(output.dtype) if _is_floating(given) else given)
+        return loss(output, target.astype(output.dtype) if _is_floating(target) else target)
 
     return of_output
 
 
-def _is_mean(loss: Callable[..., Array], target: ArrayLike | None, output: Array) -> bool:
+def _is_mean(loss: Callable[..., Array], target: Array | None, output: Array) -> bool:
     """Whether the loss is a mean over the examples, so that 1/m could be lost."""
-    given = None if target is None else jnp.asarray(target)
 
     def of_rows(rows: Array, part: slice) -> Array:
-        if given is None or not given.ndim or len(given) != len(output):
-            return _with_target(loss, given)(rows)
-        return _with_target(loss, given[part])(rows)
+        if target is None or not target.ndim or len(target) != len(output):
+            return _with_target(loss, target)(rows)
+        return _with_target(loss, target[part])(rows)
 
     return is_mean(of_rows, output)
 
@@ -246,9 +249,6 @@ def _task(
     if not jnp.issubdtype(value.dtype, jnp.floating):
         raise TypeError(f"loss must return a real floating-point number, got {describe(value)}")
     _check_activations(functions, params, x)
-    found = float(loss(network(params, x)))
-    if not np.isfinite(found):
-        raise ValueError(f"loss must be finite for these arguments, got {found}")
     return Task(functions, x, loss, learning_rate)
 
 
