@@ -316,6 +316,34 @@ def test_the_page_says_which_gradients_are_of_autodiff(page):
     assert f"Autodiff gives {says}" in mixed
 
 
+def test_the_inputs_have_their_names():
+    names = ["first", "</script><b>"]
+    page = fcjax.explain(PARAMS, X, fcjax.squared_error, Y, steps=1, names=names)
+    assert data_of(page)["names"] == names
+    for name, label in (("X", "2{}"), ("dX", "2{}"), ("W1", "{} 2"), ("dW1", "{} 2")):
+        figure = page.html.partition(f'data-name="{name}"')[2].partition("</figure>")[0]
+        small = '<small class="name">&lt;/script&gt;&lt;b&gt;</small>'
+        assert label.format(small) in figure
+    assert "<b>" not in page.html
+    wide = fcjax.init(jax.random.key(0), (100, 1))
+    page = fcjax.explain(
+        wide,
+        jnp.ones((5, 100)),
+        fcjax.squared_error,
+        Y,
+        steps=1,
+        names=[f"x{k}" for k in range(100)],
+    )
+    data = data_of(page)
+    assert data["names"] == [f"x{k}" for k in data["units"][0]]
+
+
+@pytest.mark.parametrize("names", [["a"], "ab", ["a", 2], ["a", "b", "c"]])
+def test_names_are_one_text_for_each_column(names, unchecked):
+    with pytest.raises(ValueError, match="names must be 2 texts, one for each column of x, got"):
+        fcjax.explain(PARAMS, X, fcjax.squared_error, Y, names=names)
+
+
 def test_a_model_brings_its_own_activations(page):
     model = fcjax.Model(PARAMS, "sigmoid", "sigmoid")
     assert data_of(fcjax.explain(model, X, fcjax.binary_cross_entropy, Y, steps=5)) == data_of(page)
@@ -643,6 +671,7 @@ def test_the_command_explains_a_model_on_a_table(folder):
     data = explained(folder, model="model", file="data.csv", target=("class",))
     np.testing.assert_array_equal(numbers(data, data["arrays"]["X"], "X")[0], X)
     # classes are in the order of their texts: a, b, c
+    assert data["names"] == ["first", "second"]
     want = np.eye(3)[[2, 1, 0, 0, 1]]
     np.testing.assert_array_equal(numbers(data, data["arrays"]["y"], "y")[0], want)
 
@@ -659,19 +688,27 @@ def test_one_row_is_not_rows(folder, capsys):
     assert ", 1 row, softmax_cross_entropy: the page is" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("preset", ["realmlp", "tabm"])
+@pytest.mark.parametrize("preset", ["realmlp", "tabm", "tabm with embeddings"])
 def test_the_command_explains_a_model_for_tables(preset, tmp_path):
     points = np.random.default_rng(0).normal(size=(60, 2))
-    rows = [f"{a},{b},{'xy'[int(a * b > 0)]}" for a, b in points]
-    (tmp_path / "data.csv").write_text("\n".join(["first,second,side", *rows]))
+    rows = [f"{a},{b},{'uvw'[k % 3]},{'xy'[int(a * b > 0)]}" for k, (a, b) in enumerate(points)]
+    (tmp_path / "data.csv").write_text("\n".join(["first,second,kind,side", *rows]))
     table = fcjax.tables.read(tmp_path / "data.csv")
     with quick_networks():
-        model = fcjax.tables.train_table(table, "side", preset=preset, epochs=1)
+        preset, _, embeddings = preset.partition(" with ")
+        model = fcjax.tables.train_table(
+            table, "side", preset=preset, epochs=1, embeddings=bool(embeddings)
+        )
     fcjax.save(tmp_path / "model", model)
     options = {} if preset == "realmlp" else {"member": 3}
     data = explained(tmp_path, model="model", file="data.csv", rows=5, **options)
     chosen = np.linspace(0, 59, 5).round().astype(int)
     treated = jnp.asarray(model.treatment.transform(table)[chosen])
+    outputs = model.treatment.outputs
+    assert outputs[:2] == ["first", "second"]
+    assert len(data["names"]) == data["sizes"][0]
+    assert data["names"][-1] == outputs[-1]
+    assert data["names"][0] == ("first, 1 of 16" if embeddings else "first")
     want = model.networks.apply(model.params, treated)
     got = numbers(data, data["arrays"][f"A{data['layers']}"], f"A{data['layers']}")[0]
     np.testing.assert_allclose(got, want[options.get("member", 1) - 1], rtol=1e-4, atol=1e-5)

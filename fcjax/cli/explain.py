@@ -58,6 +58,7 @@ class _Given(NamedTuple):
     x: Any
     loss: Callable[..., Array]
     target: Any
+    names: Sequence[str] | None = None
 
 
 def explain(
@@ -70,8 +71,9 @@ def explain(
         raise ValueError(f"rows: got {options.rows}; accepted: a positive integer")
     given = _smallest(options, seed) if options.model is None else _saved(options)
     page = page_of(
-        given.model, given.x, given.loss, given.target, learning_rate=learning_rate, steps=steps
-    )
+        given.model, given.x, given.loss, given.target, learning_rate=learning_rate, steps=steps,
+        names=given.names,
+    )  # fmt: skip
     with naming(out):
         page.save(out)
     rows = "1 row" if len(given.x) == 1 else f"{len(given.x)} rows"
@@ -126,7 +128,18 @@ def _of_table(model: TableModel, file: Path, options: Explained) -> _Given:
     if not classes:
         for column, numbers in zip(model.target.names, target.T, strict=True):
             _check_targets(name, column, numbers, some.numbers)
-    return _Given(Model(plain.layers, plain.activation), plain.x, _loss(name), target)
+    names = _names_of_inputs(model, plain.x.shape[1])
+    return _Given(Model(plain.layers, plain.activation), plain.x, _loss(name), target, names)
+
+
+def _names_of_inputs(model: TableModel, inputs: int) -> list[str]:
+    """Return the names of the columns of the matrix; a number may be embedded in several inputs."""
+    names, numbers = model.treatment.outputs, model.treatment.numbers
+    each = (inputs - len(names) + numbers) // max(numbers, 1)
+    if each == 1:
+        return names
+    embedded = [f"{name}, {k + 1} of {each}" for name in names[:numbers] for k in range(each)]
+    return embedded + names[numbers:]
 
 
 def _plain(model: TableModel, X: Array, number: int) -> PlainNetwork:
@@ -160,11 +173,12 @@ def _of_numbers(model: Model, file: Path, options: Explained) -> _Given:
     loss = _loss(name)
     is_class = name == "softmax_cross_entropy" and len(options.target) == 1
     if is_class:
-        return _Given(model, jnp.asarray(x), loss, _labels(model, whole, some, *options.target))
+        labels = _labels(model, whole, some, *options.target)
+        return _Given(model, jnp.asarray(x), loss, labels, inputs)
     for column in options.target:
         _check_targets(name, column, _numbers("target", column, whole), whole.numbers)
     target = np.stack([_numbers("target", column, some) for column in options.target], axis=1)
-    return _Given(model, jnp.asarray(x), loss, jnp.asarray(target))
+    return _Given(model, jnp.asarray(x), loss, jnp.asarray(target), inputs)
 
 
 def _usual_loss(model: Model, target: Sequence[str]) -> str:

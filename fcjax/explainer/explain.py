@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import ArrayLike, Float
 
-from .._arguments import as_array, as_integer, check_function, describe, floating, is_number
+from .._arguments import as_array, as_integer, brief, check_function, describe, floating, is_number
 from ..activations import sigmoid, softmax
 from ..losses import sigmoid_binary_cross_entropy, softmax_cross_entropy
 from ..model import Model
@@ -63,6 +64,7 @@ def explain(
     output_activation: Activation = "identity",
     learning_rate: float | None = None,
     steps: int = 20,
+    names: Sequence[str] | None = None,
 ) -> Page:
     """Show every array of a training step, and how each gradient comes about.
 
@@ -85,6 +87,7 @@ def explain(
             largest of 0.5, 0.1, 0.02, 0.004, 0.0008 and 0.00016 with which no loss of the curve is
             above the first, or else the last of them. The curve has 60 losses, or all of the steps.
         steps: the number of training steps to show.
+        names: the names of the columns of `x`, which the page has beside their numbers.
 
     Returns:
         The page. `page.save("explain.html")` writes it; a notebook shows it.
@@ -94,7 +97,8 @@ def explain(
         TypeError, ValueError: as `mlp` raises for such arguments; `x` is not a batch of rows, `x`
             or `params` holds a number that is not finite, the target is no array of numbers, the
             loss is not a real number or not finite, an activation changes the shape or the dtype,
-            a model rounds to a `compute_dtype`, `learning_rate` or `steps` is not positive.
+            a model rounds to a `compute_dtype`, `learning_rate` or `steps` is not positive, or
+            `names` are not as many texts as `x` has columns.
 
     Source: Rumelhart, Hinton & Williams, Learning representations by back-propagating errors,
     Nature 323 (1986).
@@ -136,7 +140,21 @@ def explain(
     if learning_rate is None:
         task = _with_rate(task, layers, number)
     mistakes = mistakes_for(layers, is_mean=_is_mean(loss, target, task.forward(layers)[0]))
-    return Page(render(_found(task, layers, number, mistakes)))
+    found = _found(task, layers, number, mistakes)
+    return Page(render(found._replace(names=_checked_names(names, task.x))))
+
+
+def _checked_names(names: Sequence[str] | None, x: Array) -> tuple[str, ...]:
+    """Return the names of the columns of x; none if none are given."""
+    if names is None:
+        return ()
+    count = x.shape[1]
+    found: tuple[Any, ...] = () if isinstance(names, str) else tuple(names)
+    if len(found) != count or not all(isinstance(name, str) for name in found):
+        raise ValueError(
+            f"names must be {count} texts, one for each column of x, got {brief(names)}"
+        )
+    return found
 
 
 def _with_target(loss: Callable[..., Array], target: Array | None) -> Callable[[Array], Array]:

@@ -111,10 +111,16 @@
     return { rule, cells: cells.concat([["y", i, j]]), text: `at ${here} and y = ${shown(at(y, i, j))}` };
   }
 
+  // the name of the input that an entry belongs to, if inputs have names
+  function nameOf(name, i, j) {
+    const own = /^d?X$/.test(name) ? data.names[j] : /^d?W1$/.test(name) ? data.names[i] : undefined;
+    return own === undefined ? "" : ` of ${own.replace(/[&<>]/g, (c) => `&#${c.charCodeAt(0)};`)}`;
+  }
+
   function describe(name, i, j) {
     const it = matrix(name), value = at(it, i, j);
     const found = parts(name, i, j);
-    const lines = [`<p><strong>${name}[${place(name, i, j).join(", ")}] = ${shown(value)}</strong>, ${found.rule}.</p>`];
+    const lines = [`<p><strong>${name}[${place(name, i, j).join(", ")}] = ${shown(value)}</strong>${nameOf(name, i, j)}, ${found.rule}.</p>`];
     let cells = found.cells || [];
     if (found.terms) {
       const most = 12, few = found.terms.slice(0, most);

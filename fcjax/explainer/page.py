@@ -54,6 +54,7 @@ class Found(NamedTuple):
     autodiff: tuple[Oracle, ...]
     differences: tuple[Oracle, ...]
     effects: tuple[Effect, ...]
+    names: tuple[str, ...] = ()
 
 
 class Matrix(NamedTuple):
@@ -66,6 +67,7 @@ class Matrix(NamedTuple):
         values: those that are shown.
         is_kept: whether the backward pass reads it.
         states: of each column that is shown, if its units have a state.
+        rows, columns: the names of those that are shown, if they are inputs that have names.
     """
 
     name: str
@@ -74,6 +76,8 @@ class Matrix(NamedTuple):
     values: np.ndarray
     is_kept: bool
     states: tuple[str, ...]
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
 
     @property
     def size(self) -> str:
@@ -131,7 +135,7 @@ def render(found: Found) -> str:
         states=_states(first),
         style=files.joinpath("page.css").read_text(),
         script=files.joinpath("page.js").read_text(),
-        data=json.dumps(_data(found)),
+        data=json.dumps(_data(found)).replace("<", "\\u003c"),  # no name ends the script
     )
 
 
@@ -243,7 +247,15 @@ def _matrix(found: Found, name: str, *, is_kept: bool = False) -> Matrix:
     states: tuple[str, ...] = ()
     if head in ("Z", "A", "dZ") and values.shape[1] == len(found.axes.units[int(l)]):
         states = tuple(step.states[int(l) - 1][j] for j in found.axes.units[int(l)])
-    return Matrix(name, symbol, whole, values, is_kept, states)
+    names = _names_shown(found)
+    rows = names if name in ("W1", "dW1") else ()
+    columns = names if name in ("X", "dX") else ()
+    return Matrix(name, symbol, whole, values, is_kept, states, rows, columns)
+
+
+def _names_shown(found: Found) -> tuple[str, ...]:
+    """Return the names of the inputs that are shown; none if they have none."""
+    return tuple(found.names[k] for k in found.axes.units[0]) if found.names else ()
 
 
 def _differences(found: Found) -> list[dict[str, Any]]:
@@ -287,6 +299,7 @@ def _data(found: Found) -> dict[str, Any]:
         "losses": _numbers(found.losses),
         "shapes": {name: array.shape for name, array in steps[0].items()},
         "arrays": {name: packed([arrays[name] for arrays in steps]) for name in steps[0]},
+        "names": _names_shown(found),
         "y": _entries_of_target(found),
         "mixing": [_mixing(found, l) for l in range(1, len(found.steps[0].layers) + 1)],
         "states": [[list(states) for states in step.states] for step in found.steps],

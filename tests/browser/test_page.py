@@ -99,6 +99,14 @@ def test_the_gradient_of_the_loss_stands_beside_the_target(browser, tmp_path):
     assert detail(page, "y.2.1")[0].startswith("y[2, 1] = 1, the target")
 
 
+def test_an_entry_of_an_input_has_its_name(browser, tmp_path):
+    made = fcjax.explain(PARAMS, X, fcjax.squared_error, Y, steps=1, names=["a & b", "<i>c</i>"])
+    page = opened(browser, made.save(tmp_path / "page.html").as_uri())
+    assert re.match(r"X\[1, 1\] = \S+ of a & b, an input", detail(page, "X.1.1")[0])
+    assert re.match(r"dW1\[2, 1\] = \S+ of <i>c</i>, column 2", detail(page, "dW1.2.1")[0])
+    assert re.match(r"dW2\[2, 1\] = \S+, column 2", detail(page, "dW2.2.1")[0])
+
+
 def test_a_mistake_changes_gradients_and_the_curve(browser, address):
     page = opened(browser, address)
     before = numbers(page, "dW1")
