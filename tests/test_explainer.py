@@ -215,6 +215,24 @@ def test_differences_of_a_large_network_are_at_some_entries(monkeypatch):
     np.testing.assert_allclose(found[0].dZ[known], exact[0].dZ[known], rtol=1e-6)
 
 
+def test_differences_are_one_program_for_any_number_of_layers():
+    traced = []
+
+    def loss(a):
+        traced.append(a)
+        return jnp.mean(a**2)
+
+    counts = []
+    for sizes in ((2, 3, 1), (2, 3, 3, 3, 3, 1)):
+        task = record.Task((fcjax.tanh,) * (len(sizes) - 1), X, loss, 0.5)
+        (step,) = record.record(task, fcjax.init(jax.random.key(0), sizes), {0})
+        traced.clear()
+        found, exact = oracles.differences(task, step.layers), oracles.autodiff(task, step.layers)
+        counts.append(len(traced))
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-9), found, exact)
+    assert counts[0] == counts[1]
+
+
 def test_every_activation_and_loss_has_a_formula():
     assert set(formulas.ACTIVATIONS) == {*activations.ACTIVATIONS, "layer_norm", "rms_norm"}
     ours = {

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.flatten_util import ravel_pytree
 
 from .._types import Function, Tree
 from ..verify import without_rules
@@ -19,8 +20,9 @@ from .record import LayerStep, Task, optional
 
 # Relative to the size of each array; the error of central differences is its square.
 STEP = 1e-5
-# So many points are evaluated at once.
+# So many points are evaluated at once, or fewer where these have more numbers than fit in memory.
 CHUNK = 256
+NUMBERS = 2**25
 # With more multiplications than these in all, differences are computed at some entries only.
 WORK = 2e10
 FEWEST = 8
@@ -54,27 +56,42 @@ def differences(task: Task, layers: Sequence[LayerStep]) -> tuple[Oracle, ...]:
         value, points = _value_of(task), _points(task, layers)
         leaves, tree = jax.tree.flatten(points)
         most = max(FEWEST, int(WORK / (2 * multiplications * len(leaves))))
-        found = [_difference(value, leaves, k, tree, most) for k in range(len(leaves))]
+        places = [_spaced(leaf.size, most) for leaf in leaves]
+        steps = [np.full(len(at), _step(leaf)) for at, leaf in zip(places, leaves, strict=True)]
+        starts = np.cumsum([0, *(leaf.size for leaf in leaves)])
+        moved = [at + start for at, start in zip(places, starts, strict=False)]
+        quotients = _quotients(value, points, np.concatenate(moved), np.concatenate(steps))
+    parts = np.split(quotients, np.cumsum([len(at) for at in places])[:-1])
+    found = [np.full(leaf.shape, np.nan) for leaf in leaves]
+    for array, at, part in zip(found, places, parts, strict=True):
+        array.flat[at] = part
     return _oracles(jax.tree.unflatten(tree, found))
 
 
-def _difference(value: Function, leaves: list[Array], k: int, tree: Tree, most: int) -> np.ndarray:
-    """Return the difference quotients in at most so many entries of one leaf."""
-    leaf = leaves[k]
-    step = STEP * max(1.0, float(jnp.max(jnp.abs(leaf))) if leaf.size else 1.0)
+def _spaced(size: int, most: int) -> np.ndarray:
+    return np.unique(np.linspace(0, size - 1, min(size, most)).round().astype(int))
 
-    def quotient(place: Array) -> Array:
-        ends = []
-        for h in (step, -step):
-            moved = leaf.ravel().at[place].add(h).reshape(leaf.shape)
-            ends.append(value(jax.tree.unflatten(tree, [*leaves[:k], moved, *leaves[k + 1 :]])))
+
+def _step(leaf: Array) -> float:
+    return STEP * max(1.0, float(jnp.max(jnp.abs(leaf), initial=0.0)))
+
+
+def _quotients(value: Function, points: Tree, places: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    """Return the difference quotients in these entries of all that can be moved, in a row.
+
+    One program moves any entry: one for each array would take minutes to compile for many layers.
+    """
+    flat, unravel = ravel_pytree(points)
+
+    def quotient(place: Array, step: Array) -> Array:
+        ends = [value(unravel(flat.at[place].add(h))) for h in (step, -step)]
         return (ends[0] - ends[1]) / (2 * step)
 
-    places = np.unique(np.linspace(0, leaf.size - 1, min(leaf.size, most)).round().astype(int))
-    found = jax.jit(lambda p: jax.lax.map(quotient, p, batch_size=CHUNK))(jnp.asarray(places))
-    quotients = np.full(leaf.shape, np.nan)
-    quotients.flat[places] = np.asarray(found)
-    return quotients
+    chunk = max(1, min(CHUNK, NUMBERS // flat.size))
+    program = jax.jit(
+        lambda at, h: jax.lax.map(lambda one: quotient(*one), (at, h), batch_size=chunk)
+    )
+    return np.asarray(program(jnp.asarray(places), jnp.asarray(steps)))
 
 
 def _points(task: Task, layers: Sequence[LayerStep]) -> dict[str, Any]:
