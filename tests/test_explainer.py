@@ -18,7 +18,7 @@ from fcjax.cli.explain import explain
 from fcjax.explainer import arrays, formulas, mistakes, oracles, record
 from fcjax.explainer.explain import Page
 from fcjax.explainer.mixing import mixing_of
-from fcjax.explainer.page import Found, render
+from fcjax.explainer.page import Effect, Found, render
 from fcjax_cli.options import Explained
 
 X = jnp.array([[0.0, 0.2], [0.1, 1.0], [1.0, -0.3], [0.9, 1.1], [0.4, 0.7]])
@@ -108,8 +108,7 @@ def test_each_mistake_changes_a_gradient_and_the_checker_names_it(mistake):
     assert found == {"mean": {"dW", "db"}, "derivative": {"dW", "db"}, "sum": {"db"}}.get(
         mistake.key, {"dW"}
     )
-    layer = right.layers[-1 if mistake.rule == "loss" else 0]
-    text = "\n".join(mistakes.words(mistake, task_of(), layer))
+    text = "\n".join(mistakes.words(mistake, task_of(), right.layers))
     says = {
         "mean": "5 times too large: is 1/5 missing?",
         "derivative": "the factor g' is missing",
@@ -137,9 +136,8 @@ def test_units_that_do_not_learn_are_marked():
     tanh = record.record(task_of(hidden=fcjax.tanh, output=fcjax.identity), params, {0})
     assert relu[0].states == (("", "dead", ""), ("",))
     assert tanh[0].states == (("", "saturated", "dead"), ("",))
-    slopes = partial(fcjax.leaky_relu, negative_slope=jnp.array([0.0, 1e-3, 0.5]))
-    leaky = record.record(task_of(hidden=slopes, output=fcjax.identity), params, {0})
-    assert leaky[0].states[0] == ("", "saturated", "")
+    leaky = record.record(task_of(hidden=fcjax.leaky_relu, output=fcjax.identity), params, {0})
+    assert leaky[0].states == (("", "", ""), ("",))  # whose slope stays 0.01
     softmax = record.record(task_of(hidden=fcjax.softmax), params, {0})
     assert softmax[0].states[0] == ("", "", "")
 
@@ -175,6 +173,67 @@ def test_an_activation_that_mixes_a_row_has_no_slope():
         )
         assert of_1 in page.html
         assert of_2 not in page.html
+
+
+@pytest.mark.parametrize(
+    "name", ["soft_sign", "squareplus", "log_sigmoid", "elu", "gelu", "sigmoid"]
+)
+def test_units_saturate_where_the_slope_vanishes(name):
+    params = (fcjax.Layer(jnp.eye(2, 3), jnp.array([0.0, -30.0, 30.0])),)
+    task = record.Task((getattr(fcjax, name),), X, lambda a: jnp.mean(a**2), 0.5)
+    (states,) = record.record(task, params, {0})[0].states
+    assert {*states[1:]} & {"saturated", "dead"}
+    assert states[0] == ""
+
+
+def test_what_a_mistake_does_is_said_truly(page):
+    html = page.html.partition("<h2>Break it</h2>")[2]
+    assert "All gradients are 5 times as large: it acts as a rate of 2.5." in html
+    assert "It draws a gradient of the output at random" in html
+    zeros = fcjax.explain(
+        PARAMS, 0 * X, fcjax.squared_error, Y, activations="identity", steps=1
+    ).html
+    card = zeros.partition('data-mistake="derivative"')[2].partition("</section>")[0]
+    assert "At these numbers it makes no difference." in card
+    for name in ("sign", "transpose"):  # in the second layer, whose input is not 0
+        card = zeros.partition(f'data-mistake="{name}"')[2].partition("</section>")[0]
+        assert ("<pre" in card) != ("makes no difference" in card)
+    assert "changes nothing" not in zeros
+
+
+@pytest.mark.parametrize(("last", "says"), [(np.inf, "infinite"), (np.nan, "not a number")])
+def test_a_loss_that_is_not_finite_diverges(last, says):
+    (step,) = record.record(task_of(), PARAMS, {0})
+    effect = Effect(mistakes.MISTAKES[0], (step,), np.array([1.0, last]), ())
+    found = Found(
+        task_of(), (step,), np.ones(2), arrays.axes_of(step),
+        oracles.autodiff(task_of(), step.layers),
+        oracles.differences(task_of(), step.layers), (effect,),
+    )  # fmt: skip
+    assert f"The training diverges: the loss is {says} after 1 steps." in render(found)
+
+
+def test_a_wrong_gradient_that_leads_further_down_is_no_better():
+    params = fcjax.init(jax.random.key(0), (2, 4, 1))
+    page = fcjax.explain(
+        params, X, fcjax.squared_error, Y, activations="sigmoid", output_activation="sigmoid",
+        learning_rate=0.01, steps=1,
+    )  # fmt: skip
+    data = data_of(page)
+    card = page.html.partition('data-mistake="derivative"')[2].partition("</section>")[0]
+    assert data["mistakes"]["derivative"]["losses"][-1] < data["losses"][-1]
+    assert "one that is too large acts as a larger rate" in card
+
+
+def test_zero_has_no_sign():
+    params = (fcjax.Layer(jnp.array([[-1.0], [0.5]]), jnp.zeros(1)),)
+    html = fcjax.explain(params, 0 * X, fcjax.squared_error, 0 * Y, steps=1).html
+    assert ">-0<" not in html
+    wide = jnp.zeros((5, 20)) * -1
+    html = fcjax.explain(
+        (fcjax.Layer(jnp.ones((20, 1)), None),), wide, fcjax.squared_error, Y, steps=1
+    ).html
+    assert "5 × 20 numbers, from 0 to 0" in html
 
 
 def test_large_layers_are_sampled_and_say_so():

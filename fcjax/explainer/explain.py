@@ -224,7 +224,7 @@ def _found(task: Task, params: Params, steps: int, mistakes: Sequence[Mistake]) 
             mistake,
             record(task, params, numbers, backward_with(mistake.key)),
             losses(task, params, curve, backward_with(mistake.key)),
-            words(mistake, task, first.layers[-1 if mistake.rule == "loss" else 0]),
+            words(mistake, task, first.layers),
         )
         for mistake in mistakes
     )

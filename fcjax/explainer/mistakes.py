@@ -110,27 +110,30 @@ def _dense_bwd(X: Array, W: Array, dZ: Array, mistake: str) -> tuple[Array, Arra
     return dX, dW, db
 
 
-def words(mistake: Mistake, task: Task, layer: LayerStep) -> tuple[str, ...]:
-    """Return what `check_rule` says of a rule with the mistake; nothing if it is no mistake here.
+def words(mistake: Mistake, task: Task, layers: Sequence[LayerStep]) -> tuple[str, ...]:
+    """Return what `check_rule` says of the rule with the mistake, of the first layer that shows it.
 
-    Args:
-        mistake: the mistake.
-        task: what is trained.
-        layer: the arrays of the layer whose rule is checked.
+    Nothing if the mistake makes no difference in any layer.
     """
-    fun, args = _rule_with(mistake, task, layer)
-    report = check_rule(fun, args, checks=["vjp", "structure"], search=False, key=jax.random.key(0))
-    return tuple(str(failure) for failure in report.failures)
+    calls = zip(task.activations, layers, strict=True)
+    for g, layer in [(task.activations[-1], layers[-1])] if mistake.rule == "loss" else calls:
+        fun, args = _rule_with(mistake, task, g, layer)
+        report = check_rule(
+            fun, args, checks=["vjp", "structure"], search=False, key=jax.random.key(0)
+        )
+        if report.failures:
+            return tuple(str(failure) for failure in report.failures)
+    return ()
 
 
 def _rule_with(
-    mistake: Mistake, task: Task, layer: LayerStep
+    mistake: Mistake, task: Task, g: Function, layer: LayerStep
 ) -> tuple[Callable[..., Array], tuple[Array, ...]]:
     """Return the function whose rule has the mistake, and its arguments."""
     if mistake.rule == "loss":
         return _loss_without_mean(task.loss), (jnp.asarray(layer.A),)
     if mistake.rule == "activation":
-        return _without_derivative(task.activations[0]), (jnp.asarray(layer.Z),)
+        return _without_derivative(g), (jnp.asarray(layer.Z),)
     b = np.zeros(layer.W.shape[1], layer.W.dtype) if layer.b is None else layer.b
     return _dense_with(mistake.key), tuple(map(jnp.asarray, (layer.X, layer.W, b)))
 

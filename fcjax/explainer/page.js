@@ -73,7 +73,7 @@
     if (head === "dA" && data.shapes.p) {
       const [p, y] = [at(matrix("p"), i, j), at(matrix("y"), i, j)];
       return { rule: `p − y, divided by the ${data.m} examples`, cells: [["p", i, j], ["y", i, j]],
-        text: `(${shown(p)} − ${shown(y)}) / ${data.m} = ${shown((p - y) / data.m)}` };
+        text: `(${shown(p)} − ${shown(y)}) / ${data.m} = ${shown((p - y) / data.m)}`, right: (p - y) / data.m };
     }
     if (head === "p") return { rule: `the probability that the loss makes of A${L}`, cells: [[`A${L}`, i, j]], text: "" };
     if (head === "y") return { rule: "the target", cells: [], text: "" };
@@ -96,19 +96,25 @@
   function backThrough(l, i, j, row) {
     if (data.mixing[l - 1] !== "entry")
       return { rule: `${whole(l, row)} of dA${l} through the activation, which mixes the entries of Z${l}`,
-        cells: mixed([`dA${l}`, `Z${l}`], l, i), text: "" };
-    const dA = at(matrix(`dA${l}`), i, j), slope = at(matrix(`dZ${l}`), i, j) / dA;
-    return { rule: `dA${l} times the slope g'(Z${l})`, cells: [[`dA${l}`, i, j], [`Z${l}`, i, j]],
-      text: Number.isFinite(slope) ? `${shown(dA)} · ${shown(slope)}` : "" };
+        cells: mixed([`dA${l}`, `Z${l}`], l, i), text: "", wrong: chooser.value === "derivative" };
+    const dA = at(matrix(`dA${l}`), i, j), slope = slopeOf(l, i, j);
+    return { rule: `dA${l} times the slope g'(Z${l})`, cells: [[`dA${l}`, i, j], [`Z${l}`, i, j]], right: dA * slope,
+      text: Number.isFinite(slope) ? `${shown(dA)} · ${shown(slope)} = ${shown(dA * slope)}` : "" };
+  }
+  // with the mistake that forgets slopes, they are in the data; else they are what dZ has of dA
+  function slopeOf(l, i, j) {
+    const kept = chooser.value && data.mistakes[chooser.value].slopes, dZ = matrix(`dZ${l}`);
+    if (!kept) return at(dZ, i, j) / at(matrix(`dA${l}`), i, j);
+    return decoded(kept[`Z${l}`])[(Number(slider.value) * dZ.rows + i) * dZ.columns + j];
   }
 
   function ofLoss(l, i, j) {
     const A = matrix(`A${l}`), y = matrix("y"), here = `A = ${shown(at(A, i, j))}`;
-    const cells = [[A.name, i, j]], rule = "the gradient of the loss in this output, by the formula of the loss";
-    if (!y) return { rule, cells, text: `at ${here}` };
-    if (y.rows !== A.rows) return { rule, cells: cells.concat(rowOf("y", 0)), text: `at ${here}` };
-    if (y.columns !== A.columns) return { rule, cells: cells.concat(rowOf("y", i)), text: `at ${here}` };
-    return { rule, cells: cells.concat([["y", i, j]]), text: `at ${here} and y = ${shown(at(y, i, j))}` };
+    const wrong = chooser.value === "mean", cells = [[A.name, i, j]], rule = "the gradient of the loss in this output, by the formula of the loss";
+    if (!y) return { rule, cells, text: `at ${here}`, wrong };
+    if (y.rows !== A.rows) return { rule, cells: cells.concat(rowOf("y", 0)), text: `at ${here}`, wrong };
+    if (y.columns !== A.columns) return { rule, cells: cells.concat(rowOf("y", i)), text: `at ${here}`, wrong };
+    return { rule, cells: cells.concat([["y", i, j]]), text: `at ${here} and y = ${shown(at(y, i, j))}`, wrong };
   }
 
   // the name of the input that an entry belongs to, if inputs have names
@@ -133,9 +139,11 @@
       lines.push(`<p class="terms">${texts.join(" + ")}${more} = ${shown(sum)}</p>`);
       if (all > found.terms.length)
         lines.push(`<p>These are ${found.terms.length} of ${all} products; the rest is not on the page.</p>`);
-      else if (chooser.value && Math.abs(sum - value) > 1e-4 * (1 + Math.abs(value)))
-        lines.push(`<p>With the mistake it is ${shown(value)}.</p>`);
+      else found.right = sum;
+      found.scale = found.terms.reduce((total, t) => total + Math.abs(t.factors.reduce((p, f) => p * f, 1)), 0);
     } else if (found.text) lines.push(`<p class="terms">${found.text}</p>`);
+    if (chooser.value && (found.wrong || Math.abs(found.right - value) > 1e-5 * (found.scale ?? Math.abs(value))))
+      lines.push(`<p>With the mistake it is ${shown(value)}.</p>`);
     if (name in data.oracles.autodiff && Number(slider.value) === 0) {
       const of = (oracle) => decoded(data.oracles[oracle][name])[i * it.columns + j];
       const differences = Number.isNaN(of("differences")) ? "" : `, by differences ${shown(of("differences"))}`;

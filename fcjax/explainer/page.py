@@ -29,7 +29,7 @@ from .formulas import mathml, of_activation, of_loss
 from .mistakes import Mistake
 from .mixing import Mixing, mixing_of
 from .oracles import Oracle
-from .record import Function, Step, Task
+from .record import Function, Step, Task, slopes_of
 
 # A matrix with more rows or columns is drawn as an image, without its numbers.
 MOST_NUMBERS = 16
@@ -42,6 +42,18 @@ class Effect(NamedTuple):
     steps: tuple[Step, ...]
     losses: np.ndarray
     words: tuple[str, ...]
+
+    @property
+    def last(self) -> float:
+        """The loss after all steps."""
+        return float(self.losses[-1])
+
+    @property
+    def diverges(self) -> str:
+        """What becomes of a loss that does not stay finite; nothing if it does."""
+        return (
+            "" if np.isfinite(self.last) else "not a number" if np.isnan(self.last) else "infinite"
+        )
 
 
 class Found(NamedTuple):
@@ -133,6 +145,7 @@ def render(found: Found) -> str:
         formulas={effect.mistake.key: mathml(effect.mistake.formula) for effect in found.effects},
         numbers=[step.number for step in found.steps],
         states=_states(first),
+        short=short,
         style=files.joinpath("page.css").read_text(),
         script=files.joinpath("page.js").read_text(),
         data=json.dumps(_data(found)).replace("<", "\\u003c"),  # no name ends the script
@@ -321,7 +334,20 @@ def _data(found: Found) -> dict[str, Any]:
             "arrays": {name: packed([one[name] for one in arrays]) for name in arrays[0]},
             "steps": len(arrays),
         }
+        if effect.mistake.key == "derivative":
+            data["mistakes"]["derivative"]["slopes"] = _slopes(found, effect.steps)
     return data
+
+
+def _slopes(found: Found, steps: Sequence[Step]) -> dict[str, str]:
+    """Return g'(Z) of each layer that has slopes, which cannot be read off where they are lost."""
+    slopes: dict[str, str] = {}
+    for l, g in enumerate(found.task.activations, 1):
+        if _mixing(found, l) == "entry":
+            all_of = [slopes_of(g, step.layers[l - 1].Z) for step in steps]
+            entries = entries_of(f"Z{l}", all_of[0].shape, found.axes)
+            slopes[f"Z{l}"] = packed([slope[np.ix_(*entries)] for slope in all_of])
+    return slopes
 
 
 def _entries_of_target(found: Found) -> list[list[int]]:
@@ -336,6 +362,11 @@ def _numbers(losses: np.ndarray) -> list[float | None]:
 
 
 # --- names and sources ---------------------------------------------------------------------------
+
+
+def short(number: float | np.number) -> str:
+    """Return a number with four digits, and no sign if it is 0."""
+    return f"{float(number) or 0.0:.4g}"
 
 
 def name_of(function: Function) -> str:

@@ -23,6 +23,8 @@ Backward = Callable[[Params, Cache, Array], Sequence[BackwardStep]]
 
 # A unit is saturated if its slope is below this part of the steepest slope of its activation.
 SATURATED = 0.1
+# It can be only if the slope vanishes far from 0: to less than this part of the steepest slope.
+FAR, VANISHED = 1e3, 1e-3
 
 
 class LayerStep(NamedTuple):
@@ -160,21 +162,34 @@ def states_of(kept: LayerCache) -> tuple[str, ...]:
 
     Units of an activation that mixes them, such as softmax, have no slope of their own.
     """
-    rule, Z = rule_of(kept.activation), kept.Z
+    Z = kept.Z
     if mixing_of(kept.activation, Z.shape, Z.dtype) != "entry":
         return ("",) * kept.A.shape[-1]
-    slopes = np.abs(np.asarray(rule.bwd(kept.kept, jnp.ones_like(kept.A)), np.float64)).max(0)
-    steepest = _steepest(kept.activation, Z.shape[-1], Z.dtype)
+    slopes = np.abs(slopes_of(kept.activation, Z)).max(0)
+    steepest, is_bounded = _shape_of(kept.activation, Z.shape[-1], Z.dtype)
     return tuple(
-        "dead" if slope == 0 else "saturated" if slope < SATURATED * most else ""
-        for slope, most in zip(slopes, steepest, strict=True)
+        "dead" if slope == 0 else "saturated" if bounded and slope < SATURATED * most else ""
+        for slope, most, bounded in zip(slopes, steepest, is_bounded, strict=True)
     )
 
 
-@functools.lru_cache(32)
-def _steepest(activation: Function, units: int, dtype: np.dtype) -> np.ndarray:
-    """Return the steepest slope of each unit between -8 and 8."""
-    line = jnp.linspace(-8, 8, 321, dtype=dtype)
+def slopes_of(activation: Function, Z: ArrayLike) -> np.ndarray:
+    """Return g'(Z) of an activation that mixes no entries."""
     rule = rule_of(activation)
-    A, kept = rule.fwd(jnp.broadcast_to(line[:, None], (len(line), units)))
-    return np.abs(np.asarray(rule.bwd(kept, jnp.ones_like(A)), np.float64)).max(0)
+    A, kept = rule.fwd(jnp.asarray(Z))
+    return np.asarray(rule.bwd(kept, jnp.ones_like(A)), np.float64)
+
+
+@functools.lru_cache(32)
+def _shape_of(activation: Function, units: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
+    """Return the steepest slope of each unit between -8 and 8, and whether it ends at slope 0.
+
+    A leaky unit has a small slope, which does not vanish, on one side: it is not saturated there.
+    """
+    near, far = jnp.linspace(-8, 8, 321, dtype=dtype), jnp.asarray([-FAR, FAR], dtype)
+    of_near, of_far = (
+        np.abs(slopes_of(activation, jnp.broadcast_to(line[:, None], (len(line), units))))
+        for line in (near, far)
+    )
+    steepest = of_near.max(0)
+    return steepest, of_far.min(0) < VANISHED * steepest

@@ -107,6 +107,27 @@ def test_an_entry_of_an_input_has_its_name(browser, tmp_path):
     assert re.match(r"dW2\[2, 1\] = \S+, column 2", detail(page, "dW2.2.1")[0])
 
 
+def test_the_right_number_stands_beside_that_of_the_mistake(browser, address):
+    page = opened(browser, address)
+    right = float(numbers(page, "dZ2")[1, 0])
+    text, _ = detail(page, "dZ2.2.1")
+    product = text.splitlines()[2]
+    assert float(product.rpartition("= ")[2]) == pytest.approx(right, rel=1e-3)
+    assert "With the mistake" not in text
+    text, _ = detail(page, "dZ2.2.1&mistake=derivative")
+    dA = float(numbers(page, "dA2")[1, 0])
+    assert text.splitlines()[2] == product
+    assert f"With the mistake it is {dA}." in text.splitlines()
+    for place, mistake in (("dA2.2.1", "mean"), ("dW1.2.1", "sign"), ("db1.1.1", "sum")):
+        assert "With the mistake it is" in detail(page, f"{place}&mistake={mistake}")[0]
+        assert "With the mistake" not in detail(page, f"{place}&mistake=derivative&step=0")[0]
+    text, _ = detail(page, "dZ1.2.1&mistake=derivative&step=1")
+    a, z = (float(numbers(page, name)[1, 0]) for name in ("dA1", "A1"))
+    assert float(text.splitlines()[2].rpartition("= ")[2]) == pytest.approx(
+        a * z * (1 - z), rel=2e-3
+    )
+
+
 def test_a_mistake_changes_gradients_and_the_curve(browser, address):
     page = opened(browser, address)
     before = numbers(page, "dW1")
