@@ -306,6 +306,23 @@ def test_every_activation_and_loss_has_a_formula():
 
 
 def test_the_formula_of_an_activation_is_that_of_its_options():
+    for g, says in {
+        fcjax.leaky_relu: "s = 0.01",
+        partial(fcjax.leaky_relu, negative_slope=0.2): "s = 0.2",
+        jax.nn.leaky_relu: "s = 0.01",
+        fcjax.elu: r"\alpha = 1",
+        partial(fcjax.celu, alpha=jnp.array([1.0, 2.5])): r"\alpha = (1, 2.5)",
+        fcjax.squareplus: "b = 4",
+        fcjax.selu: r"\lambda = 1.0507, \; \alpha = 1.6733",
+        partial(
+            fcjax.rms_norm, scale=jnp.ones(9)
+        ): r"s \text{ of 9 numbers}, \; \epsilon = 1 \cdot 10^{-5}",
+    }.items():
+        assert formulas.of_activation(g)[0].endswith(says)
+    assert formulas.of_activation(fcjax.rms_norm)[0].endswith(r"\epsilon = 1 \cdot 10^{-5}")
+    assert formulas.of_loss(fcjax.huber, 2)[0].endswith(r"\delta = 1")
+    assert formulas.of_loss(partial(fcjax.huber, delta=0.5), 2)[0].endswith(r"\delta = 0.5")
+    assert formulas.of_loss(partial(fcjax.squared_error, reduction="sum"), 2) == ()
     approximate, exact = formulas.ACTIVATIONS["gelu"], formulas.EXACT_GELU
     assert "tanh" in approximate[0]
     assert formulas.of_activation(fcjax.gelu) == approximate
@@ -321,6 +338,18 @@ def test_the_formula_of_gelu_is_what_is_computed():
     slope = jax.vmap(jax.grad(fcjax.gelu))(jnp.asarray(z, jnp.float32))
     np.testing.assert_allclose(z * h, fcjax.gelu(z.astype(np.float32)), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(h + 2 * z * h * (1 - h) * du, slope, rtol=1e-5, atol=1e-6)
+
+
+def test_the_pieces_of_a_derivative_are_those_of_the_formula():
+    z = jnp.array([-4.0, -2.0, -0.5, 0.5, 2.0, 4.0])
+    for g, steep, edge in (
+        (fcjax.hard_silu, (2 * z + 3) / 6, 3),
+        (fcjax.sparse_plus, (z + 1) / 2, 1),
+    ):
+        want = jnp.where(abs(z) < edge, steep, z > 0)
+        np.testing.assert_allclose(jax.vmap(jax.grad(g))(z), want, rtol=1e-6)
+        assert r"\text{ else } [z > 0]" in formulas.of_activation(g)[1]
+        assert rf"|z| < {edge}" in formulas.of_activation(g)[1]
 
 
 def test_a_function_has_no_formula_only_because_of_its_name():

@@ -70,10 +70,11 @@ def explain(
     if options.rows is not None and options.rows < 1:
         raise ValueError(f"rows: got {options.rows}; accepted: a positive integer")
     given = _smallest(options, seed) if options.model is None else _saved(options)
-    page = page_of(
-        given.model, given.x, given.loss, given.target, learning_rate=learning_rate, steps=steps,
-        names=given.names,
-    )  # fmt: skip
+    with _console.status(f"the page of {given.model!r}"):  # on a terminal alone
+        page = page_of(
+            given.model, given.x, given.loss, given.target, learning_rate=learning_rate,
+            steps=steps, names=given.names,
+        )  # fmt: skip
     with naming(out):
         page.save(out)
     rows = "1 row" if len(given.x) == 1 else f"{len(given.x)} rows"

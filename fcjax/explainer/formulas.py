@@ -1,10 +1,12 @@
 """Formulas of activations and losses, as LaTeX, and their MathML."""
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any
 
 import jax
+import numpy as np
 from jax import Array
 
 from .. import activations, losses, norms
@@ -17,12 +19,21 @@ ACTIVATIONS = {
     "tanh": (r"a = \tanh z", r"g'(z) = 1 - a^2"),
     "relu": (r"a = \max(z, 0)", r"g'(z) = [z > 0]"),
     "relu6": (r"a = \min(\max(z, 0), 6)", r"g'(z) = [0 < z < 6]"),
-    "leaky_relu": (r"a = z \text{ if } z \ge 0, \text{ else } s z", r"g'(z) = 1 \text{ or } s"),
+    "leaky_relu": (
+        r"a = z \text{ if } z \ge 0, \text{ else } s z",
+        r"g'(z) = 1 \text{ if } z \ge 0, \text{ else } s",
+    ),
     "hard_sigmoid": (r"a = \frac{\min(\max(z + 3, 0), 6)}{6}", r"g'(z) = \frac{1}{6} [|z| < 3]"),
     "hard_tanh": (r"a = \min(\max(z, -1), 1)", r"g'(z) = [|z| \le 1]"),
-    "hard_silu": (r"a = z \, \frac{\min(\max(z + 3, 0), 6)}{6}", r"g'(z) = \frac{2 z + 3}{6}"),
+    "hard_silu": (
+        r"a = z \, \frac{\min(\max(z + 3, 0), 6)}{6}",
+        r"g'(z) = \frac{2 z + 3}{6} \text{ for } |z| < 3, \text{ else } [z > 0]",
+    ),
     "softplus": (r"a = \log(1 + e^z)", r"g'(z) = 1 - e^{-a}"),
-    "sparse_plus": (r"a = \frac{(z + 1)^2}{4} \text{ for } |z| < 1", r"g'(z) = \frac{z + 1}{2}"),
+    "sparse_plus": (
+        r"a = \frac{(z + 1)^2}{4} \text{ for } |z| < 1, \text{ else } \max(z, 0)",
+        r"g'(z) = \frac{z + 1}{2} \text{ for } |z| < 1, \text{ else } [z > 0]",
+    ),
     "sparse_sigmoid": (
         r"a = \min(\max(\frac{z + 1}{2}, 0), 1)",
         r"g'(z) = \frac{1}{2} [|z| < 1]",
@@ -32,15 +43,16 @@ ACTIVATIONS = {
     "silu": (r"a = z \sigma(z)", r"g'(z) = \sigma(z) (1 + z (1 - \sigma(z)))"),
     "elu": (
         r"a = z \text{ if } z > 0, \text{ else } \alpha (e^z - 1)",
-        r"g'(z) = 1 \text{ or } a + \alpha",
+        r"g'(z) = 1 \text{ if } z > 0, \text{ else } a + \alpha",
     ),
     "celu": (
         r"a = z \text{ if } z > 0, \text{ else } \alpha (e^{z / \alpha} - 1)",
-        r"g'(z) = 1 \text{ or } e^{z / \alpha}",
+        r"g'(z) = 1 \text{ if } z > 0, \text{ else } e^{z / \alpha}",
     ),
     "selu": (
-        r"a = \lambda z \text{ if } z > 0, \text{ else } \lambda \alpha (e^z - 1)",
-        r"g'(z) = \lambda \text{ or } a + \lambda \alpha",
+        r"a = \lambda z \text{ if } z > 0, \text{ else } \lambda \alpha (e^z - 1), \; "
+        r"\lambda = 1.0507, \; \alpha = 1.6733",
+        r"g'(z) = \lambda \text{ if } z > 0, \text{ else } a + \lambda \alpha",
     ),
     "gelu": (
         r"a = z h, \; h = \frac{1 + \tanh u}{2}, \; u = \sqrt{\frac{2}{\pi}} (z + 0.044715 z^3)",
@@ -56,11 +68,12 @@ ACTIVATIONS = {
         r"du = da \, \sigma(v), \; dv = da \, a (1 - \sigma(v))",
     ),
     "layer_norm": (
-        r"a = s \odot h + c, \; h = \frac{z - \mu}{\sigma}",
+        r"a = s \odot h + c, \; h = \frac{z - \mu}{\sigma}, \; \mu = \overline{z}, \; "
+        r"\sigma^2 = \overline{(z - \mu)^2} + \epsilon",
         r"dz = \frac{1}{\sigma} (dh - \overline{dh} - h \, \overline{h \, dh}), \; dh = s \odot da",
     ),
     "rms_norm": (
-        r"a = s \odot h, \; h = \frac{z}{\rho}, \; \rho^2 = \overline{z^2}",
+        r"a = s \odot h, \; h = \frac{z}{\rho}, \; \rho^2 = \overline{z^2} + \epsilon",
         r"dz = \frac{1}{\rho} (dh - h \, \overline{h \, dh}), \; dh = s \odot da",
     ),
     "softmax": (r"p = \frac{e^z}{\sum e^z}", r"dz = p (dp - \sum p \, dp)"),
@@ -82,7 +95,8 @@ LOSSES = {
     ),
     "absolute_error": (r"\ell = \sum_j |p_j - y_j|", r"dp = \frac{1}{m} \mathrm{sign}(p - y)"),
     "huber": (
-        r"\ell = \sum_j h(p_j - y_j), \; h(e) = \frac{1}{2} e^2 \text{ if } |e| \le \delta",
+        r"\ell = \sum_j h(p_j - y_j), \; h(e) = \frac{1}{2} e^2 "
+        r"\text{ if } |e| \le \delta, \text{ else } \delta (|e| - \frac{1}{2} \delta)",
         r"dp = \frac{1}{m} \min(\max(p - y, -\delta), \delta)",
     ),
     "poisson": (r"\ell = \sum_j (e^{r_j} - y_j r_j)", r"dr = \frac{1}{m} (e^r - y)"),
@@ -102,6 +116,20 @@ LOSSES = {
 }
 
 
+# The symbols of options; their values are written behind the formula.
+SYMBOLS = {
+    "leaky_relu": {"negative_slope": "s"},
+    "elu": {"alpha": r"\alpha"},
+    "celu": {"alpha": r"\alpha"},
+    "squareplus": {"b": "b"},
+    "layer_norm": {"scale": "s", "bias": "c", "eps": r"\epsilon"},
+    "rms_norm": {"scale": "s", "eps": r"\epsilon"},
+    "huber": {"delta": r"\delta"},
+}
+# An option with more numbers is written with their count.
+MOST_NUMBERS = 8
+
+
 def of_loss(loss: Callable[..., Array], L: int) -> tuple[str, ...]:
     """Return the formulas of a loss of the output A_L, and of its gradient; none if not known.
 
@@ -112,7 +140,7 @@ def of_loss(loss: Callable[..., Array], L: int) -> tuple[str, ...]:
     if name not in LOSSES or base is not getattr(losses, name) or not options.keys() <= {"delta"}:
         return ()
     value, gradient = LOSSES[name]
-    p = gradient[1]
+    value, p = value + _values(base, options), gradient[1]
     return value, gradient, rf"{p} = A_{{{L}}}, \; d{p} = dA_{{{L}}}"
 
 
@@ -128,7 +156,30 @@ def of_activation(g: Callable[..., Array]) -> tuple[str, str] | None:
         return None
     if name == "gelu" and not options.get("approximate", True):
         return EXACT_GELU
-    return ACTIVATIONS[name]
+    value, derivative = ACTIVATIONS[name]
+    return value + _values(base, options), derivative
+
+
+def _values(function: Callable[..., Array], options: dict[str, Any]) -> str:
+    """Return the values of the options that have symbols in a formula, given or by default."""
+    text = ""
+    parameters = inspect.signature(function).parameters
+    for name, symbol in SYMBOLS.get(getattr(function, "__name__", ""), {}).items():
+        given = options.get(name, parameters[name].default)
+        if given is inspect.Parameter.empty:
+            continue
+        value = np.asarray(given, np.float64)
+        if value.size > MOST_NUMBERS:
+            text += rf", \; {symbol} \text{{ of {value.size} numbers}}"
+        else:
+            numbers = ", ".join(map(_number, value.ravel()))
+            text += rf", \; {symbol} = " + (f"({numbers})" if value.ndim else numbers)
+    return text
+
+
+def _number(value: float) -> str:
+    mantissa, _, exponent = f"{value:.4g}".partition("e")
+    return rf"{mantissa} \cdot 10^{{{int(exponent)}}}" if exponent else mantissa
 
 
 def _base_and_options(g: Callable[..., Array]) -> tuple[Callable[..., Array], dict[str, Any]]:
