@@ -364,7 +364,7 @@ def _numbers(losses: np.ndarray) -> list[float | None]:
 # --- names and sources ---------------------------------------------------------------------------
 
 
-def short(number: float | np.number) -> str:
+def short(number: Any) -> str:
     """Return a number with four digits, and no sign if it is 0."""
     return f"{float(number) or 0.0:.4g}"
 
