@@ -399,9 +399,9 @@ def _origin(found: Found) -> str:
     said = "The numbers" if plain or mixed else "All numbers"
     said += " are those of the hand-written rules in this run."
     if plain:
-        said += f" Where there is none, autodiff gives the gradient: of {_listed(plain)}."
+        said += f" Autodiff gives the gradient of {_listed(plain)}, without such a rule."
     if mixed:
-        said += f" Autodiff gives that of {_listed(mixed)}, by the rules that are called inside."
+        said += f" Autodiff gives the gradient of {_listed(mixed)}, by the rules that it calls."
     return said
 
 
