@@ -820,6 +820,26 @@ def test_the_command_explains_a_model_for_tables(preset, tmp_path):
     np.testing.assert_allclose(got, want[options.get("member", 1) - 1], rtol=1e-4, atol=1e-5)
 
 
+def test_the_rows_of_a_table_that_are_wrong_are_counted_in_the_file(tmp_path):
+    points = np.random.default_rng(0).normal(size=(60, 2))
+    rows = [f"{a},{b},{a + b}" for a, b in points]
+    table = {name: "\n".join(["first,second,side", *rows[:6], last]) for name, last in {
+        "data": rows[6], "text": "1,z,1", "large": "1,2,1e300"}.items()}  # fmt: skip
+    for name, text in table.items():
+        (tmp_path / f"{name}.csv").write_text(text)
+    whole = {"first": points[:, 0], "second": points[:, 1], "side": points.sum(1)}
+    with quick_networks():
+        fcjax.save(tmp_path / "model", fcjax.tables.train_table(whole, "side", epochs=1))
+    for name, options, message in (
+        ("text", {}, "column 'second' must hold numbers, got 'z' in row 7"),
+        ("large", {}, "target 'side' must hold numbers of at most 3.4e+38, got 1e+300 in row 7"),
+        ("data", {"member": 0}, "member: got 0; accepted: 1 to 1"),
+        ("data", {"loss": "poisson"}, "target 'side, scaled' must hold counts, numbers from 0 for"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(message)):
+            explained(tmp_path, model="model", file=f"{name}.csv", rows=3, **options)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

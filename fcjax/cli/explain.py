@@ -20,7 +20,8 @@ from ..explainer import explain as page_of
 from ..model import Model, is_of_model, load
 from ..network import init
 from ..tables import TableModel, batches
-from ..tables.columns import Table, are_booleans, as_numbers, as_text
+from ..tables.columns import Table, as_numbers, as_text
+from ..tables.features import ColumnError, is_number
 from ..tables.networks import PlainNetwork
 from ..tables.reading import names_in
 from ..tables.target import present_rows
@@ -88,7 +89,7 @@ def explain(
 def _smallest(options: Explained, seed: int) -> _Given:
     """Return a 2-4-1 network and the table of XOR."""
     for name in ("target", "rows", "member"):
-        if getattr(options, name):
+        if getattr(options, name) not in (None, ()):
             raise ValueError(f"{name}: needs a model and a file")
     x = jnp.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
     params = init(jax.random.key(seed), (2, 4, 1), b_init=jax.nn.initializers.normal(0.5))
@@ -121,16 +122,27 @@ def _of_table(model: TableModel, file: Path, options: Explained) -> _Given:
     names = [*dict.fromkeys([*model.treatment.columns, *model.target.names])]
     whole = _with_target(file, names, model.target.names, model.treatment.texts)
     some = _some(whole, options.rows)
-    X = jnp.asarray(model.treatment.transform(some.table))
-    plain = _plain(model, X, options.member or 1)
+    try:
+        X = jnp.asarray(model.treatment.transform(some.table))
+    except ColumnError as error:  # which counts the chosen rows
+        before = int(some.numbers[error.row - 1]) - error.row
+        raise ValueError(error.message(before)) from None
+    plain = _plain(model, X, 1 if options.member is None else options.member)
     classes = model.target.classes is not None
     name = options.loss or ("softmax_cross_entropy" if classes else "squared_error")
-    target = model.target.encoded(some.table)
-    if not classes:
-        for column, numbers in zip(model.target.names, target.T, strict=True):
-            _check_targets(name, column, numbers, some.numbers)
+    target = model.target.encoded(some.table) if classes else _scaled(model, some, name)
     names = _names_of_inputs(model, plain.x.shape[1])
     return _Given(Model(plain.layers, plain.activation), plain.x, _loss(name), target, names)
+
+
+def _scaled(model: TableModel, some: _Rows, loss: str) -> np.ndarray:
+    """Return the scaled numbers of the target, which the loss takes."""
+    for name in model.target.names:
+        _numbers("target", name, some)
+    scaled = model.target.encoded(some.table)
+    for name, numbers in zip(model.target.names, scaled.T, strict=True):
+        _check_targets(loss, f"{name}, scaled", numbers, some.numbers)
+    return scaled
 
 
 def _names_of_inputs(model: TableModel, inputs: int) -> list[str]:
@@ -227,7 +239,7 @@ def _numbers(kind: str, name: str, rows: _Rows) -> np.ndarray:
     column = rows.table[name]
     numbers = as_numbers(column)
     if numbers is None:
-        k = next(k for k, value in enumerate(column) if _is_text(value))
+        k = next(k for k in range(len(column)) if not is_number(column[k : k + 1]))
         got = f"{brief(str(column[k]))} in row {rows.numbers[k]}"
         raise ValueError(f"{kind} {name!r} must hold numbers, got {got}")
     with np.errstate(over="ignore"):
@@ -240,13 +252,6 @@ def _numbers(kind: str, name: str, rows: _Rows) -> np.ndarray:
             f"{kind} {name!r} must hold {accepted}, got {got} in row {rows.numbers[k]}"
         )
     return narrow
-
-
-def _is_text(value: Any) -> bool:
-    """Whether a value keeps its column from being one of numbers; true and false are a column."""
-    if not isinstance(value, str):
-        return value is not None
-    return as_numbers(np.array([value], object)) is None or are_booleans([value])
 
 
 def _with_target(
