@@ -42,8 +42,8 @@ def place(params: Tree, mesh: Mesh, layout: Layout = "replicated") -> Tree:
       layer without a partner, if it divides them, and of stacked layers, whose outputs are then
       gathered after each layer. Other arrays are replicated.
     - "fsdp": fully sharded. Each device holds a part of every parameter, split along the first
-      dimension that all other axes divide. A layer is gathered when it is used. Vectors that they
-      do not divide are replicated.
+      dimension that all other axes divide, but vectors that they do not divide are replicated. A
+      layer is gathered when it is used.
     - "fsdp+tensor": "tensor", and the parts are split further as in "fsdp". What "model" does not
       split is split over all axes.
 
