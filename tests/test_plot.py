@@ -11,6 +11,7 @@ import pytest
 pytest.importorskip("matplotlib")
 
 from matplotlib import font_manager
+from matplotlib.colors import to_hex
 
 import fcjax
 from fcjax import plot
@@ -31,6 +32,37 @@ def test_no_more_wrong_images_are_drawn_than_asked_for():
     assert sum(bool(ax.images) for ax in fig.axes) == 7
 
 
+def test_titles_of_wrong_images_are_literal_and_fit():
+    classes = [f"a class with a long name, number {i}" for i in range(24)]
+    fig = plot.figure(5, 4)
+    title = r"$\foo$ and much more than has room above five inches of images that are wrong"
+    key = plot.wrong_images(fig, np.zeros((24, 4, 4)), classes, classes[::-1], title=title)
+    laid_out(fig)
+    assert {*key.values()} == {*classes}
+    assert {*key} == {ax.get_title().split("label ")[1] for ax in fig.axes}
+    assert is_inside(fig, *fig.texts)
+    assert not overlap([ax.title for ax in fig.axes[:6]])
+
+
+def test_lines_of_the_title_of_wrong_images_are_kept():
+    fig = plot.figure(4, 3)
+    plot.wrong_images(fig, np.zeros((1, 4, 4)), ["a"], ["b"], title="1 wrong\nof 9")
+    assert fig.get_suptitle() == "1 wrong\nof 9"
+
+
+def is_inside(fig, *artists):
+    """Whether artists that have been drawn lie within their figure."""
+    boxes = [artist.get_window_extent() for artist in artists]
+    return all(b.x0 >= 0 and b.y0 >= 0 and b.x1 <= fig.bbox.x1 and b.y1 <= fig.bbox.y1
+               for b in boxes)  # fmt: skip
+
+
+def overlap(artists, side=0):
+    """Whether neighbours that have been drawn overlap along x, or along y if `side` is 1."""
+    boxes = [artist.get_window_extent().get_points()[:, side] for artist in artists]
+    return any(a[1] > b[0] for a, b in pairwise(sorted(boxes, key=lambda box: box[0])))
+
+
 def texts(ax):
     return [text.get_text() for text in ax.texts]
 
@@ -43,6 +75,13 @@ def drawn(fig):
     """Draw, which raises for a missing letter and for a formula that is none."""
     assert plot.png(fig).startswith(b"\x89PNG")
     return fig.axes
+
+
+def laid_out(fig):
+    """Draw, and leave everything where it lies at the resolution of the figure."""
+    found = drawn(fig)
+    fig.draw_without_rendering()
+    return found
 
 
 # --- the training ---------------------------------------------------------------------------------
@@ -82,6 +121,12 @@ def test_a_history_of_one_epoch_and_one_with_gaps_are_visible():
         assert drawn(fig)[0].lines[0].get_marker() == "o"
 
 
+def test_lines_of_a_loss_curve_are_those_of_the_history():
+    ax = axes()
+    plot.loss_curve(ax, {"loss": [2.0, 1.0], "val_loss": [3.0, 2.0]})
+    assert [list(line.get_ydata()) for line in ax.lines] == [[2, 1], [3, 2]]
+
+
 # --- classes --------------------------------------------------------------------------------------
 
 
@@ -110,6 +155,19 @@ def test_large_counts_are_short(count, shown):
     ax = axes()
     plot.confusion(ax, np.zeros(count, int), np.zeros(count, int), ["a", "b"])
     assert texts(ax)[0] == shown
+
+
+def test_counts_and_labels_of_many_classes_do_not_overlap():
+    fig = plot.figure(4, 3)
+    ax = fig.subplots()
+    labels = np.repeat(np.arange(15), 24_000)
+    predictions = np.where(np.arange(len(labels)) % 2, labels, (labels + 1) % 15)
+    plot.confusion(ax, labels, predictions, [f"class {i}" for i in range(15)])
+    laid_out(fig)
+    assert {*texts(ax)} == {"12k"}
+    assert not overlap(ax.get_yticklabels(), side=1)
+    width = ax.transData.transform([[0, 0], [1, 0]])[:, 0]
+    assert max(text.get_window_extent().width for text in ax.texts) < np.diff(width)
 
 
 def test_classes_with_long_names_have_different_labels():
@@ -149,6 +207,30 @@ def test_calibration_is_drawn_of_any_rows(p, happened):
     assert sum(bar.get_height() for bar in lower.patches) == np.sum(~np.isnan(p))
 
 
+def test_calibration_counts_the_rows_without_a_probability():
+    for p, title in (
+        ([np.nan, np.nan], "without 2 of 2 rows, NaN"),
+        ([1.0, np.nan], "expected calibration error 0\nwithout 1 of 2 rows, NaN"),
+        ([1.0, 1.0], "expected calibration error 0"),
+    ):
+        fig = plot.figure(4, 4)
+        plot.calibration(fig, p, [True, True])
+        assert drawn(fig)[0].get_title() == title
+
+
+def test_the_calibration_of_rare_events_fills_its_axes():
+    fig = plot.figure(4, 4)
+    p = np.linspace(0.001, 0.02, 500)
+    plot.calibration(fig, p, np.arange(500) % 100 == 0, bins=200)
+    upper, lower = drawn(fig)
+    assert upper.get_xlim() == lower.get_xlim()
+    assert upper.get_xlim()[1] < 0.021
+    (bars,) = upper.containers
+    highest = max(segment[:, 1].max() for segment in bars[2][0].get_segments())
+    assert highest < upper.get_ylim()[1] < 1.1 * highest
+    assert {"0%", "0.5%", "1%"} <= {*names(lower.xaxis)}
+
+
 # --- numbers --------------------------------------------------------------------------------------
 
 NUMBERS = {
@@ -162,6 +244,7 @@ NUMBERS = {
     "signed tails": ([-1.0, 1.5, 2.0, 1e4], [1.0, 2.0, 1.0, -5e3], "symlog"),
     "one wild prediction": ([-1.0, 1.5, 2.0, 1.0], [1.0, 2.0, 1.0, -5e190], "symlog"),
     "outliers within two decades": ([-1.5, *np.full(9, 0.03), 1.4], [0.0] * 11, "linear"),
+    "positive over twelve decades": (10.0 ** np.linspace(-3, 9, 50), np.ones(50), "log"),
     "positive with a tiny one": ([1e-30, 1.0, 1.0, 1.0, 1e4], [1.0] * 5, "symlog"),
     "too huge": ([1e308, 1.0], [-1e308, 1.0], "linear"),
     "not finite": ([1.0, 2.0, 3.0, 4.0], [np.nan, np.inf, 3.0, 4.0], "linear"),
@@ -258,6 +341,21 @@ def test_a_bar_is_the_mean_with_the_deviation():
     assert spread == pytest.approx(losses.std(axis=1))
     assert names(ax.yaxis) == ["first", "second"]
     assert ax.get_ylim()[0] > ax.get_ylim()[1]  # the first is at the top
+
+
+def test_of_many_columns_those_with_the_largest_means_are_drawn_and_do_not_overlap():
+    fig = plot.figure(4, 3)
+    ax = fig.subplots()
+    columns = [f"a long name of column {i}, of a table" for i in range(80)]
+    worth = np.where(np.arange(80) % 4 == 3, 2.0, 1.0)
+    what = "decrease of the area under the curve when the column is shuffled"
+    plot.importance(ax, columns, worth[:, None] * np.ones(3), what=what)
+    laid_out(fig)
+    assert [bar.get_width() for bar in ax.patches] == 20 * [2.0]
+    assert names(ax.yaxis) == plot.short_names(columns[3::4])
+    assert ax.get_title() == "20 of 80 columns, with the largest means"
+    assert not overlap(ax.get_yticklabels(), side=1)
+    assert is_inside(fig, ax.title, ax.xaxis.label, *ax.get_yticklabels())
 
 
 def test_names_are_short_literal_and_in_letters_that_a_font_has(monkeypatch):
@@ -374,6 +472,18 @@ WRONG_VALUES = {
     "no loss": ("figures must have lists of one length", lambda: history({"auc": [1.0]})),
     "lengths": ("figures must have lists of one length", lambda: history({"loss": [1.0, 2.0]}, 1)),
     "a metric": ("metric: 'auk' is unknown; .*'val_loss'|'auk'", lambda: history({}, metric="auk")),
+    "no loss of a curve": (
+        r"history must have 'loss', got \{'x': \[1\]\}",
+        lambda: plot.loss_curve(axes(), {"x": [1]}),
+    ),
+    "no rows": (
+        r"labels must hold at least one number, got list \[\]",
+        lambda: plot.confusion(axes(), [], [], ["a"]),
+    ),
+    "a format": (
+        r"path must name a file that matplotlib can write, got 'x\.foo': Format 'foo' is not supp",
+        lambda: plot.save(plot.figure(1, 1), "x.foo"),
+    ),
     "an epoch": ("best must be an epoch from 1 to 1, got 2", lambda: history({}, best=2)),
     "names": (
         "losses must have as many entries as names, 1, got 2",
@@ -428,6 +538,32 @@ def names_of_legend(ax):
     return [text.get_text() for text in ax.get_legend().get_texts()]
 
 
+@pytest.mark.parametrize("is_whole", [False, True])
+def test_where_a_score_is_nan_the_plane_is_blank(is_whole):
+    fig = plot.figure(4, 3)
+    ax = fig.subplots()
+    blank = lambda p: (p[:, 0] < 5) | is_whole  # noqa: E731
+    predict = lambda p: np.where(blank(p), np.nan, p[:, 1])  # noqa: E731
+    plot.decision_boundary(ax, predict, [[0.0, 1.0], [10.0, 0.0]], [0, 1])
+    drawn(fig)
+    regions = np.ma.getmaskarray(ax.collections[0].get_array()).reshape(201, 201)
+    np.testing.assert_array_equal(regions[0], (np.linspace(-1, 11, 201) < 5) | is_whole)
+
+
+def test_the_names_of_a_plane_are_literal_and_fit():
+    for columns, shown in (
+        ((r"$\foo$", "$ per $m"), [r"\$\foo\$", r"\$ per \$m"]),
+        (("the length of a thing in metres", 70 * "b"), plot.short_names(
+            ("the length of a thing in metres", 70 * "b"))),
+    ):  # fmt: skip
+        fig = plot.figure(3, 3)
+        ax = fig.subplots()
+        plot.decision_boundary(ax, lambda p: p[:, 0], ONE, [0], names=columns)
+        laid_out(fig)
+        assert [ax.get_xlabel(), ax.get_ylabel()] == shown
+        assert is_inside(fig, ax.xaxis.label, ax.yaxis.label)
+
+
 @pytest.mark.parametrize("column", [False, True])
 def test_a_probability_is_cut_at_a_half(column):
     fig = plot.figure(4, 3)
@@ -454,6 +590,8 @@ def test_both_passes_are_drawn_each_relative_to_its_largest_entry():
         limit = np.nanmax(np.abs(matrix))
         assert images[name].get_clim() == (-limit, limit)
         assert f"up to {limit:.3g}" in images[name].axes.get_title()
+    not_a_number = images["dZ₁"].cmap(images["dZ₁"].norm(images["dZ₁"].get_array()))[2, 1]
+    assert to_hex(not_a_number) == plot._style.GREEN
 
 
 def test_the_norms_of_layers_are_lines_and_a_norm_of_0_is_a_gap():
@@ -465,6 +603,22 @@ def test_the_norms_of_layers_are_lines_and_a_norm_of_0_is_a_gap():
     np.testing.assert_array_equal(ax.lines[1].get_ydata(), [1, 2, 3])
     assert ax.get_yscale() == "log"
     assert names_of_legend(ax) == ["layer 1", "layer 2"]
+
+
+def test_a_color_bar_names_some_of_many_layers():
+    rng = np.random.default_rng(0)
+    for draw in (
+        lambda ax: plot.gradient_norms(ax, {f"layer {i}": rng.uniform(size=9) for i in LAYERS}),
+        lambda ax: plot.weight_spectrum(ax, [rng.normal(size=(4, 4)) for _ in LAYERS]),
+    ):
+        fig = plot.figure(4, 3)
+        draw(fig.subplots())
+        ax, bar = laid_out(fig)
+        assert ax.get_legend() is None
+        assert names(bar.yaxis) == [f"layer {i}" for i in (1, 16, 31, 45, 60)]
+        assert is_inside(fig, ax.xaxis.label, *bar.get_yticklabels())
+        shades = [line.get_color()[0] for line in ax.lines]
+        assert shades == sorted(shades, reverse=True)
 
 
 def test_the_norm_of_a_layer_is_that_of_all_its_parameters():
@@ -490,6 +644,15 @@ def test_histograms_count_each_value_once_and_name_the_dead_units():
     assert np.sum([bar.get_height() for bars in right.containers for bar in bars]) == 100
 
 
+def test_histograms_count_the_values_that_are_left_out():
+    fig = plot.figure(6, 3)
+    some = np.array([[1.0, 2.0], [3.0, 1e300], [np.nan, np.inf]])
+    plot.activation_histograms(fig, [np.full((3, 2), np.nan), some])
+    left, right = drawn(fig)
+    assert left.get_title() == "layer 1\nall values left out"
+    assert right.get_title() == "layer 2\nno unit dead\n3 values left out"
+
+
 def test_a_unit_is_dead_if_its_output_is_always_the_same():
     A = np.array([[0.0, 1.0, 2.0, np.nan], [0.0, 1.0, 3.0, np.nan]])
     np.testing.assert_array_equal(fcjax.diagnostics.dead_units(A), [True, True, False, False])
@@ -507,6 +670,7 @@ def test_the_spectrum_is_that_of_the_eigenvalues_of_the_gram_matrix():
     assert np.isnan(ax.lines[1].get_ydata()).all()
 
 
+LAYERS = range(1, 61)
 ONE, SQUARE = [[0.0, 1.0]], np.ones((2, 2))
 
 
@@ -516,7 +680,9 @@ ONE, SQUARE = [[0.0, 1.0]], np.ones((2, 2))
         (lambda ax: plot.decision_boundary(ax, 1, ONE, [0]), "predict must be"),
         (lambda ax: plot.decision_boundary(ax, len, [[0.0]], [0]), "x must be points in the plane"),
         (lambda ax: plot.decision_boundary(ax, len, ONE, [0, 1]), "labels"),
-        (lambda ax: plot.decision_boundary(ax, len, ONE, [7]), "labels must be from 0 to 6"),
+        (lambda ax: plot.decision_boundary(ax, len, ONE, [7]), "labels must be from 0 to 6, got 7"),
+        (lambda ax: plot.decision_boundary(ax, len, ONE, [0], names=("a",)), "names must be two"),
+        (lambda ax: plot.decision_boundary(ax, len, ONE, [0], names=3), "names must be of type"),
         (lambda ax: plot.decision_boundary(ax, len, ONE, [0]), "predict must return scores"),
         (lambda ax: plot.gradient_norms(ax, {"a": [1.0], "b": [1.0, 2.0]}), "a number per step"),
         (lambda ax: plot.gradient_norms(ax, {}), "a number per step of each layer, got {}"),

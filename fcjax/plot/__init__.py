@@ -11,7 +11,7 @@ from .classes import (
     calibration as calibration,
     confusion as confusion,
 )
-from .columns import importance as importance
+from .columns import MOST_COLUMNS as MOST_COLUMNS, importance as importance
 from .figures import Figure as Figure, figure as figure, png as png, save as save
 from .images import wrong_images as wrong_images
 from .network import (

@@ -24,9 +24,9 @@ def as_numpy(values: object) -> np.ndarray:
 def numbers(name: str, values: object, kinds: str = "iuf") -> np.ndarray:
     """Return an array of real numbers, not empty; raise TypeError or ValueError for all else."""
     array = as_numpy(values)
+    if array.size == 0:  # first, because NumPy's dtype of an empty list is float64
+        raise ValueError(f"{name} must hold at least one number, got {describe(values)}")
     if array.dtype.kind not in kinds:
         wanted = "integers" if kinds == "iu" else "numbers"
         raise TypeError(f"{name} must be an array of {wanted}, got {describe(values)}")
-    if array.size == 0:
-        raise ValueError(f"{name} must hold at least one number, got {describe(array)}")
     return array

@@ -20,8 +20,9 @@ DECADES, OUTLYING = 30, 20
 # It also needs that many, from the smallest number or from where a scale stops being linear, so
 # that there are decades to show: on fewer, a kink at 0 would look like a pattern.
 SPANNED = 100
-# A number that is that much smaller than is typical would stretch a logarithmic scale.
-NEAR_0 = 1e6
+# A number would stretch a logarithmic scale if it is that many decades smaller than is typical, and
+# that many times as far below as a quarter of the numbers are.
+DECADES_BELOW, TIMES_BELOW = 6, 6
 # Beyond this, matplotlib overflows when it makes room around what it draws.
 LARGEST = 1e200
 
@@ -56,13 +57,20 @@ def scale_of(*arrays: np.ndarray) -> dict[str, Any]:
     largest = max(float(some.max(initial=0)) for some in sizes)
     if not typical or largest / OUTLYING <= typical:
         return {"value": "linear"}
-    smallest = min(float(values.min()) for values in finite)
-    if smallest > typical / NEAR_0:
+    values = np.concatenate(finite)
+    smallest = float(values.min())
+    if smallest > 0 and not _some_are_near_0(values, typical):
         return {"value": "log" if largest / SPANNED >= smallest else "linear"}
     linear = 10.0 ** math.ceil(math.log10(2 * typical))
     if largest / SPANNED < linear:
         return {"value": "linear"}
     return {"value": "symlog", "linthresh": linear}
+
+
+def _some_are_near_0(values: np.ndarray, typical: float) -> bool:
+    """Whether some positive numbers are far smaller than the others."""
+    below = np.log10(typical) - np.log10(values)  # the ratio may overflow
+    return bool(below.max() > max(DECADES_BELOW, TIMES_BELOW * np.quantile(below, 0.75)))
 
 
 def named(name: str, scale: dict[str, Any]) -> str:

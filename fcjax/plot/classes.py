@@ -11,7 +11,8 @@ from .. import diagnostics
 from .._arguments import check_same_size, describe
 from ._checks import as_numpy, numbers, require
 from ._labels import labels as as_labels
-from ._matplotlib import Axes, Figure, MaxNLocator, PercentFormatter, SubFigure
+from ._matplotlib import Axes, Figure, FuncFormatter, MaxNLocator, SubFigure
+from ._sizes import CellText, size_of_labels
 from ._style import BLUE, GUIDE, clean, legend
 
 # The most classes that a matrix shows.
@@ -59,9 +60,10 @@ def confusion(
     names = as_labels(of_shown, 16, [int(i) + 1 for i in shown])
     turned: dict[str, Any] = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
     is_long = max(map(_width, names.texts)) > max(3, 24 // len(shown))
+    size = size_of_labels(ax, len(shown))
     ax.set_xticks(range(len(shown)), names.literal, **names.font, **(turned if is_long else {}))
     ax.set_yticks(range(len(shown)), names.literal, **names.font)
-    ax.tick_params(length=0)
+    ax.tick_params(length=0, labelsize=size)
     ax.set_xlabel("predicted")
     ax.set_ylabel("label")
     if len(shown) < len(classes):
@@ -76,13 +78,13 @@ def _width(text: str) -> int:
 
 def _draw_cells(ax: Axes, counts: np.ndarray, shares: np.ndarray) -> None:
     ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    size = max(7.0, min(10.0, 100 / len(counts)))
-    for (row, column), count in np.ndenumerate(counts):
-        if count or len(counts) <= 10:  # zeros would fill a large matrix
+    is_large = len(counts) > 10
+    texts = [_short(int(count), 4 if is_large else 5) for count in counts.ravel()]
+    longest = max(map(len, texts))
+    for (row, column), text in zip(np.ndindex(counts.shape), texts, strict=True):
+        if text != "0" or not is_large:  # zeros would fill a large matrix
             color = "white" if shares[row, column] > 0.5 else "black"
-            ax.text(
-                column, row, _short(int(count)), ha="center", va="center", color=color, size=size
-            )
+            ax.add_artist(CellText(column, row, text, longest=longest, color=color))
     # thin white lines between cells
     ax.set_xticks(np.arange(len(counts) + 1) - 0.5, minor=True)
     ax.set_yticks(np.arange(len(counts) + 1) - 0.5, minor=True)
@@ -91,12 +93,13 @@ def _draw_cells(ax: Axes, counts: np.ndarray, shares: np.ndarray) -> None:
     ax.spines[:].set_visible(False)
 
 
-def _short(count: int) -> str:
-    """Return a count in at most five letters."""
-    for unit, size in (("M", 10**6), ("k", 10**3)):
-        if count >= 100 * size:
-            return f"{count / size:.0f}{unit}"
-    return str(count)
+def _short(count: int, most: int) -> str:
+    """Return a count in at most so many letters, if it is below a million millions."""
+    for unit, size in (("", 1), ("k", 10**3), ("M", 10**6)):
+        text = f"{count / size:.0f}{unit}"
+        if len(text) <= most:
+            break
+    return text
 
 
 def calibration(
@@ -106,11 +109,13 @@ def calibration(
 
     For a classifier, the probability is that of the predicted class, and the event is that this
     class is right. On the diagonal, 70 % of the predictions with a probability of 70 % are right. A
-    bar is the 95 % confidence interval of a bin.
+    bar is the 95 % confidence interval of a bin. The axes reach over the bins that hold rows, so
+    that rare events with many narrow bins can be read.
 
     Args:
         fig: figure or subfigure to fill.
-        probabilities: numbers `(m,)` from 0 to 1. A row whose probability is NaN is left out.
+        probabilities: numbers `(m,)` from 0 to 1. A row whose probability is NaN is left out, and
+            counted in the title.
         happened: whether the event happened, booleans `(m,)`.
         bins: number of bins of equal width.
 
@@ -132,30 +137,50 @@ def calibration(
     check_same_size("happened", event.size, "probabilities", p.size)
     found = diagnostics.calibration(p.ravel(), event.ravel(), bins=bins)
     upper, lower = fig.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-    _draw_curve(upper, found)
+    _draw_curve(upper, found, p.size)
     lower.bar(found.edges[:-1], found.counts, np.diff(found.edges), align="edge", color=BLUE,
               alpha=0.6, edgecolor="white")  # fmt: skip
     lower.set_ylabel("rows")
     lower.set_xlabel("predicted probability")
     lower.yaxis.set_major_locator(MaxNLocator(3, integer=True))
-    lower.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    filled = np.flatnonzero(found.counts)
-    start = min(found.edges[filled[0]], 0.5) if len(filled) else 0.0
-    margin = 0.02 * (1 - start)
-    lower.set_xlim(start - margin, 1 + margin)
+    lower.xaxis.set_major_formatter(_percent())
+    lower.set_xlim(_around(*_ends(found)))
     clean(lower)
 
 
-def _draw_curve(ax: Axes, found: diagnostics.Calibration) -> None:
+def _ends(found: diagnostics.Calibration) -> tuple[float, float]:
+    """Return the outer edges of the bins that hold rows."""
+    filled = np.flatnonzero(found.counts)
+    if not len(filled):
+        return 0.0, 1.0
+    return float(found.edges[filled[0]]), float(found.edges[filled[-1] + 1])
+
+
+def _around(low: float, high: float) -> tuple[float, float]:
+    margin = 0.03 * (high - low)
+    return low - margin, high + margin
+
+
+def _percent() -> FuncFormatter:
+    """Write a part of 1 in percent, with as many digits as it needs."""
+    return FuncFormatter(lambda part, _: f"{100 * part:.4g}%")
+
+
+def _draw_curve(ax: Axes, found: diagnostics.Calibration, rows: int) -> None:
     filled = found.counts > 0
     x, y = found.probability[filled], found.frequency[filled]
-    spread = y - found.low[filled], found.high[filled] - y
+    low, high = found.low[filled], found.high[filled]
+    spread = y - low, high - y
     ax.plot([0, 1], [0, 1], **GUIDE, label="calibrated")
     ax.errorbar(x, y, spread, color=BLUE, marker="o", markersize=5, linewidth=1.5, elinewidth=1,
                 capsize=3, label="observed", zorder=3)  # fmt: skip
-    ax.set_ylim(-0.03, 1.03)
-    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    seen = [*_ends(found), *low, *high]  # the diagonal between the ends, and every bar
+    ax.set_ylim(_around(min(seen), max(seen)))
+    ax.yaxis.set_major_formatter(_percent())
     ax.set_ylabel("observed frequency")
-    ax.set_title(f"expected calibration error {found.error:.3f}", fontsize=10)
+    known = found.counts.sum()
+    error = f"expected calibration error {found.error:.3g}" if known else ""
+    left_out = f"without {rows - known:,} of {rows:,} rows, NaN" if known < rows else ""
+    ax.set_title("\n".join(filter(None, (error, left_out))), fontsize=10)
     legend(ax, "lower right")
     clean(ax)

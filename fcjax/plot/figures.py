@@ -4,7 +4,7 @@ import io
 import math
 from pathlib import Path
 
-from .._arguments import describe, is_number
+from .._arguments import brief, describe, is_number
 from ._checks import require
 from ._matplotlib import ConstrainedLayoutEngine, Figure, FigureCanvasAgg
 
@@ -49,7 +49,9 @@ def save(fig: Figure, path: str | Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         fig.savefig(path, dpi=_DPI)
     except ValueError as error:
-        raise ValueError(f"path {describe(path)}: {error}") from error
+        raise ValueError(
+            f"path must name a file that matplotlib can write, got {brief(str(path))}: {error}"
+        ) from error
     return path
 
 

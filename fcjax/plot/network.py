@@ -9,9 +9,10 @@ from numpy.typing import ArrayLike
 from .. import diagnostics
 from .._arguments import check_function, check_same_size, describe
 from ._checks import numbers, require
-from ._labels import label
-from ._matplotlib import Axes, Figure, ListedColormap, MaxNLocator, SubFigure
-from ._style import BLUE, COLORS, GREY, ORANGE, clean, drawable, legend, spans_decades
+from ._labels import labels as as_labels
+from ._layers import draw_layers
+from ._matplotlib import Axes, Figure, ListedColormap, MaxNLocator, SubFigure, colormaps
+from ._style import BLUE, COLORS, GREEN, GREY, ORANGE, clean, drawable, legend, spans_decades
 from ._ticks import set_ticks
 
 # Points of the grid along each axis.
@@ -31,7 +32,7 @@ def decision_boundary(
     """Draw the regions of the plane that a network puts into each class, and examples on top.
 
     The regions are coloured as the examples of their class. An example in a region of another
-    colour is predicted wrong.
+    colour is predicted wrong. Where a score is NaN, the plane stays blank.
 
     Args:
         ax: where to draw.
@@ -39,12 +40,13 @@ def decision_boundary(
             of which the largest is taken, or the probability of class 1, `(n,)` or `(n, 1)`.
         x: examples, points `(m, 2)`.
         labels: their classes, integers `(m,)` from 0 to 6.
-        names: what the two columns are.
+        names: what the two columns are, two names.
 
     Raises:
-        TypeError: `ax` is not an Axes, `predict` is not a function, or labels are not integers.
-        ValueError: `x` is not `(m, 2)`, labels differ from it in number or are not classes, or
-            `predict` returns something else.
+        TypeError: `ax` is not an Axes, `predict` is not a function, `names` are not a sequence, or
+            labels are not integers.
+        ValueError: `x` is not `(m, 2)`, labels differ from it in number or are not classes, names
+            are not two, or `predict` returns something else.
 
     Source: Hastie, Tibshirani & Friedman, The Elements of Statistical Learning (2009), figure 2.1.
 
@@ -54,18 +56,22 @@ def decision_boundary(
     """
     require("ax", ax, Axes)
     check_function("predict", predict)
+    require("names", names, Sequence)
+    if len(names) != 2:
+        raise ValueError(f"names must be two names, got {describe(names)}")
     points, classes = numbers("x", x).astype(np.float64), numbers("labels", labels, "iu").ravel()
     if points.ndim != 2 or points.shape[1] != 2:
         raise ValueError(f"x must be points in the plane, (m, 2), got {describe(points)}")
     if not drawable(points).all():
         raise ValueError(f"x must be finite, got {describe(points)} with NaN, or beyond 1e200")
     check_same_size("labels", classes.size, "x", len(points))
-    if classes.min() < 0 or classes.max() >= len(COLORS):
-        raise ValueError(f"labels must be from 0 to {len(COLORS) - 1}, got {describe(classes)}")
+    outside = classes[(classes < 0) | (classes >= len(COLORS))]
+    if outside.size:
+        raise ValueError(f"labels must be from 0 to {len(COLORS) - 1}, got {outside[0]}")
     axes = [_around(column) for column in points.T]
     grid = np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, 2).astype(np.float32)
     scores = _scores_of(predict(grid), len(grid)).reshape(GRID, GRID, -1)
-    regions = scores.argmax(axis=2)
+    regions = np.ma.masked_where(np.isnan(scores).any(axis=2), scores.argmax(axis=2))
     count = max(scores.shape[2], int(classes.max()) + 1)
     shades = ListedColormap(COLORS[:count])
     ax.pcolormesh(*axes, regions, cmap=shades, vmin=-0.5, vmax=count - 0.5, alpha=0.25,
@@ -78,8 +84,9 @@ def decision_boundary(
         of_class = points[classes == k]
         ax.plot(*of_class.T, "o^sDvP*"[k], color=COLORS[k], markersize=5,
                 markeredgecolor="white", markeredgewidth=0.5, label=f"class {k}")  # fmt: skip
-    ax.set_xlabel(names[0])
-    ax.set_ylabel(names[1])
+    axis_labels = as_labels(names)
+    ax.set_xlabel(axis_labels.literal[0], wrap=True, **axis_labels.font)
+    ax.set_ylabel(axis_labels.literal[1], wrap=True, **axis_labels.font)
     legend(ax)
 
 
@@ -116,15 +123,15 @@ def passes(
     r"""Draw both passes in one picture: the activations going forward, the errors δ coming back.
 
     Each matrix has a row for each example and a column for each unit. Orange is positive, purple
-    negative, each relative to the largest entry of its matrix, which stands above it. So a column
-    without colour in both rows is a unit that is dead for this batch.
+    negative, each relative to the largest entry of its matrix, which stands above it. Green is NaN
+    or infinite. So a column without colour in both rows is a unit that is dead for this batch.
 
     Args:
         fig: figure or subfigure to fill.
         activations: the input and the output of each layer, `X, A₁, …, A_L`, each
             `(m, n_l)`.
-        deltas: the gradient of the loss in the affine part of each layer, `dZ₁, …, dZ_L`,
-            each `(m, n_l)`.
+        deltas: the gradient of the loss with respect to the affine part of each layer,
+            `dZ₁, …, dZ_L`, each `(m, n_l)`.
 
     Raises:
         TypeError: `fig` is not a figure, or something is not a list of matrices.
@@ -180,7 +187,8 @@ def _draw_matrix(ax: Axes, matrix: np.ndarray, name: str) -> None:
     largest = float(np.max(finite, initial=0.0))
     limit = largest or 1.0
     rows, columns = matrix.shape
-    ax.imshow(matrix, cmap="PuOr_r", vmin=-limit, vmax=limit, aspect="auto",
+    colors = colormaps["PuOr_r"].with_extremes(bad=GREEN)
+    ax.imshow(matrix, cmap=colors, vmin=-limit, vmax=limit, aspect="auto",
               interpolation="nearest", extent=(0.5, columns + 0.5, rows + 0.5, 0.5))  # fmt: skip
     ax.set_title(f"{name}\nup to {largest:.3g}", fontsize=9)
     ax.set_xlabel("unit", fontsize=9)
@@ -193,7 +201,8 @@ def gradient_norms(ax: Axes, norms: Mapping[str, ArrayLike]) -> None:
     """Draw the norm of the gradient of each layer over training, on a logarithmic scale.
 
     Norms that shrink from the last layer to the first are gradients that vanish on their way back.
-    Norms of 0, NaN, and numbers beyond 1e200 are left out.
+    Lines are the darker the later the layer; of many layers, a colour bar names some. Norms of 0,
+    NaN, and numbers beyond 1e200 are left out.
 
     Args:
         ax: where to draw.
@@ -217,7 +226,7 @@ def gradient_norms(ax: Axes, norms: Mapping[str, ArrayLike]) -> None:
         raise ValueError(f"norms must have a number per step of each layer, got {shapes}")
     shown = {name: np.where(drawable(line) & (line > 0), line, np.nan) for name, line in
              lines.items()}  # fmt: skip
-    _draw_lines(ax, shown)
+    draw_layers(ax, shown)
     scale = {"value": "log" if spans_decades(*shown.values()) else "linear"}
     ax.set_yscale(**scale)
     set_ticks(ax.yaxis, scale)
@@ -226,27 +235,14 @@ def gradient_norms(ax: Axes, norms: Mapping[str, ArrayLike]) -> None:
     ax.set_ylabel("norm of the gradient")
 
 
-def _draw_lines(ax: Axes, lines: Mapping[str, np.ndarray]) -> None:
-    """Draw a line for each layer, the darker the later."""
-    for i, (name, line) in enumerate(lines.items()):
-        share = i / max(len(lines) - 1, 1)
-        color = tuple((1 - share) * np.array([0.62, 0.79, 0.93]) + share * np.array([0, 0.2, 0.4]))
-        text, _ = label(name)
-        marker = "o" if len(line) <= 30 else ""
-        ax.plot(range(1, len(line) + 1), line, color=color, label=text, marker=marker,
-                markersize=3, linewidth=1.5)  # fmt: skip
-    clean(ax)
-    legend(ax)
-
-
 def activation_histograms(
     fig: Figure | SubFigure, activations: Sequence[ArrayLike], *, bins: int = 40
 ) -> None:
     r"""Draw how the outputs of each layer are distributed, and count the dead units.
 
     A unit is dead for this batch if its output is the same for each example: nothing that the
-    layers after it compute depends on the input through it. Values that are not finite are left
-    out.
+    layers after it compute depends on the input through it. NaN, and numbers beyond 1e200, are left
+    out, and counted in the title.
 
     Args:
         fig: figure or subfigure to fill.
@@ -273,19 +269,29 @@ def activation_histograms(
     for l, (ax, A) in enumerate(zip(axes, layers, strict=True), 1):
         dead = diagnostics.dead_units(A)
         values = [part[drawable(part)] for part in (A[:, dead], A[:, ~dead])]
-        if any(part.size for part in values):
+        left_out = A.size - sum(part.size for part in values)
+        if left_out < A.size:
             edges = _edges(np.concatenate(values), bins)
             ax.hist(values, edges, stacked=True, color=[ORANGE, BLUE], alpha=0.8,
                     label=["dead", "live"])  # fmt: skip
             if dead.any():
                 legend(ax)
-        counted = f"{dead.sum()} of {dead.size} units dead" if dead.any() else "no unit dead"
-        ax.set_title(f"layer {l}\n{counted}", fontsize=10)
+        ax.set_title(_said_of(l, dead, left_out, A.size), fontsize=10)
         ax.set_xlabel("activation")
         ax.xaxis.set_major_locator(MaxNLocator(4))
         ax.yaxis.set_major_locator(MaxNLocator(4, integer=True))
         clean(ax)
     axes[0].set_ylabel("values")
+
+
+def _said_of(layer: int, dead: np.ndarray, left_out: int, values: int) -> str:
+    """Return a title, which calls no layer alive of which there is nothing to draw."""
+    lines = [f"layer {layer}"]
+    if dead.any() or left_out < values:
+        lines += [f"{dead.sum()} of {dead.size} units dead" if dead.any() else "no unit dead"]
+    if left_out:
+        lines += [f"{left_out:,} values left out" if left_out < values else "all values left out"]
+    return "\n".join(lines)
 
 
 def _edges(values: np.ndarray, bins: int) -> np.ndarray:
@@ -301,7 +307,8 @@ def weight_spectrum(ax: Axes, weights: Sequence[ArrayLike]) -> None:
     """Draw the singular values of each layer's weights, from the largest to the smallest.
 
     A layer multiplies lengths by at most its largest singular value, in both passes; where they
-    fall off early, few directions pass. Values of 0 are left out.
+    fall off early, few directions pass. Lines are the darker the later the layer; of many layers, a
+    colour bar names some. Values of 0 are left out.
 
     Args:
         ax: where to draw.
@@ -323,7 +330,7 @@ def weight_spectrum(ax: Axes, weights: Sequence[ArrayLike]) -> None:
     require("ax", ax, Axes)
     found = [diagnostics.singular_values(W) for W in _matrices("weights", weights)]
     shown = {f"layer {l}": np.where(s > 0, s, np.nan) for l, s in enumerate(found, 1)}
-    _draw_lines(ax, shown)
+    draw_layers(ax, shown)
     scale = {"value": "log"}
     ax.set_yscale(**scale)
     set_ticks(ax.yaxis, scale)

@@ -19,8 +19,8 @@ def predicted_against_true(
     """Draw predictions against targets, with the diagonal on which they are equal.
 
     With outliers that span decades, the scales are logarithmic, and linear near 0 unless all
-    numbers are positive; the labels of the axes say so. Rows with NaN, or numbers beyond 1e200, are
-    left out, and counted in the title.
+    numbers are positive and none is far nearer to 0 than the others; the labels of the axes say so.
+    Rows with NaN, or numbers beyond 1e200, are left out, and counted in the title.
 
     Args:
         ax: where to draw.

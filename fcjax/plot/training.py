@@ -22,6 +22,7 @@ def loss_curve(ax: Axes, history: Mapping[str, ArrayLike]) -> None:
 
     Raises:
         TypeError: `ax` is not an Axes, or `history` does not map names to numbers.
+        ValueError: `history` has no "loss".
 
     Source: Goodfellow, Bengio & Courville, Deep Learning (2016), figure 7.3.
 
@@ -30,6 +31,8 @@ def loss_curve(ax: Axes, history: Mapping[str, ArrayLike]) -> None:
     """
     require("ax", ax, Axes)
     require("history", history, Mapping)
+    if "loss" not in history:
+        raise ValueError(f"history must have 'loss', got {brief(history)}")
     for name, line in {"loss": "training", "val_loss": "held out"}.items():
         if name in history:
             losses = numbers(f"history[{name!r}]", history[name])

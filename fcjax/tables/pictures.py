@@ -12,8 +12,8 @@ from .importance import Importance
 from .model import TableModel
 from .report import HeldOut
 
-# The most targets that have panels, and columns that have bars.
-MOST_TARGETS, MOST_BARS = 4, 20
+# The most targets that have panels.
+MOST_TARGETS = 4
 # A figure, and the labels in it that are not the names they stand for, with these names.
 Drawn = tuple[plot.Figure, dict[str, str]]
 
@@ -93,7 +93,7 @@ def _calibration(held_out: HeldOut) -> plot.Figure:
 
 
 def _importance(importance: Importance, model: TableModel) -> Drawn:
-    names = importance.columns[:MOST_BARS]
+    names = importance.columns[: plot.MOST_COLUMNS]
     fig = plot.figure(7, 1 + 0.28 * len(names))
     unit = "" if len(model.target.names) == 1 else ", in deviations of the targets"
     what = f"{importance.change} of {importance.metric} when the column is shuffled{unit}"

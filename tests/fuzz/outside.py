@@ -69,7 +69,7 @@ def numbers_1d(name, value):
 
 def loss_curve(ax, history):
     require(hasattr(ax, "plot"), "ax")
-    require(isinstance(history, dict), "history")
+    require(isinstance(history, dict) and "loss" in history, "history")
     for name in ("loss", "val_loss"):
         if name in history:
             array = numbers_1d("history", history[name])
@@ -88,6 +88,7 @@ def loss_curve_calls(draw):
             None,
             3,
             "loss",
+            {},
             {"loss": 3},
             {"loss": "ab"},
             {"loss": [None]},
