@@ -122,6 +122,13 @@ def test_the_temporaries_count_too(kept, temporary, verdict):
     assert report_of(*map(cost, kept, temporary)).verdict == verdict
 
 
+def test_three_gains_are_listed():
+    assert report_of(cost(0, 0), cost(20, 40), (0.5, 0.6)).verdict == (
+        "The rule is worth having: it takes 55% of the time (50% to 60%), keeps 0 B instead of 20"
+        " B, and needs 0 B instead of 40 B of temporaries."
+    )
+
+
 def test_gradients_that_could_not_be_compared_are_said_to_be_so():
     report = report_of(cost(0, None), cost(0, None), agrees=None)
     assert "could not be compared" in report.verdict

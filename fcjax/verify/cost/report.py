@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 # A time that differs by less than this is the same, and so is a size.
@@ -70,9 +70,9 @@ class CostReport:
     def verdict(self) -> str:
         """One line: whether the rule is worth having, and what it costs."""
         gains, costs = self._gains_and_costs()
-        what = " and ".join(gains or costs)
+        what = _listed(gains or costs)
         if gains and costs:
-            what += f", but {' and '.join(costs)}"
+            what += f", but {_listed(costs)}"
         if self.disagreement:
             what = what or "saves neither time nor memory"
             return f"{self.disagreement}: run check_rule. The rule {what}."
@@ -173,6 +173,11 @@ class CostReport:
                 f"{self.time_ratio:.2f} ({low:.2f} to {high:.2f})",
             ),
         ]
+
+
+def _listed(parts: Sequence[str]) -> str:
+    """Join parts of a sentence: "a", "a and b", "a, b, and c"."""
+    return f"{', '.join(parts[:-1])}, and {parts[-1]}" if len(parts) > 2 else " and ".join(parts)
 
 
 def _change(one: float, other: float, beside: float = 0.0) -> int:
