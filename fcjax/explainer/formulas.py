@@ -84,8 +84,8 @@ EXACT_GELU = (r"a = z \Phi(z)", r"g'(z) = \Phi(z) + z \varphi(z)")
 ACTIVATIONS["swish"] = ACTIVATIONS["silu"]
 ACTIVATIONS["hard_swish"] = ACTIVATIONS["hard_silu"]
 
-# The loss of an example with the target y, and its gradient in the prediction, the output of the
-# network; m examples are averaged.
+# The loss of an example with the target y, and its gradient with respect to the prediction, the
+# output of the network; m examples are averaged.
 LOSSES = {
     "squared_error": (r"\ell = \sum_j (p_j - y_j)^2", r"dp = \frac{2}{m} (p - y)"),
     "half_squared_error": (r"\ell = \frac{1}{2} \sum_j (p_j - y_j)^2", r"dp = \frac{1}{m} (p - y)"),
