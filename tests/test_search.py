@@ -335,6 +335,24 @@ def test_lapack_gets_no_infinities():
     assert all(np.isfinite(finding.args[0]).all() for finding in report.findings)
 
 
+def test_lapack_in_the_rule_alone_gets_no_infinities():
+    # the SVD of LAPACK never ends for this matrix, which the determinant says nothing about
+    def bwd(a, dy):
+        u, s, vt = jnp.linalg.svd(a)
+        others = jnp.prod(jnp.where(jnp.eye(s.size, dtype=bool), 1.0, s), axis=1)
+        return (dy * jnp.linalg.det(u) * jnp.linalg.det(vt) * (u * others) @ vt,)
+
+    report = fcjax.check_rule(with_rule(jnp.linalg.det, bwd), (normal(4, 4) + 4 * jnp.eye(4),))
+    assert report.verdict == "right", f"{report}"
+
+
+def test_a_pole_has_no_gradient():
+    ndtri = jax.scipy.special.ndtri
+    rule = with_rule(ndtri, lambda p, dy: (dy * jnp.sqrt(2 * jnp.pi) * jnp.exp(ndtri(p) ** 2 / 2),))
+    report = fcjax.check_rule(rule, (jnp.array([0.2, 0.88, 0.37, 0.47, 0.56]),))
+    assert report.verdict == "right", f"{report}"
+
+
 def test_a_rule_that_mends_autodiff_is_right():
     rule = with_rule(
         plain_norm, lambda x, dy: (dy[:, None] * x / jnp.maximum(plain_norm(x), 1e-30)[:, None],)
@@ -534,6 +552,11 @@ def test_points_outside_of_the_domain_are_not_tried():
     report = fcjax.check_rule(newton, args, domain=domain)
     assert report.verdict == "right", report
     assert len(seen) > 50
+
+
+def test_a_domain_that_takes_other_arguments_is_named():
+    with pytest.raises(TypeError, match="domain must take the positional arguments of fun"):
+        fcjax.check_rule(jnp.multiply, (normal(3), normal(3)), domain=lambda x: True)
 
 
 def test_a_domain_is_checked_at_the_call():

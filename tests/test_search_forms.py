@@ -275,3 +275,83 @@ def test_autodiff_that_the_slopes_refute_is_no_oracle_of_a_search():
     assert report.verdict == "right", str(report)
     wrong = with_rule(negated, lambda x, dy: (-2 * dy,))
     assert fcjax.check_rule(wrong, (normal(5),), checks=["search"]).verdict == "wrong"
+
+
+# --- beside a note ------------------------------------------------------------------------------
+
+
+def test_a_note_hides_no_mistake_with_another_mask_or_size():
+    def norm(x, m):
+        return jnp.sqrt(jnp.sum(jnp.where(m, x, 0.0) ** 2, -1))
+
+    def forgets_mask(x, m, dy):
+        return dy[:, None] * x / norm(x, m)[:, None], None
+
+    def halves_one_row(x, m, dy):
+        factor = 0.5 if len(x) == 1 else 1.0
+        return factor * dy[:, None] * jnp.where(m, x, 0.0) / norm(x, m)[:, None], None
+
+    for bwd, where in ((forgets_mask, "of m"), (halves_one_row, "with 1 instead of 5")):
+        args = normal(5, 3), jnp.ones((5, 3), bool)
+        report = fcjax.check_rule(with_rule(norm, bwd), args)
+        assert {f.severity for f in report.findings} == {"note", "wrong"}
+        assert any(where in f.message for f in report.findings if f.severity == "wrong")
+
+
+def test_a_filter_of_even_length_is_tried():
+    def filtered(x, w):
+        return jnp.convolve(x, w, mode="same")
+
+    def bwd(x, w, dy):
+        (dw,) = jax.vjp(lambda w: filtered(x, w), w)[1](dy)
+        return filtered(dy, w[::-1]), dw  # dx is right for odd lengths
+
+    report = fcjax.check_rule(with_rule(filtered, bwd), (normal(8), normal(3)))
+    assert "with 2 instead of 3 along axis 0 of w" in str(report)
+
+
+@pytest.mark.parametrize("outside", [lambda y: y < 0, lambda y: ~(y >= 0)], ids=["<", ">="])
+def test_integers_on_the_other_side_of_a_comparison_are_tried(outside):
+    def loss(z, y):
+        logp = jax.nn.log_softmax(z)
+        chosen = jnp.take_along_axis(logp, jnp.maximum(y, 0)[:, None], 1)[:, 0]
+        kept = ~outside(y)
+        return -jnp.sum(jnp.where(kept, chosen, 0.0)) / jnp.maximum(kept.sum(), 1)
+
+    def bwd(z, y, dy):  # divides by all examples
+        dz = jax.nn.softmax(z) - jax.nn.one_hot(y, z.shape[1])
+        return dy * jnp.where(outside(y)[:, None], 0, dz) / y.size, None
+
+    report = fcjax.check_rule(with_rule(loss, bwd), (normal(5, 4), jnp.array([0, 1, 2, 3, 1])))
+    assert report.verdict == "wrong", f"{report}"
+    assert "y = -1" in str(report)
+
+
+def test_indices_are_within_a_smaller_table():
+    def added(x, i, u):
+        return x.at[i].add(u)
+
+    rule = with_rule(added, lambda x, i, u, dy: (dy, None, dy[i]))
+    report = fcjax.check_rule(rule, (normal(5), jnp.array([0, 3, 3]), normal(3)))
+    assert report.verdict == "right", f"{report}"
+
+
+def test_a_negative_index_that_is_counted_from_the_end_is_not_tried():
+    def loss(z, y):
+        return -jnp.sum(jnp.take_along_axis(jax.nn.log_softmax(z), y[:, None], 1))
+
+    def bwd(z, y, dy):  # one_hot(-1) is 0, but z[-1] is the last class
+        return dy * (jax.nn.softmax(z) - jax.nn.one_hot(y, z.shape[1])), None
+
+    report = fcjax.check_rule(with_rule(loss, bwd), (normal(5, 4), jnp.array([0, 1, 2, 3, 1])))
+    assert report.verdict == "right", f"{report}"
+
+
+def test_arrays_that_the_search_does_not_move_are_told():
+    scale = with_rule(
+        lambda w, x: jnp.maximum(w, 0.0) * x, lambda w, x, dy: (jnp.sum(dy * x), dy * w)
+    )
+    w, x = jnp.asarray(0.7), normal(4)
+    assert fcjax.check_rule(scale, (w, x)).verdict == "wrong"
+    report = fcjax.check_rule(lambda x: scale(w, x), (x,))
+    assert report.unchecked == ("other numbers of w: the search moves arguments alone",)

@@ -565,6 +565,16 @@ def test_an_output_whose_cotangent_is_ignored_is_named(used, hint):
     assert f"✗ vjp, x: {hint} ignored" in str(report)
 
 
+def test_a_large_cotangent_fits_a_narrow_output():
+    @jax.custom_vjp
+    def centred(x):
+        return (x - x.mean(-1, keepdims=True)).astype(jnp.float16)
+
+    centred.defvjp(lambda x: (centred(x), None), lambda _, dy: (dy - dy.mean(-1, keepdims=True),))
+    report = checked(centred, (normal(6, 4).astype(jnp.float16),))
+    assert report.ok, f"{report}"
+
+
 def test_an_output_that_is_not_finite_has_no_slope():
     @jax.custom_jvp
     def log1mexp(x):  # as in numpyro 0.22; the audit of its tests called it wrong

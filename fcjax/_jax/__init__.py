@@ -50,6 +50,7 @@ from .programs import (
     accumulates_in as accumulates_in,
     as_function as as_function,
     branch_index as branch_index,
+    comparisons_of_indices as comparisons_of_indices,
     contracted_size as contracted_size,
     equations_in as equations_in,
     evaluate as evaluate,

@@ -137,6 +137,20 @@ def integers_in(equation: JaxprEqn) -> list[int]:
     return [int(v) for v in whole if not isinstance(v, bool)]
 
 
+def comparisons_of_indices(program: Program) -> Iterator[JaxprEqn]:
+    """Yield the comparisons by which JAX counts a negative index from the end of an axis.
+
+    In the same program, the length of the axis is added to the index.
+    """
+    equations = opened(program).eqns
+    added = {v for e in equations if name_of(e) == "add" for v in e.invars if not is_literal(v)}
+    for equation in equations:
+        if name_of(equation) == "lt" and equation.invars[0] in added and integers_in(equation):
+            yield equation
+        for inner in inner_programs(equation):
+            yield from comparisons_of_indices(inner)
+
+
 def name_of(equation: JaxprEqn) -> str:
     """Return the name of the primitive that an equation applies."""
     return equation.primitive.name

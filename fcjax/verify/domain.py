@@ -17,7 +17,11 @@ class Domain:
         """Whether arguments are in the domain; they are made only if there is a predicate."""
         if self._predicate is None:
             return True
-        found = call(self._predicate, *args())
+        try:
+            found = call(self._predicate, *args())
+        except TypeError as error:
+            message = f"domain must take the positional arguments of fun: {error}"
+            raise TypeError(message) from error
         if getattr(found, "shape", ()) != ():
             raise TypeError(f"domain must return True or False, got {describe(found)}")
         return bool(found)

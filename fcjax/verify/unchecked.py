@@ -28,6 +28,7 @@ def not_covered(sample: Sample, results: Sequence[CheckResult]) -> tuple[str, ..
     lines += sample.point.captured.fixed
     lines += _options(sample)
     lines += [f"{text}: it takes too much memory" for text in sample.too_large]
+    lines += _kept_in_search(sample, results)
     if sample.subject.refusal is None:
         lines += [*_rules(sample), *_branches(sample), *_zeros(sample)]
     return tuple(dict.fromkeys(lines))
@@ -59,6 +60,13 @@ def _declared(sample: Sample) -> Iterator[str]:
     """Yield the arrays that the rule declares not to be differentiable."""
     for i in sample.point.declared:
         yield f"{sample.point.names[i]} is kept constant, as nondiff_argnums says"
+
+
+def _kept_in_search(sample: Sample, results: Iterable[CheckResult]) -> Iterator[str]:
+    """Yield the arrays whose numbers the search does not change."""
+    names = sample.point.captured.names
+    if names and any(r.name == "search" and r.status != "skipped" for r in results):
+        yield f"other numbers of {', '.join(names)}: the search moves arguments alone"
 
 
 def _options(sample: Sample) -> Iterator[str]:

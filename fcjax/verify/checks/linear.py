@@ -16,7 +16,8 @@ from ..report import CheckResult
 from ..sample import Sample
 
 # Scaling by powers of two is exact. The large one reveals a clipped cotangent.
-SCALES = (-1.0, 2.0**20, 2.0**-20)
+LARGE = 2.0**20
+LARGE_IN_FLOAT16 = 2.0**4
 
 
 def zero_cotangent(sample: Sample) -> Iterator[CheckResult]:
@@ -42,7 +43,9 @@ def linearity(sample: Sample) -> Iterator[CheckResult]:
     two = [as_float64(dy) for dy in sample.dys(precision)]
     first, second = (_gradients(sample, dys, precision) for dys in (one, two))
     both = _gradients(sample, [a + b for a, b in zip(one, two, strict=True)], precision)
-    scaled = {c: _gradients(sample, [c * a for a in one], precision) for c in SCALES}
+    large = LARGE_IN_FLOAT16 if any(y.dtype == np.float16 for y in ys) else LARGE
+    scales = -1.0, large, 1 / large
+    scaled = {c: _gradients(sample, [c * a for a in one], precision) for c in scales}
     try:
         with_nan = _gradients(sample, [np.full_like(a, np.nan) for a in one], precision)
     except Refused:  # a rule that raises on NaN does not hide it

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..._jax import equations_in, has_dtype, integers_in, is_array, name_of
+from ..._jax import comparisons_of_indices, equations_in, has_dtype, integers_in, is_array, name_of
 from ..program import Refused
 from ..sample import Sample
 from .constants import COMPARISONS
@@ -12,14 +12,19 @@ from .constants import COMPARISONS
 # Arrays with more entries are left as they are, and so are those beyond this number.
 ENTRIES = 2**16
 COUNT = 4
+# So many numbers of the program are tried.
+NUMBERS = 6
+# On either side of an order there are two numbers, whichever operand is the constant.
+BESIDE = {"lt": (0, -1, 1), "ge": (0, -1, 1), "le": (0, 1, -1), "gt": (0, 1, -1)}
 
 
 def other_integers(sample: Sample) -> Iterator[tuple[int, np.ndarray, str]]:
     """Yield other numbers for one leaf: its position, the numbers, and what they are.
 
     Integers stay between the smallest and the largest that was given, or are numbers that the
-    program compares with: an index out of bounds has no right gradient. 0 is tried too. It is
-    seldom out of bounds, and it is special as a length and as an exponent.
+    program compares with, and their neighbours on the other side of the comparison: an index out of
+    bounds has no right gradient. 0 is tried too. It is seldom out of bounds, and it is special as a
+    length and as an exponent.
     """
     compared = _compared(sample)
     places = [i for i, leaf in enumerate(sample.point.leaves) if _is_varied(leaf)][:COUNT]
@@ -66,9 +71,14 @@ def _integers(given: np.ndarray, compared: list[int]) -> Iterator[tuple[np.ndarr
 def _compared(sample: Sample) -> list[int]:
     """Return the integers that the program compares with."""
     try:
-        equations = equations_in(sample.subject.value_program)
+        program = sample.subject.value_program
     except Refused:
         return []
-    compared = (e for e in equations if name_of(e) in COMPARISONS)
-    # 0 is compared with to count indices from the end
-    return list(dict.fromkeys(n for e in compared for n in integers_in(e) if n))[:COUNT]
+    wrapped = set(map(id, comparisons_of_indices(program)))
+    found: dict[int, None] = {}
+    for equation in equations_in(program):
+        if name_of(equation) in COMPARISONS and id(equation) not in wrapped:
+            for number in integers_in(equation):
+                steps = BESIDE.get(name_of(equation), (0,))
+                found.update(dict.fromkeys(number + step for step in steps))
+    return list(found)[:NUMBERS]

@@ -332,7 +332,8 @@ class Judge:
         if self.has_oracle and is_meant and (lost & known).any():
             # whatever the gradient is, autodiff has one
             index = first(lost & known)
-            return Flaw("not finite", "wrong", k, index, float(got[index]), float(want[index]))
+            if not self._is_at_pole(values, k, index, by_rule):
+                return Flaw("not finite", "wrong", k, index, float(got[index]), float(want[index]))
         is_defined = all(np.isfinite(y).all() for y in by_rule.ys)
         is_inside = all(np.isfinite(v).all() for v in values)
         if lost.any() and is_defined and is_inside and not self.has_oracle:
@@ -365,6 +366,19 @@ class Judge:
             float(limits.middle[index]),
             limits.slack,
         )
+
+    def _is_at_pole(self, values: Values, k: int, index: tuple[int, ...], by_rule: Outcome) -> bool:
+        """Whether an output is infinite here, and finite beside this entry.
+
+        A masked output is infinite there too. At a pole, the cotangent of 0 is multiplied by ∞.
+        """
+        us = _along_entry(values, k, index)
+        for h in (FURTHER, -FURTHER):
+            ys = value_at(self.sample, self.sample.wide, moved_by(values, self.base, us, h))
+            for y, beside in zip(by_rule.ys, ys or by_rule.ys, strict=True):
+                if (np.isinf(y) & np.isfinite(beside)).any():
+                    return True
+        return False
 
     def nothing(self, k: int) -> float:
         """Return a size of a gradient that is as good as none, or no more than rounding inside."""

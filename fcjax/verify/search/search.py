@@ -8,7 +8,7 @@ import numpy as np
 
 from ..._jax import equations_in, is_iterated_by_lapack, without_logs_of_callbacks
 from ..point import options_as_text
-from ..program import TimeUp
+from ..program import Refused, TimeUp
 from ..report import CheckResult
 from ..repro import call_that_repeats
 from ..sample import Sample
@@ -114,7 +114,7 @@ class Hunt:
                 if flaw.leaf in self._without_oracle:
                     continue
                 argument = None if flaw.leaf is None else form.name(flaw.leaf)
-                if argument not in {result.argument for result in self.results}:
+                if argument not in {r.argument for r in self.results if r.status == "failed"}:
                     self._add(form, flaw, base, text)
 
     def _add(self, sample: Sample, flaw: Flaw, values: Values, where: str) -> None:
@@ -152,7 +152,7 @@ class _Points:
         constants = constants_of(sample)
         largest = min(float(jnp.finfo(x.dtype).max) for x in sample.point.xs[:moved])
         made = candidates(self._base, moved, constants, largest, sample.seed)
-        may_hang = any(map(is_iterated_by_lapack, equations_in(sample.subject.value_program)))
+        most = largest**0.25 if _may_hang(sample) else np.inf
         mixed = self._mixed(constants)
         first = chain(
             idle_points(self._base, self._idle, largest),
@@ -160,7 +160,7 @@ class _Points:
         )
         then = points_beyond_masks(sample, self._base, mixed)
         for values in chain(first, _in_turns(made, then)):
-            if not may_hang or all(np.isfinite(value).all() for value in values):
+            if all((np.abs(value) <= most).all() for value in values) or most == np.inf:
                 yield rounded(sample, values)
 
     def _mixed(self, constants: Sequence[float]) -> list[Values]:
@@ -170,6 +170,20 @@ class _Points:
         rng = np.random.default_rng([*self._sample.seed, 75])
         mixed = mixtures(self._base, len(self._sample.point.wrt), constants, rng)
         return [rounded(self._sample, values) for values in islice(mixed, count)]
+
+
+def _may_hang(sample: Sample) -> bool:
+    """Whether LAPACK may iterate forever at infinities: in the function, in its rule, in autodiff.
+
+    Numbers may also overflow on the way to it, if they are large.
+    """
+    try:
+        both = (sample.subject.rule, sample.subject.plain)
+        sides = [sample.subject.traced(side, sample.wide) for side in both]
+    except Refused:
+        sides = []
+    programs = [sample.subject.value_program, *sides]
+    return any(is_iterated_by_lapack(e) for program in programs for e in equations_in(program))
 
 
 def _in_turns(many: Iterator[Values], few: Iterator[Values]) -> Iterator[Values]:
