@@ -348,6 +348,18 @@ def test_python_numbers_are_arrays_unless_they_are_static():
     assert (rule.verdict, rule.left_out, len(rule.forms)) == ("right", 0, 1)
 
 
+def test_listening_leaks_no_tracer():
+    # as the tests of numpyro 0.22 check of themselves
+    double = jax.custom_vjp(lambda x: 2 * x)
+    double.defvjp(lambda x: (2 * x, None), lambda _, dy: (2 * dy,))
+    with Listener() as listener, jax.checking_leaks():
+        for x in (X, X + 1):
+            jax.block_until_ready(jax.jit(jax.grad(lambda x: jnp.sum(double(x))))(x))
+    assert len(only(listener).functions) == 1
+    (rule,) = [rule for rule in audited(listener).rules if rule.calls]
+    assert rule.verdict == "right"
+
+
 def test_rules_of_jax_are_audited_too():
     with Listener() as listener:
         jax.nn.relu(X)

@@ -265,10 +265,13 @@ def _as_array(leaf: Any) -> Any:
 def _take_out(form: Form, fixed: list[Any], traced: dict[int, Any]) -> None:
     """Add a callback to the program that keeps the numbers of traced arguments."""
 
+    # the callback outlives the trace, so it must hold no tracer
+    are_keys = {i: is_key(leaf) for i, leaf in traced.items()}
+
     def keep(*values: Any) -> None:
         filled = list(fixed)
-        for (i, leaf), value in zip(traced.items(), values, strict=True):
-            filled[i] = _Key(np.array(value)) if is_key(leaf) else np.array(value)
+        for (i, is_a_key), value in zip(are_keys.items(), values, strict=True):
+            filled[i] = _Key(np.array(value)) if is_a_key else np.array(value)
         form.keep(filled)
 
     raw = [jax.random.key_data(leaf) if is_key(leaf) else leaf for leaf in traced.values()]
