@@ -31,9 +31,7 @@ SUITES = (
     Suite("interpax", ("tests",), is_installed=False),
     Suite("brax", ("brax/math_test.py", "brax/base_test.py", "brax/positional", "brax/spring")),
     Suite("flax", ("tests/nnx/transforms_test.py",), is_installed=False),
-    Suite("jax-md", ("tests",), is_installed=False, needs=("netCDF4", "ase")),
     Suite("tinygp", ("tests",), is_installed=False),
-    Suite("blackjax", ("tests",), is_installed=False),
     Suite(
         "matfree",
         ("tests/test_decomp", "tests/test_lstsq.py"),
