@@ -287,6 +287,12 @@ def test_wrong_input_is_named():
     for wrong in (None, "1", True):
         with pytest.raises(TypeError, match="seconds must be a number, got"):
             compare_cost(fcjax.tanh, (Z,), seconds=wrong)
+    with pytest.raises(ValueError, match="fun cannot be called with args: TypeError: mul got"):
+        compare_cost(lambda x, y: fcjax.tanh(x) * y, (jnp.ones(3), jnp.ones(4)))
+    with pytest.raises(TypeError, match="fun must return at least one floating-point array"):
+        compare_cost(lambda x: jnp.argmax(fcjax.tanh(x)), (Z,))
+    with pytest.raises(ValueError, match="rtol must"):
+        compare_cost(fcjax.tanh, (Z,), rtol=-1)
     with pytest.raises(TypeError, match="args must be a tuple"):
         compare_cost(fcjax.tanh, Z)
     loop = jax.lax.while_loop

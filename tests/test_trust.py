@@ -565,6 +565,24 @@ def test_an_output_whose_cotangent_is_ignored_is_named(used, hint):
     assert f"✗ vjp, x: {hint} ignored" in str(report)
 
 
+def test_a_second_derivative_is_tried_beyond_the_given_numbers():
+    def huber(x):
+        return jnp.where(jnp.abs(x) < 1, x**2 / 2, jnp.abs(x) - 0.5)
+
+    def rule(slope):
+        clipped = jax.custom_vjp(lambda x: jnp.clip(x, -1, 1))
+        clipped.defvjp(lambda x: (jnp.clip(x, -1, 1), x), lambda x, dy: (dy * slope(x),))
+        outer = jax.custom_vjp(huber)
+        outer.defvjp(lambda x: (huber(x), x), lambda x, dy: (dy * clipped(x),))
+        return outer
+
+    x = 0.2 * jnp.array([0.3, -0.2, 0.8, 0.5])
+    assert checked(rule(lambda x: jnp.where(jnp.abs(x) < 1, 1.0, 0.0)), (x,)).ok
+    report = checked(rule(lambda x: 1.0), (x,))
+    assert failed(report) == {("second_order", "x")}
+    assert "with 2 added to the arguments" in str(report)
+
+
 def test_a_large_cotangent_fits_a_narrow_output():
     @jax.custom_vjp
     def centred(x):

@@ -264,7 +264,6 @@ def _as_array(leaf: Any) -> Any:
 
 def _take_out(form: Form, fixed: list[Any], traced: dict[int, Any]) -> None:
     """Add a callback to the program that keeps the numbers of traced arguments."""
-
     # the callback outlives the trace, so it must hold no tracer
     are_keys = {i: is_key(leaf) for i, leaf in traced.items()}
 

@@ -168,8 +168,9 @@ def check_rule(
         `report.to_dict()`, and `print(report)`. A wrong rule never raises.
 
     Raises:
-        TypeError: an argument of `check_rule` has the wrong type; `args` do not fit the function,
-            contain no floating-point array; or `reference` cannot be called with them.
+        TypeError: an argument of `check_rule` has the wrong type; `args` do not fit the signature
+            of the function, or contain no floating-point array; or `reference` cannot be called
+            with them. If the function itself raises, the verdict is "inconclusive", and says why.
         ValueError: a check or an argument that does not exist was named, a tolerance or the time
             limit is negative, `args` are not in `domain`, or `reference` returns other shapes.
 

@@ -9,8 +9,16 @@ import numpy as np
 
 from ..._arguments import brief, check_function
 from ..._types import Function, Tree
-from ..arguments import accuracy_of, call_of, require_matching_reference, seconds_of
+from ..arguments import (
+    accuracy_of,
+    call_of,
+    require_floating_output,
+    require_matching_reference,
+    seconds_of,
+)
 from ..point import Point
+from ..precision import Precision
+from ..program import Refused
 from ..repro import name_of_function
 from ..sample import Sample
 from ..subject import Side, Subject
@@ -54,9 +62,9 @@ def compare_cost(
 
     Raises:
         TypeError: as `check_rule`.
-        ValueError: `fun` has no hand-written rule, JAX cannot differentiate it or the reference,
-            the values of the reference differ from those of `fun` by more than rounding, `rtol`
-            or `atol` is negative or not finite, or `seconds` is not positive and finite.
+        ValueError: `fun` raises or has no hand-written rule, JAX cannot differentiate it or the
+            reference, the values of the reference differ from those of `fun` by more than rounding,
+            `rtol` or `atol` is negative or not finite, or `seconds` is not positive and finite.
 
     >>> import jax
     >>> import jax.numpy as jnp
@@ -74,10 +82,12 @@ def compare_cost(
     point = Point(fun, args, dict(kwargs or {}))
     subject = Subject.of(fun, reference, point, accuracy=accuracy_of(rtol, atol))
     point.require_leaves()
+    _require_a_call(subject)
     require_matching_reference(subject)
     if not subject.has_oracle:
         raise ValueError("fun has no hand-written rule: there is nothing to compare with autodiff")
     sample = Sample(fun, subject, point, (0,))
+    require_floating_output(sample)
     require_same_values(sample)
     sides = [Measured(name, side, point) for name, side in _sides(subject)]
     agreed = agreement(sample, sides)
@@ -93,6 +103,14 @@ def compare_cost(
         *time_ratio(*times),
         *agreed,
     )
+
+
+def _require_a_call(subject: Subject) -> None:
+    """Raise ValueError if the function itself raises."""
+    try:
+        subject.ys(Precision.OWN)
+    except Refused as refusal:
+        raise ValueError(f"fun cannot be called with args: {refusal}") from refusal
 
 
 def _require_positive(seconds: Any) -> None:
