@@ -28,6 +28,7 @@ MAX_OPERATIONS = 200
 SIZEABLE = 0.05
 # At other numbers, derivatives that differ by less than this fraction are equal.
 CLOSE = 1e-3
+NOISE = 1e-7
 # So many numbers are stepped over: 1, and those of the program.
 CONSTANTS = 2
 
@@ -63,28 +64,48 @@ def _elsewhere(sample: Sample) -> Iterator[CheckResult]:
         return
     for text, xs in _other_points(sample):
         try:
-            first = [sample.rule(wide, xs).dxs, sample.autodiff(wide, xs).dxs]
-            second = [_hessian_product(sample, s, _reverse_again, xs) for s in _sides(sample)]
+            found = _mistake_at(sample, xs)
         except Refused:
             return
-        if any(map(_differ, *first)):
-            continue
-        for k, (got, want) in enumerate(zip(*second, strict=True)):
-            if _differ(got, want, largest(first[0][k])):
-                tolerance = CLOSE * max(largest(want), largest(first[0][k]))
-                where = f"reverse over reverse, {text}"
-                yield compare("second_order", sample.name(k), got, want, tolerance, message=where)
-                return
+        if found is not None:
+            k, got, want, size = found
+            message = f"reverse over reverse, {text}"
+            name, tolerance = sample.name(k), CLOSE * size
+            yield compare("second_order", name, got, want, tolerance, message=message)
+            return
+
+
+def _mistake_at(sample: Sample, xs: Leaves) -> tuple[int, Array, Array, float] | None:
+    """Return a leaf whose second derivative is wrong there: by the rule, by autodiff, and its size.
+
+    None if there is none, or if the first derivative is already wrong.
+    """
+    wide = sample.wide
+    first = [sample.rule(wide, xs).dxs, sample.autodiff(wide, xs).dxs]
+    if any(_differ(got, want, largest(want)) for got, want in zip(*first, strict=True)):
+        return None
+    second = [_hessian_product(sample, side, _reverse_again, xs) for side in _sides(sample)]
+    sizes = [max(*map(largest, dxs)) for dxs in zip(first[0], second[1], strict=True)]
+    # terms that are as large as in other leaves may cancel
+    widths = [largest(x) or 1.0 for x in xs]
+    terms = NOISE * max(s * width for s, width in zip(sizes, widths, strict=True))
+    usual = map(largest, sample.rule(wide).dxs)
+    each = zip(*second, sizes, usual, widths, strict=True)
+    for k, (got, want, *some, width) in enumerate(each):
+        size = max(*some, terms / width)
+        if _differ(got, want, size):
+            return k, got, want, size
+    return None
 
 
 def _sides(sample: Sample) -> tuple[Side, Side]:
     return sample.subject.rule, sample.subject.plain
 
 
-def _differ(got: Array, want: Array, size: float = 0.0) -> bool:
+def _differ(got: Array, want: Array, size: float) -> bool:
     """Whether two derivatives that are finite differ by more than rounding can explain."""
     change = as_float64(got) - as_float64(want)
-    return bool(np.isfinite(change).all()) and largest(change) > CLOSE * max(largest(want), size)
+    return bool(np.isfinite(change).all()) and largest(change) > CLOSE * size
 
 
 def _other_points(sample: Sample) -> Iterator[tuple[str, Leaves]]:
