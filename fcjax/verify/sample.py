@@ -204,8 +204,24 @@ class Sample:
         """Return the tolerance for the i-th output."""
         size, roundings = largest(want), self.subject.roundings(i, value=True)
         loss = self._loss_of(self.autodiff, lambda found: found.ys[i])
+        if precision is Precision.FLOAT64 and not self.agrees_in(self.subject.narrow):
+            loss = self._change_of(i) / eps_of("float64")
         rounding = rounding_error(self.subject.eps(precision), roundings, size, loss)
         return rounding + self.subject.accuracy.of(size)
+
+    def _change_of(self, i: int) -> float:
+        """Return how much the i-th output changes in float64 if the arguments are rounded there."""
+        wide, xs = self.wide, self.xs(self.wide)
+        with wide.context():
+            signs = (np.sign(self.random(x.shape, 60 + k)) for k, x in enumerate(xs))
+            near = [x * (1 + eps_of(x.dtype) * s) for x, s in zip(xs, signs, strict=True)]
+            near = tuple(jnp.asarray(n, x.dtype) for n, x in zip(near, xs, strict=True))
+        try:
+            pair = self.value(wide)[0][i], self.value(wide, near)[0][i]
+        except Refused:
+            return 0.0
+        with np.errstate(invalid="ignore"):
+            return largest(as_float64(pair[0]) - as_float64(pair[1]))
 
     def precision_loss(self, k: int) -> float:
         """Return the float32 error of autodiff of the reference, in units of the float32 eps."""
