@@ -723,6 +723,17 @@ def test_an_array_is_held_in_row_major_order():
     np.testing.assert_array_equal(jax.jit(f)(x), x.T)
 
 
+def test_indices_are_counted_from_the_end():
+    def count(f):
+        program = jax.make_jaxpr(f)(1)
+        return len([*_jax.comparisons_of_indices(program)])
+
+    expect(count(lambda i: X[i]) == 1, "an index is not compared with 0 and added to")
+    expect(count(lambda i: jnp.take(X, i)) == 1, "take counts in another way")
+    assert count(lambda i: (i < 0, i + 3, 0 < i, jax.lax.lt(2, i))) == 1
+    assert count(lambda i: (i < 0, i >= 0, jax.lax.lt(2, i))) == 0
+
+
 # --- compiling ------------------------------------------------------------------------------------
 
 

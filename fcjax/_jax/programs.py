@@ -145,8 +145,10 @@ def comparisons_of_indices(program: Program) -> Iterator[JaxprEqn]:
     equations = opened(program).eqns
     added = {v for e in equations if name_of(e) == "add" for v in e.invars if not is_literal(v)}
     for equation in equations:
-        if name_of(equation) == "lt" and equation.invars[0] in added and integers_in(equation):
-            yield equation
+        if name_of(equation) == "lt" and integers_in(equation):
+            index = equation.invars[0]
+            if not is_literal(index) and index in added:
+                yield equation
         for inner in inner_programs(equation):
             yield from comparisons_of_indices(inner)
 
