@@ -143,12 +143,12 @@ def comparisons_of_indices(program: Program) -> Iterator[JaxprEqn]:
     In the same program, the length of the axis is added to the index.
     """
     equations = opened(program).eqns
-    added = {v for e in equations if name_of(e) == "add" for v in e.invars if not is_literal(v)}
+    casts = {e.outvars[0]: e.invars[0] for e in equations if name_of(e) == "convert_element_type"}
+    terms = [v for e in equations if name_of(e) == "add" for v in e.invars if not is_literal(v)]
+    added = {id(casts.get(v, v)) for v in terms}
     for equation in equations:
-        if name_of(equation) == "lt" and integers_in(equation):
-            index = equation.invars[0]
-            if not is_literal(index) and index in added:
-                yield equation
+        if name_of(equation) == "lt" and id(equation.invars[0]) in added and integers_in(equation):
+            yield equation
         for inner in inner_programs(equation):
             yield from comparisons_of_indices(inner)
 
