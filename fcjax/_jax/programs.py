@@ -14,7 +14,7 @@ from jax.typing import ArrayLike
 
 from .._types import Tree
 from .leaves import has_dtype
-from .types import Atom, ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Program
+from .types import Atom, ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Program, Var
 
 JIT = ("jit",)
 CUSTOM_CALLS = ("custom_vjp_call", "custom_jvp_call")
@@ -144,7 +144,7 @@ def comparisons_of_indices(program: Program) -> Iterator[JaxprEqn]:
     """
     equations = opened(program).eqns
     casts = {e.outvars[0]: e.invars[0] for e in equations if name_of(e) == "convert_element_type"}
-    terms = [v for e in equations if name_of(e) == "add" for v in e.invars if not is_literal(v)]
+    terms = [v for e in equations if name_of(e) == "add" for v in e.invars if isinstance(v, Var)]
     added = {id(casts.get(v, v)) for v in terms}
     for equation in equations:
         if name_of(equation) == "lt" and id(equation.invars[0]) in added and integers_in(equation):
