@@ -43,3 +43,11 @@ def test_two_arrays_for_each_layer_where_the_derivative_needs_the_input(name):
 def test_never_more_than_autodiff(name):
     by_rule = arrays_held(loss, activations=name)
     assert by_rule <= arrays_held(without_rules(loss), activations=name) + 0.1
+
+
+def test_the_gradient_of_cross_entropy_stores_two_arrays_of_the_size_of_the_logits():
+    logits = jax.ShapeDtypeStruct((64, 4096), jnp.float32)
+    labels = jax.ShapeDtypeStruct((64,), jnp.int32)
+    gradient = jax.jit(jax.value_and_grad(fcjax.softmax_cross_entropy))
+    memory = gradient.lower(logits, labels).compile().memory_analysis()
+    assert memory.temp_size_in_bytes <= 2.1 * 4 * 64 * 4096

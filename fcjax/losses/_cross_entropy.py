@@ -2,9 +2,8 @@
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 from jax.typing import DTypeLike
 
 from .._arguments import as_array, describe, floating, is_number
@@ -96,14 +95,23 @@ def _terms(options: Options, Z: Array, labels: Array, c: Array | None) -> _Terms
     dtype = jnp.promote_types(Z.dtype, jnp.float32)
     Z = Z.astype(dtype)
     K = Z.shape[-1]
-    # log Σ eᶻ − z would round −log P to the precision of z, which may be large where P is not.
-    nll = -jax.nn.log_softmax(Z, axis=-1)
+    nll = _minus_log_softmax(Z)
     if is_integer(labels):
         onehot, counts = _classes_and_counts(options, labels, K, dtype)
     else:
         onehot, counts = labels.astype(dtype), jnp.ones_like(nll[..., 0])
     Q = (1 - options.smoothing) * onehot + options.smoothing / K
     return _Terms(onehot, Q, jnp.ones(K, dtype) if c is None else c.astype(dtype), nll, counts)
+
+
+def _minus_log_softmax(Z: Array) -> Array:
+    """Return −log P, which no gradient by the largest logit changes."""
+    # With the largest logit m, −log P = log Σ eᶻ⁻ᵐ − (z − m). log Σ eᶻ − z would be rounded to
+    # the precision of z, which may be large where P is not. The barrier keeps XLA from storing
+    # z − m, an array of the size of Z, for its two uses.
+    m = lax.stop_gradient(jnp.max(Z, axis=-1, keepdims=True))
+    log_sum = jnp.log(jnp.sum(jnp.exp(Z - m), axis=-1, keepdims=True))
+    return log_sum - (Z - lax.optimization_barrier(m))
 
 
 def _classes_and_counts(
