@@ -49,10 +49,10 @@ def audit(suite: Suite) -> dict[str, Any]:
         report = Path(folder) / "audit.json"
         needs = _needs(suite, Path(folder))
         command = [
-            sys.executable, "-m", "pytest", "-q", "--color=no", "-p", "no:cacheprovider", "-p", "fcjax.audit",
+            sys.executable, "-m", "pytest", "-q", "--color=no", "-p", "no:cacheprovider",
+            "-p", "fcjax.audit", f"--audit-time-limit={FOR_CHECKS}", f"--audit-json={report}",
             "-p", "benchmarks.wild.stop_after", f"--stop-after={suite.seconds}",
-            f"--audit-time-limit={FOR_CHECKS}", f"--audit-json={report}", "--rootdir", str(where),
-            *(("-c", os.devnull) if is_installed else ()),
+            "--rootdir", str(where), *(("-c", os.devnull) if is_installed else ()),
             *suite.options, *(str(where / path) for path in suite.paths),
         ]  # fmt: skip
         path = os.pathsep.join((str(ROOT), *map(str, needs)))

@@ -1,6 +1,7 @@
 """Write the page of what the checker found in other packages."""
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -134,7 +135,7 @@ def _audits() -> str:
     for package, result in results.items():
         count = Counter(rule["verdict"] for rule in result["rules"])
         counts = " | ".join(str(count[verdict]) for verdict in VERDICTS)
-        tests = result["summary"].split(",")[0]
+        tests = ", ".join(re.findall(r"\d+ (?:passed|failed)", result["summary"]))
         rows.append(f"| {package} {result['version']} | {tests} | {counts} | {result['seconds']} |")
     return "## Audits of published test suites\n\n" + "\n".join(rows)
 
@@ -145,7 +146,7 @@ def _wrong() -> str:
     for package, result in results.items():
         for rule in result["rules"]:
             if rule["verdict"] == "wrong":
-                first = rule["findings"][0]
+                first = next(one for one in rule["findings"] if one["severity"] == "wrong")
                 text = first["text"].splitlines()[0]
                 lines.append(f"- {package}: `{rule['name']}` ({rule['source']}), {text}")
     return "\n".join(lines) if len(lines) > 2 else "No rule was called wrong."

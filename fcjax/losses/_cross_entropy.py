@@ -105,10 +105,10 @@ def _terms(options: Options, Z: Array, labels: Array, c: Array | None) -> _Terms
 
 
 def _minus_log_softmax(Z: Array) -> Array:
-    """Return −log P, which no gradient by the largest logit changes."""
+    """Return −log P, whose digits do not depend on the size of a term that all logits share."""
     # With the largest logit m, −log P = log Σ eᶻ⁻ᵐ − (z − m). log Σ eᶻ − z would be rounded to
     # the precision of z, which may be large where P is not. The barrier keeps XLA from storing
-    # z − m, an array of the size of Z, for its two uses.
+    # z − m, an array of the size of Z, for its two uses. m cancels, and so does its gradient.
     m = lax.stop_gradient(jnp.max(Z, axis=-1, keepdims=True))
     log_sum = jnp.log(jnp.sum(jnp.exp(Z - m), axis=-1, keepdims=True))
     return log_sum - (Z - lax.optimization_barrier(m))
