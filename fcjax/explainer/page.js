@@ -110,7 +110,7 @@
 
   function ofLoss(l, i, j) {
     const A = matrix(`A${l}`), y = matrix("y"), here = `A = ${shown(at(A, i, j))}`;
-    const wrong = chooser.value === "mean", cells = [[A.name, i, j]], rule = "the gradient of the loss in this output, by the formula of the loss";
+    const wrong = chooser.value === "mean", cells = [[A.name, i, j]], rule = "the gradient of the loss with respect to this output, by the formula of the loss";
     if (!y) return { rule, cells, text: `at ${here}`, wrong };
     if (y.rows !== A.rows) return { rule, cells: cells.concat(rowOf("y", 0)), text: `at ${here}`, wrong };
     if (y.columns !== A.columns) return { rule, cells: cells.concat(rowOf("y", i)), text: `at ${here}`, wrong };
