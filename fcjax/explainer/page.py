@@ -1,12 +1,10 @@
 """Make the page: one HTML file with all of its data, styles and script inside."""
 
 import functools
-import inspect
 import itertools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import resources
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,6 +28,7 @@ from .mistakes import Mistake
 from .mixing import Mixing, mixing_of
 from .oracles import Oracle
 from .record import Function, Step, Task, slopes_of
+from .sources import code_of, shortened, source_of, source_of_backward
 
 # A matrix with more rows or columns is drawn as an image, without its numbers.
 MOST_NUMBERS = 16
@@ -165,7 +164,7 @@ def _forward(found: Found, l: int) -> list[Card]:
     affine = Card(
         f"Layer {l}: the affine map",
         mathml(f"Z_{{{l}}} = {before} W_{{{l}}}{bias}"),
-        *_lines(dense_fwd),
+        *code_of(dense_fwd),
         (*inputs, *parameters, outputs),
     )
     is_read = l < len(step.layers)  # by the next layer, for its dW
@@ -174,7 +173,7 @@ def _forward(found: Found, l: int) -> list[Card]:
         Card(
             f"Layer {l}: {name_of(g)}",
             mathml(f"A_{{{l}}} = g(Z_{{{l}}})") + " " + _formula(g, 0),
-            *_source_of(g),
+            *source_of(g),
             (_matrix(found, f"A{l}", is_kept=kept == "output" or is_read),),
             _NOTES[_mixing(found, l)],
         ),
@@ -186,7 +185,7 @@ def _loss(found: Found) -> Card:
     name = _name_of_loss(found)
     known = of_loss(found.task.given, L) if found.task.given else ()
     calls = rules_in(found.task.loss, found.steps[0].layers[-1].A)
-    source = _short(calls[0].source) if calls else ""
+    source = shortened(calls[0].source) if calls else ""
     arrays = whole_of(found.steps[0])
     return Card(
         f"The loss: {name}",
@@ -211,14 +210,14 @@ def _backward(found: Found, l: int) -> list[Card]:
         Card(
             f"Layer {l}: back through {name_of(g)}",
             _back_through(found, l),
-            *_source_of_backward(g),
+            *source_of_backward(g),
             (_matrix(found, f"dZ{l}"),),
             _NOTES_BACK[_mixing(found, l)],
         ),
         Card(
             f"Layer {l}: back through the affine map",
             " ".join(map(mathml, formulas)),
-            *_lines(dense_bwd),
+            *code_of(dense_bwd),
             tuple(_matrix(found, name) for name in names if name in arrays),
         ),
     ]
@@ -423,46 +422,3 @@ def _formula(g: Function, which: int) -> str:
 
 def _name_of_loss(found: Found) -> str:
     return name_of(found.task.given or found.task.loss)
-
-
-def _source_of(g: Function) -> tuple[str, str]:
-    """Return where an activation and its rule are, and the code."""
-    try:
-        return _lines(inspect.unwrap(getattr(g, "func", g)))
-    except (OSError, TypeError):  # it was not written in a file
-        return "", ""
-
-
-def _source_of_backward(g: Function) -> tuple[str, str]:
-    """Return where the derivative of an activation is, and the code; of another function, all."""
-    backward = rule_of(g)
-    if backward.keeps == "pullback":
-        return _source_of(g)
-    derivative = inspect.unwrap(backward.bwd)
-    return _lines(getattr(derivative, "func", derivative))
-
-
-def _lines(function: Callable[..., object]) -> tuple[str, str]:
-    function = inspect.unwrap(function)
-    lines, number = inspect.getsourcelines(function)
-    path = Path(inspect.getsourcefile(function) or "")
-    body = [line.rstrip() for line in lines if line.strip()]
-    return _short(f"{path}:{number}"), "\n".join(_without_docstring(body))
-
-
-def _without_docstring(lines: Sequence[str]) -> list[str]:
-    """Return code without its docstring."""
-    kept: list[str] = []
-    inside = False
-    for line in lines:
-        quotes = line.count('"""')
-        if quotes == 0 and not inside:
-            kept.append(line)
-        inside ^= quotes == 1
-    return kept
-
-
-def _short(source: str) -> str:
-    """Return file and line, without the folders above the package."""
-    parts = Path(source).parts
-    return "/".join(parts[parts.index("fcjax") :]) if "fcjax" in parts else Path(source).name

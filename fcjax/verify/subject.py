@@ -94,6 +94,11 @@ class Subject:
         subject.reference = reference
         return subject
 
+    @property
+    def sides(self) -> tuple["Side", "Side"]:
+        """The function with its rules, and that which autodiff differentiates."""
+        return self.rule, self.plain
+
     def of_form(self, fun: Function, point: Point) -> "Subject":
         """Return the subject for the same function and reference at arguments of another form."""
         return Subject.of(

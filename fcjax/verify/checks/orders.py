@@ -84,7 +84,7 @@ def _mistake_at(sample: Sample, xs: Leaves) -> tuple[int, Array, Array, float] |
     first = [sample.rule(wide, xs).dxs, sample.autodiff(wide, xs).dxs]
     if any(_differ(got, want, largest(want)) for got, want in zip(*first, strict=True)):
         return None
-    second = [_hessian_product(sample, side, _reverse_again, xs) for side in _sides(sample)]
+    second = [_hessian_product(sample, side, _reverse_again, xs) for side in sample.subject.sides]
     sizes = [max(*map(largest, dxs)) for dxs in zip(first[0], second[1], strict=True)]
     # terms that are as large as in other leaves may cancel
     widths = [largest(x) or 1.0 for x in xs]
@@ -96,10 +96,6 @@ def _mistake_at(sample: Sample, xs: Leaves) -> tuple[int, Array, Array, float] |
         if _differ(got, want, size):
             return k, got, want, size
     return None
-
-
-def _sides(sample: Sample) -> tuple[Side, Side]:
-    return sample.subject.rule, sample.subject.plain
 
 
 def _differ(got: Array, want: Array, size: float) -> bool:

@@ -113,7 +113,7 @@ def _both(
     subject: Subject, constants: Mapping[int, Array] | None = None
 ) -> Callable[[Leaves, Leaves], tuple[Leaves, Leaves]]:
     """Return the function that gives the values and gradients of the rule and of autodiff."""
-    sides = [partial(side.function, constants=constants) for side in (subject.rule, subject.plain)]
+    sides = [partial(side.function, constants=constants) for side in subject.sides]
 
     def both(xs: Leaves, dys: Leaves) -> tuple[Leaves, Leaves]:
         by_rule, plain = (pullback_of(function)(xs, dys) for function in sides)

@@ -397,7 +397,7 @@ class Judge:
         for i, distance in enumerate((16 * eps, FURTHER) * BESIDE):
             us = directions(self.sample, values, 911 + i)
             near = moved_by(values, self.base, us, distance)
-            sides = self.sample.subject.rule, self.sample.subject.plain
+            sides = self.sample.subject.sides
             found = [outcome_at(self.sample, side, wide, near, by_rule.dys) for side in sides]
             if None not in found:
                 got, plain = (float(outcome.dxs[k][index]) for outcome in found if outcome)

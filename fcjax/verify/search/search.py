@@ -152,7 +152,7 @@ class _Points:
         constants = constants_of(sample)
         largest = min(float(jnp.finfo(x.dtype).max) for x in sample.point.xs[:moved])
         made = candidates(self._base, moved, constants, largest, sample.seed)
-        most = largest**0.25 if _may_hang(sample) else np.inf
+        most = largest**0.25 if _may_hang(sample) else None
         mixed = self._mixed(constants)
         first = chain(
             idle_points(self._base, self._idle, largest),
@@ -160,7 +160,7 @@ class _Points:
         )
         then = points_beyond_masks(sample, self._base, mixed)
         for values in chain(first, _in_turns(made, then)):
-            if all((np.abs(value) <= most).all() for value in values) or most == np.inf:
+            if most is None or all((np.abs(value) <= most).all() for value in values):
                 yield rounded(sample, values)
 
     def _mixed(self, constants: Sequence[float]) -> list[Values]:
@@ -178,8 +178,7 @@ def _may_hang(sample: Sample) -> bool:
     Numbers may also overflow on the way to it, if they are large.
     """
     try:
-        both = (sample.subject.rule, sample.subject.plain)
-        sides = [sample.subject.traced(side, sample.wide) for side in both]
+        sides = [sample.subject.traced(side, sample.wide) for side in sample.subject.sides]
     except Refused:
         sides = []
     programs = [sample.subject.value_program, *sides]
