@@ -272,3 +272,19 @@ def command(monkeypatch, *arguments):
     with pytest.raises(SystemExit) as exit_:
         main()
     return exit_.value.code
+
+
+def command_line(monkeypatch, capsys, name):
+    """The command `fcjax NAME`: it returns its status or its last words, and what it prints."""
+    from fcjax import cli  # late: it needs packages that the core does not
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["fcjax", name, *arguments])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as exit_:
+            code = exit_.code or 0
+        return code, capsys.readouterr().out
+
+    return run

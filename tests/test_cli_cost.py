@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("tyro")
 
-from fcjax import cli
+from support import command_line
 
 MODULE = """
 import jax, jax.numpy as jnp
@@ -38,16 +38,12 @@ def run(monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delitem(sys.modules, "costs", raising=False)
 
+    command = command_line(monkeypatch, capsys, "cost")
+
     def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["fcjax", "cost", *arguments])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as exit_:
-            code = exit_.code or 0
-        if isinstance(code, str):  # Python prints it and exits with 1
-            return 1, code
-        return code, capsys.readouterr().out
+        code, out = command(*arguments)
+        # Python prints a text, and exits with 1
+        return (1, code) if isinstance(code, str) else (code, out)
 
     return run
 

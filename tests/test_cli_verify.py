@@ -12,10 +12,12 @@ import pytest
 
 pytest.importorskip("tyro")
 
+from support import command_line
+
 import fcjax
 import fcjax.cli.verify as command
 import fcjax_cli.options
-from fcjax import activations, cli, losses
+from fcjax import activations, losses
 from fcjax.cli.arguments import load_args, parse_shape
 from fcjax.cli.rules import Case, Draw, built_in
 from fcjax.verify import CHECKS, RuleReport
@@ -77,16 +79,7 @@ def run(monkeypatch, capsys, tmp_path):
     for module in ("own_rules", "my_ops"):  # imported from the folder of another test
         monkeypatch.delitem(sys.modules, module, raising=False)
 
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["fcjax", "verify", *arguments])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as exit_:
-            code = exit_.code
-        return code, capsys.readouterr().out
-
-    return run
+    return command_line(monkeypatch, capsys, "verify")
 
 
 @pytest.fixture
